@@ -1,0 +1,27 @@
+"""The ways in which a run ends, as exceptions that carry their exit code."""
+
+from __future__ import annotations
+
+
+class RunError(Exception):
+    """Ends the program with one line on stderr and this exit code; never a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(RunError):
+    """Flags, config files or data that cannot be used: what was wrong, what was given, what is right."""
+
+    exit_code = 2
+
+
+class TrainingFailed(RunError):
+    """The loss is no longer a number."""
+
+    exit_code = 70
+
+
+class OutputFailed(RunError):
+    """A file could not be written: disk full, folder gone."""
+
+    exit_code = 74

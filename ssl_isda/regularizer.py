@@ -1,0 +1,57 @@
+"""The contract that a semi-supervised method fulfils: L_regularization of Eq. 19 and its state."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssl_isda.batch import Batch
+from ssl_isda.registry import Registry
+from ssl_isda.step import Step
+
+
+class Regularizer(nn.Module):
+    """A consistency term on unlabeled images, with whatever state it needs.
+
+    It is an ordinary ``nn.Module``: state lives in buffers and submodules, so ``state_dict`` is whole
+    and ``.to()`` works. It never touches optimizer, device, precision or logging. A subclass takes
+    ``(config, *, student, num_images, num_classes)``, sets the attributes below and defines
+    ``forward``; the other methods have defaults.
+    """
+
+    num_views: int = 1
+    """Augmented views of each unlabeled image in a batch; 0 means that none is loaded at all."""
+    shares_flip: bool = False
+    """Whether all views of an image are flipped alike (only the translations differ)."""
+    input_noise: float = 0.0
+    """Standard deviation of Gaussian noise on every training input, in units of prepared pixels."""
+    joins_streams: bool = True
+    """What BatchNorm sees. True: labeled images and first views pass the network as ONE batch, which
+    alone updates the running statistics. False: the labeled images pass alone and update them, the
+    first views pass alone with their own batch statistics and update nothing."""
+
+    def weight(self, step: Step) -> float:
+        """eta_2(t), the weight of the term at this step."""
+        return 1.0
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        """The unweighted term, a scalar.
+
+        Parameters
+        ----------
+        student : the network in training; ``student(images)`` gives (logits, features)
+        batch : its ``views`` and ``indices`` are what the term is about
+        logits : (U, C), the student's logits for ``batch.views[0]``, with their graph, fp32
+        step : the source of schedules and of every random draw
+        """
+        raise NotImplementedError
+
+    def after_step(self, student: nn.Module, step: Step) -> None:
+        """Bring the state up to date, once the optimizer has taken ``step``."""
+
+    def evaluated(self, student: nn.Module) -> nn.Module:
+        """The network that is tested: the student, unless the method keeps a better one."""
+        return student
+
+
+METHODS: Registry[type[Regularizer]] = Registry("method")
+"""Every method by name; ``@METHODS.register("vat")`` stands above its class."""
