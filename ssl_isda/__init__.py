@@ -1,0 +1,35 @@
+"""Implicit semantic data augmentation (ISDA) and the contract of semi-supervised methods, in PyTorch.
+
+    from ssl_isda import ClassCovariance, isda_cross_entropy, semantic_consistency
+
+The names are looked up on first use, so that importing a part without tensors stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_isda.covariance import ClassCovariance as ClassCovariance
+    from ssl_isda.losses import isda_cross_entropy as isda_cross_entropy
+    from ssl_isda.losses import sampled_isda_cross_entropy as sampled_isda_cross_entropy
+    from ssl_isda.losses import sampled_semantic_consistency as sampled_semantic_consistency
+    from ssl_isda.losses import semantic_consistency as semantic_consistency
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ClassCovariance": "ssl_isda.covariance",
+    "isda_cross_entropy": "ssl_isda.losses",
+    "sampled_isda_cross_entropy": "ssl_isda.losses",
+    "sampled_semantic_consistency": "ssl_isda.losses",
+    "semantic_consistency": "ssl_isda.losses",
+}
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

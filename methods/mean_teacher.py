@@ -1,0 +1,93 @@
+"""Mean Teacher: the student shall agree with the moving average of itself.
+
+Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 2017, arXiv:1703.01780.
+
+    L_reg = 1/(U C) sum_u || p_s(u) - p_t(u) ||^2,     eta_2(t) = w r(t)
+    after each step:  theta' <- a theta' + (1 - a) theta,   a = min(1 - 1/(s + 1), decay)
+
+| symbol | here | meaning |
+| --- | --- | --- |
+| p_s, p_t | ``logits``, ``target`` after softmax | student and teacher; p_t is a constant |
+| theta, theta' | ``student``, ``teacher`` | parameters; the teacher takes no gradient |
+| a | ``decay`` | moving-average decay after s steps |
+| w, r(t) | ``consistency_weight``, ``gaussian_ramp_up`` | weight and its ramp-up |
+
+The mean runs over images and classes. The teacher looks at the second view, with its own flip,
+translation, noise and dropout masks. It is the network that is tested.
+
+What BatchNorm sees: the student, labeled images and first views as one batch, which updates its
+running statistics. The teacher is in train mode too: its own batch statistics, and running ones fed
+by its own passes; they are not averaged with the parameters.
+
+Differs from the paper: with a cross-entropy averaged over labeled images w needs no factor M/N.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.batch import Batch
+from ssl_isda.losses import softmax_mse
+from ssl_isda.regularizer import METHODS, Regularizer
+from ssl_isda.schedules import gaussian_ramp_up
+from ssl_isda.step import Step
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's settings for CIFAR-10; SVHN ramps up with a decay of 0.99."""
+
+    consistency_weight: float = 100.0
+    """w: weight of the consistency term after the ramp-up."""
+    ramp_up_fraction: float = 0.2
+    """t_ramp as a share of the whole run (80 of 400 epochs)."""
+    ema_decay: float = 0.999
+    """Largest decay of the teacher's moving average, per step."""
+    ramp_up_ema_decay: float = 0.999
+    """The same while the weight still ramps up."""
+    input_noise: float = 0.15
+    """Standard deviation of Gaussian input noise, in units of prepared pixels."""
+
+
+@METHODS.register("mean_teacher")
+@final
+class MeanTeacher(Regularizer):
+    """MSE between student and teacher; the state is the teacher."""
+
+    num_views = 2
+
+    def __init__(
+        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.input_noise = config.input_noise
+        self.teacher = copy.deepcopy(student).requires_grad_(False)
+
+    def weight(self, step: Step) -> float:
+        ramp = gaussian_ramp_up(step.progress, self.config.ramp_up_fraction)
+        return self.config.consistency_weight * ramp
+
+    def decay(self, step: Step) -> float:
+        """a after this step: the plain mean of all steps at first, then the configured decay."""
+        ramping = step.progress < self.config.ramp_up_fraction
+        largest = self.config.ramp_up_ema_decay if ramping else self.config.ema_decay
+        return min(1 - 1 / (step.index + 2), largest)
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        with torch.no_grad(), step.global_draws("teacher", logits.device):
+            target, _ = self.teacher(batch.views[1])
+        return softmax_mse(logits, target.softmax(1))
+
+    @torch.no_grad()
+    def after_step(self, student: nn.Module, step: Step) -> None:
+        teachers, students = list(self.teacher.parameters()), list(student.parameters())
+        torch._foreach_lerp_(teachers, students, 1 - self.decay(step))
+
+    def evaluated(self, student: nn.Module) -> nn.Module:
+        return self.teacher

@@ -1,0 +1,72 @@
+"""Π-model: two stochastic passes over one image shall agree.
+
+Laine & Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv:1610.02242, Alg. 1.
+
+    L_reg = 1/(U C) sum_u || p_a(u) - p_b(u) ||^2,     eta_2(t) = w r(t)
+
+| symbol | here | meaning |
+| --- | --- | --- |
+| p_a, p_b | ``logits``, ``second`` after softmax | predictions for two augmented views |
+| w | ``consistency_weight`` | weight after the ramp-up |
+| r(t) | ``gaussian_ramp_up`` | exp(-5 (1 - t / t_ramp)^2) |
+
+The mean runs over images and classes; the gradient flows through BOTH branches. The views share the
+flip, each has its own translation, input noise and dropout masks.
+
+What BatchNorm sees: labeled images and first views as one batch, which alone updates the running
+statistics; the second views use their own batch statistics.
+
+Differs from the paper: with a cross-entropy averaged over labeled images w needs no factor M/N; the
+ramp moves every step instead of every epoch, and its first epoch is not cut to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor, nn
+
+from ssl_isda.batch import Batch
+from ssl_isda.batchnorm import frozen_running_statistics
+from ssl_isda.losses import softmax_mse
+from ssl_isda.regularizer import METHODS, Regularizer
+from ssl_isda.schedules import gaussian_ramp_up
+from ssl_isda.step import Step
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's settings for CIFAR-10, CIFAR-100 and SVHN alike."""
+
+    consistency_weight: float = 100.0
+    """w: weight of the consistency term after the ramp-up."""
+    ramp_up_fraction: float = 0.2
+    """t_ramp as a share of the whole run (80 of 400 epochs)."""
+    input_noise: float = 0.15
+    """Standard deviation of Gaussian input noise, in units of prepared pixels."""
+
+
+@METHODS.register("pi_model")
+@final
+class PiModel(Regularizer):
+    """MSE between the predictions for two views; no state."""
+
+    num_views = 2
+    shares_flip = True
+
+    def __init__(
+        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.input_noise = config.input_noise
+
+    def weight(self, step: Step) -> float:
+        ramp = gaussian_ramp_up(step.progress, self.config.ramp_up_fraction)
+        return self.config.consistency_weight * ramp
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        with frozen_running_statistics(student), step.global_draws("second view", logits.device):
+            second, _ = student(batch.views[1])
+        return softmax_mse(logits, second.softmax(1))

@@ -1,0 +1,112 @@
+"""Virtual adversarial training (VAT): a prediction shall survive the worst small change of its image.
+
+Miyato et al., Virtual Adversarial Training: A Regularization Method for Supervised and
+Semi-Supervised Learning, TPAMI 2018, arXiv:1704.03976.
+
+    L_reg = 1/U sum_u KL( p(x) || p(x + r) ) + w_H 1/U sum_u H(p(x)),      eta_2(t) = w
+    r = epsilon g / ||g||,   g = grad_d KL( p(x) || p(x + xi d) ),   d ~ N(0, I) / ||.||   (Eqs. 5-15)
+
+| symbol | here | meaning |
+| --- | --- | --- |
+| p(x) | ``logits`` after softmax | clean prediction; a constant in the KL |
+| epsilon | ``epsilon`` | norm of the perturbation, in units of prepared pixels |
+| xi | ``xi`` | step of the finite difference |
+| K | ``num_power_iterations`` | refinements of d |
+| w_H | ``entropy_weight`` | 0: VAT; 1: VAT + EntMin |
+
+Means run over images; norms over all pixels of an image. One view, without input noise. All passes
+over the unlabeled images draw the same dropout masks.
+
+What BatchNorm sees: the labeled images alone update the running statistics; each pass over unlabeled
+images uses its own batch statistics.
+
+Precision: the direction is a small difference of two predictions, so both are computed outside
+autocast. In fp32 the paper's xi = 1e-6 is lost to rounding (cosine 0.01 to the true direction);
+1e-2 gives it to 0.99 and better. Where the gradient is zero (saturated logits) r is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.batch import Batch
+from ssl_isda.batchnorm import frozen_running_statistics
+from ssl_isda.losses import entropy, softmax_kl
+from ssl_isda.regularizer import METHODS, UNLABELED_PASS, Regularizer
+from ssl_isda.step import Step
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's settings for CIFAR-10 with augmentation; SVHN takes an epsilon of 3.5."""
+
+    consistency_weight: float = 1.0
+    """w: weight of the whole term, without ramp-up."""
+    epsilon: float = 8.0
+    """Norm of the adversarial perturbation, in units of prepared pixels."""
+    xi: float | None = None
+    """Step of the finite difference; by default 1e-2 in fp32 and the paper's 1e-6 in float64."""
+    num_power_iterations: int = 1
+    """K: how often the direction is refined."""
+    entropy_weight: float = 0.0
+    """w_H: weight of the entropy of clean predictions (1 for VAT + EntMin)."""
+
+
+@METHODS.register("vat")
+@final
+class VAT(Regularizer):
+    """KL between clean and adversarial predictions; no state."""
+
+    joins_streams = False
+
+    def __init__(
+        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+
+    def weight(self, step: Step) -> float:
+        return self.config.consistency_weight
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        images = batch.views[0]
+        perturbation = self.adversarial_perturbation(student, images, step)
+        loss = softmax_kl(logits.detach(), _predict(student, images + perturbation, step))
+        if self.config.entropy_weight:
+            loss = loss + self.config.entropy_weight * entropy(logits)
+        return loss
+
+    def adversarial_perturbation(self, student: nn.Module, images: Tensor, step: Step) -> Tensor:
+        """r_vadv for each image, of norm epsilon; (U, channels, height, width), a constant."""
+        xi = self.config.xi or (1e-6 if images.dtype == torch.float64 else 1e-2)
+        generator = step.generator("vat direction", images.device)
+        direction = _unit(
+            torch.randn(images.shape, generator=generator, device=images.device).to(images)
+        )
+        with torch.autocast(images.device.type, enabled=False):
+            with torch.no_grad():
+                clean = _predict(student, images, step)
+            for _ in range(self.config.num_power_iterations):
+                offset = (xi * direction).requires_grad_()
+                divergence = softmax_kl(clean, _predict(student, images + offset, step))
+                (gradient,) = torch.autograd.grad(divergence, offset)
+                direction = _unit(gradient)
+        return self.config.epsilon * direction
+
+
+def _predict(student: nn.Module, images: Tensor, step: Step) -> Tensor:
+    """Logits from a pass that repeats the clean pass's dropout masks and leaves BatchNorm alone."""
+    with frozen_running_statistics(student), step.global_draws(UNLABELED_PASS, images.device):
+        logits: Tensor = student(images)[0]
+    return logits
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each image divided by its norm, by way of its largest value, since a gradient may be tiny."""
+    flat = x.flatten(1)
+    scaled = flat / (flat.abs().amax(1, keepdim=True) + torch.finfo(x.dtype).tiny)
+    return (scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1e-12)).view_as(x)

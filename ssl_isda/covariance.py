@@ -1,0 +1,183 @@
+"""Online class-conditional mean and covariance of deep features (Eqs. 1-3).
+
+Shape key: n images, a features, c classes, p classes that are in use, d directions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.shapes import Float, Int
+
+Form = Literal["full", "diagonal", "shared", "identity"]
+
+
+class ClassCovariance(nn.Module):
+    r"""Streamed covariance of each class, over everything ever passed to ``update``.
+
+    For a batch with m_c samples of class c, their mean mu' and biased covariance Sigma'::
+
+        mu_c    <- (n_c mu_c + m_c mu') / (n_c + m_c)                                        (Eq. 1)
+        Sigma_c <- (n_c Sigma_c + m_c Sigma') / (n_c + m_c)
+                   + n_c m_c (mu_c - mu')(mu_c - mu')^T / (n_c + m_c)^2                      (Eq. 2)
+        n_c     <- n_c + m_c                                                                 (Eq. 3)
+
+    which is the biased (divided by n_c) pooled covariance of all samples seen. Classes absent from a
+    batch keep theirs to the bit; a class seen once has covariance zero.
+
+    Forms (Table 8): ``full``, one a x a matrix per class; ``diagonal``, its diagonal alone;
+    ``shared``, ONE matrix of all features about their common mean; ``identity``, the constant I.
+
+    Everything is held in buffers (``count`` int64, ``mean``, ``scatter`` = n Sigma), in fp32 unless
+    the module is converted, and none of it carries a gradient.
+
+    Raises
+    ------
+    ValueError
+        A form that does not exist, fewer than 1 class or feature, shapes that do not fit.
+
+    Source: Wang et al., Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021.
+    """
+
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+
+    def __init__(self, num_classes: int, num_features: int, form: Form = "full") -> None:
+        super().__init__()
+        if form not in get_args(Form):
+            raise ValueError(f"form is one of {', '.join(get_args(Form))}; got {form!r}")
+        if num_classes < 1 or num_features < 1:
+            raise ValueError(
+                f"at least 1 class and 1 feature are needed; got {num_classes} and {num_features}"
+            )
+        self.num_classes, self.num_features, self.form = num_classes, num_features, form
+        groups = {"full": num_classes, "diagonal": num_classes, "shared": 1, "identity": 0}[form]
+        square = () if form == "diagonal" else (num_features,)
+        self.register_buffer("count", torch.zeros(groups, dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(groups, num_features))
+        self.register_buffer("scatter", torch.zeros(groups, num_features, *square))
+
+    @torch.no_grad()
+    def update(self, features: Float[Tensor, "n a"], labels: Int[Tensor, "n"]) -> None:
+        """Take a batch of labeled features into account (Eqs. 1-3)."""
+        self._check(features, labels)
+        if self.form == "identity":
+            return
+        features = features.to(self.mean.dtype)
+        if self.form == "shared":
+            labels = torch.zeros_like(labels)
+        if features.is_cuda:
+            self._update_every_class(features, labels)
+        else:
+            self._update_present_classes(features, labels)
+
+    def _update_present_classes(self, x: Tensor, labels: Tensor) -> None:
+        """Touch, in place, only what the batch holds: the fastest form on a CPU."""
+        for c in labels.unique().tolist():
+            members = x[labels == c]
+            m, n = len(members), int(self.count[c])
+            mean = members.mean(0)
+            centered, shift = members - mean, mean - self.mean[c]
+            if self.form == "diagonal":
+                self.scatter[c] += centered.square().sum(0) + (n * m / (n + m)) * shift.square()
+            else:
+                self.scatter[c].addmm_(centered.T, centered)
+                self.scatter[c].addr_(shift, shift, alpha=n * m / (n + m))
+            self.mean[c] += (m / (n + m)) * shift
+            self.count[c] += m
+
+    def _update_every_class(self, x: Tensor, labels: Tensor) -> None:
+        """The same for all classes at once, in fixed shapes: nothing waits for the device."""
+        member = nn.functional.one_hot(labels, len(self.count)).to(x.dtype)  # (n, c)
+        m, n = member.sum(0), self.count.to(x.dtype)
+        mean = (member.T @ x) / m.clamp(min=1).unsqueeze(1)  # (c, a)
+        shift = (mean - self.mean) * (m > 0).unsqueeze(1)
+        centered = x - mean[labels]
+        between = n * m / (n + m).clamp(min=1)
+        if self.form == "diagonal":
+            self.scatter += member.T @ centered.square() + between.unsqueeze(1) * shift.square()
+        else:
+            by_class = member.T.unsqueeze(2) * centered  # (c, n, a)
+            self.scatter.baddbmm_(by_class.mT, centered.expand(len(n), -1, -1))
+            scaled = between.sqrt().unsqueeze(1) * shift
+            self.scatter.baddbmm_(scaled.unsqueeze(2), scaled.unsqueeze(1))
+        self.mean += (m / (n + m).clamp(min=1)).unsqueeze(1) * shift
+        self.count += m.to(torch.int64)
+
+    @torch.no_grad()
+    def matrix(self, c: int) -> Float[Tensor, "a a"]:
+        """Sigma_c as a dense matrix: to look at; training never forms it."""
+        return self.multiply(torch.eye(self.num_features).to(self.mean), c)
+
+    @torch.no_grad()
+    def multiply(self, directions: Float[Tensor, "d a"], c: int) -> Float[Tensor, "d a"]:
+        """``directions @ Sigma_c``."""
+        if self.form == "identity":
+            return directions.clone()
+        group = 0 if self.form == "shared" else c
+        scatter, n = self.scatter[group], self.count[group].clamp(min=1)
+        product = directions * scatter if self.form == "diagonal" else directions @ scatter
+        return product / n
+
+    @torch.no_grad()
+    def multiply_each(
+        self, directions: Float[Tensor, "p d a"], classes: Int[Tensor, "p"]
+    ) -> Float[Tensor, "p d a"]:
+        """``directions[i] @ Sigma_{classes[i]}`` for each i."""
+        if self.form == "identity":
+            return directions.clone()
+        if self.form == "shared":
+            return directions @ self.scatter[0] / self.count[0].clamp(min=1)
+        n = self.count[classes].clamp(min=1).view(-1, 1, 1)
+        if self.form == "diagonal":
+            return directions * self.scatter[classes].unsqueeze(1) / n
+        if directions.is_cuda:
+            return directions @ self.scatter[classes] / n
+        products = torch.empty_like(directions)
+        for i, c in enumerate(classes.tolist()):  # no copy of any Sigma
+            torch.mm(directions[i], self.scatter[c], out=products[i])
+        return products.div_(n)
+
+    @torch.no_grad()
+    def draw(
+        self, labels: Int[Tensor, "n"], num_samples: int, generator: torch.Generator
+    ) -> Float[Tensor, "m n a"]:
+        """For each label, ``num_samples`` draws from N(0, Sigma_label)."""
+        shape = (num_samples, len(labels), self.num_features)
+        noise = torch.randn(
+            shape, generator=generator, dtype=self.mean.dtype, device=generator.device
+        ).to(self.mean.device)
+        for c in labels.unique().tolist():
+            # Not Cholesky: an estimate from few samples is singular.
+            values, vectors = torch.linalg.eigh(self.matrix(c).double())
+            root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+            noise[:, labels == c] = noise[:, labels == c] @ root.to(noise.dtype)
+        return noise
+
+    def in_use(self, labels: Int[Tensor, "n"]) -> tuple[Int[Tensor, "p"], Int[Tensor, "n"]]:
+        """The classes to compute for, and where each label stands among them.
+
+        On a CPU the classes that occur; on a GPU, where asking would wait for the device, all.
+        """
+        if labels.is_cuda:
+            return torch.arange(self.num_classes, device=labels.device), labels
+        classes, positions = labels.unique(return_inverse=True)
+        return cast(Tensor, classes), cast(Tensor, positions)
+
+    def _check(self, features: Tensor, labels: Tensor) -> None:
+        if features.ndim != 2 or features.shape[1] != self.num_features:
+            raise ValueError(
+                f"features are (n, {self.num_features}); got {tuple(features.shape)}: "
+                "the features before the linear head are meant, one row an image"
+            )
+        if labels.shape != features.shape[:1]:
+            raise ValueError(
+                f"labels are ({len(features)},), one a row of features; got {tuple(labels.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"
