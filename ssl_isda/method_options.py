@@ -1,0 +1,112 @@
+"""The options of each method, read from its source: no method, and so no torch, is imported.
+
+A method's file holds a dataclass ``Config``; each field has a type, a plain default, and a docstring
+under it. That is all it takes for an option to be a flag, a YAML key and a line of ``--help``.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any, Literal
+
+from ssl_isda.config import RunConfig, Setting
+from ssl_isda.errors import UsageError
+from ssl_isda.yaml_files import Given, printed
+
+_TYPES = {"bool": bool, "float": float, "int": int, "str": str}
+
+
+def read_methods(folder: Path) -> dict[str, dict[str, Setting]]:
+    """The options of every method that ``folder/__init__.py`` imports, by method and by name.
+
+    Raises
+    ------
+    UsageError
+        A file is missing or is no Python, or a field is not what an option can be.
+    """
+    package = _parse(folder / "__init__.py")
+    names = [
+        alias.name
+        for node in package.body
+        if isinstance(node, ast.ImportFrom) and (node.module == folder.name or node.level)
+        for alias in node.names
+    ]
+    methods = {name: _options(folder / f"{name}.py") for name in names}
+    _agree_on_switches(methods)
+    return methods
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{printed(path)}: cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{printed(path)}:{line}" if line else printed(path)
+        raise UsageError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
+
+
+def _options(path: Path) -> dict[str, Setting]:
+    body = _parse(path).body
+    config = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Config"]
+    fields = config[0].body if config else []
+    options = {}
+    for node, after in zip(fields, [*fields[1:], None], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            option = _option(node.target.id, node, after, path)
+            options[option.name] = option
+    return options
+
+
+def _option(name: str, node: ast.AnnAssign, after: ast.stmt | None, path: Path) -> Setting:
+    source = f"{path.parent.name}/{path.name}"
+    place = f"{source}:{node.lineno}: {name}"
+    if name in RunConfig.model_fields:
+        raise UsageError(f"{place} is a setting of every run already; call the option otherwise")
+    try:
+        annotation = _type(node.annotation)
+        default = ast.literal_eval(node.value or ast.Name("nothing"))
+    except (ValueError, KeyError):
+        raise UsageError(
+            f"{place} needs a type of float, int, bool, str, Literal[...] or one of these | None, "
+            f"and a plain default; got {_code(node)}"
+        ) from None
+    setting = Setting(name, annotation, default, _docstring(after))
+    setting.check(Given(default, repr(default), source, name, node.lineno))
+    return setting
+
+
+def _code(node: ast.AST) -> str:
+    """The code of ``node`` on one line."""
+    return repr(" ".join(ast.unparse(node).split()))
+
+
+def _type(node: ast.expr) -> Any:
+    """The type that an annotation names."""
+    if isinstance(node, ast.Name):
+        return _TYPES[node.id]
+    if isinstance(node, ast.Constant) and node.value is None:
+        return type(None)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _type(node.left) | _type(node.right)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Literal"):
+        return Literal[ast.literal_eval(node.slice)]
+    raise ValueError(node)
+
+
+def _docstring(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return " ".join(str(node.value.value).split())
+    return ""
+
+
+def _agree_on_switches(methods: dict[str, dict[str, Setting]]) -> None:
+    """A flag takes a value, or does not, before its method is known."""
+    first: dict[str, tuple[str, bool]] = {}
+    for method, options in methods.items():
+        for name, option in options.items():
+            other, is_switch = first.setdefault(name, (method, option.is_switch))
+            if is_switch != option.is_switch:
+                raise UsageError(f"{name} is a bool in only one of {other} and {method}; rename it")
