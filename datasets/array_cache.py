@@ -1,0 +1,65 @@
+"""Arrays that take long to compute, kept on disk: whole and of the right key, or computed again."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def cached_arrays(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays kept in ``path`` under ``key``, else computed and kept.
+
+    A missing, stale or damaged file is replaced. Of several processes one computes and the others
+    wait. Where the folder cannot be written, or the disk is full, nothing is kept: that costs the
+    next run time, not this one.
+    """
+    from filelock import FileLock
+
+    if (arrays := _read(path, key)) is not None:
+        return arrays
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError:
+        return compute()
+    try:
+        arrays = _read(path, key)
+        if arrays is None:
+            arrays = compute()
+            _write(path, key, arrays)
+        return arrays
+    finally:
+        lock.release()
+
+
+def _read(path: Path, key: str) -> Arrays | None:
+    """None unless it is there, undamaged (the archive carries CRCs) and of this key."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["key"]) != key:
+                return None
+            return {name: kept[name] for name in kept.files if name != "key"}
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, key: str, arrays: Arrays) -> None:
+    """Through a temporary file, whose name is fixed, so that one left by a kill is overwritten."""
+    temporary = path.with_suffix(".partial")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, key=np.array(key), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        print(f"not kept for the next run: {path}: {error.strerror or error}", file=sys.stderr)
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""Random translation and horizontal flip, drawn afresh for each image and applied to all at once.
+
+Dimensions: N images kept, B images of a batch, C channels, H x W pixels, m the largest translation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def reflect_pad(images: Tensor, max_translation: int) -> Tensor:
+    """(N, C, H, W) to (N, C, H + 2m, W + 2m): mirrored at the edge pixels, which are not repeated.
+
+    For any dtype (``torch.nn.functional.pad`` does not take uint8 everywhere); the result lies in
+    channels_last order.
+
+    Raises
+    ------
+    ValueError
+        ``max_translation`` is negative or not smaller than height and width.
+    """
+    height, width = images.shape[-2:]
+    if not 0 <= max_translation < min(height, width):
+        raise ValueError(
+            f"max_translation must be 0 to {min(height, width) - 1} for {height} x {width} pixels, "
+            f"got {max_translation}"
+        )
+    rows = _mirrored(height, max_translation, images.device)
+    columns = _mirrored(width, max_translation, images.device)
+    return images.permute(0, 2, 3, 1)[:, rows[:, None], columns].contiguous().permute(0, 3, 1, 2)
+
+
+def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
+    """Source positions of -margin .. length + margin - 1 under reflection at 0 and length - 1."""
+    last = length - 1
+    return last - (last - torch.arange(-margin, length + margin, device=device).abs()).abs()
+
+
+def draw_offsets(num_images: int, max_translation: int, generator: torch.Generator) -> Tensor:
+    """(B, 2) int64 in 0 .. 2m: where each window begins, down and across; m is no translation."""
+    return torch.randint(2 * max_translation + 1, (num_images, 2), generator=generator)
+
+
+def draw_flips(num_images: int, generator: torch.Generator) -> Tensor:
+    """(B,) bool, each True with probability one half."""
+    return torch.randint(2, (num_images,), generator=generator).bool()
+
+
+def translate_and_flip(
+    padded: Tensor, indices: Tensor, offsets: Tensor, flips: Tensor | None, max_translation: int
+) -> Tensor:
+    """Cut one window out of each image of a batch and mirror some of them, in a single gather.
+
+    Parameters
+    ----------
+    padded : (N, C, H + 2m, W + 2m) in channels_last order, what ``reflect_pad`` gave
+    indices : (B,) int64, images of the batch
+    offsets : (B, 2) int64, from ``draw_offsets``
+    flips : (B,) bool, or None for no flips
+
+    Returns
+    -------
+    (B, C, H, W) in channels_last order, of the dtype and on the device of ``padded``, like all
+    arguments
+    """
+    num_channels, padded_height, padded_width = padded.shape[1:]
+    height, width = padded_height - 2 * max_translation, padded_width - 2 * max_translation
+    rows = torch.arange(height, device=padded.device)
+    columns = torch.arange(width, device=padded.device).expand(len(indices), width)
+    if flips is not None:
+        columns = torch.where(flips[:, None], width - 1 - columns, columns)
+    rows = indices[:, None] * padded_height + offsets[:, :1] + rows  # (B, H), of all rows kept
+    columns = offsets[:, 1:] + columns  # (B, W)
+    positions = rows[:, :, None] * padded_width + columns[:, None, :]  # (B, H, W), of all pixels
+    pixels = padded.permute(0, 2, 3, 1).view(-1, num_channels)
+    batch = pixels.index_select(0, positions.flatten())
+    return batch.view(len(indices), height, width, num_channels).permute(0, 3, 1, 2)

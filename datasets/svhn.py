@@ -1,0 +1,54 @@
+"""SVHN (Netzer et al., 2011): 73,257 + 26,032 house-number digits of 32 x 32 pixels, in colour."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.download import DataFile, fetch, provide
+from datasets.image_data import DATASETS, ImageData
+
+
+@DATASETS.register("svhn")
+def svhn(data_dir: Path, svhn_extra: bool = False) -> ImageData:
+    """SVHN from ``data_dir/{train,test,extra}_32x32.mat``, downloaded where they are missing.
+
+    With ``svhn_extra`` the 531,131 extra images follow the training images as truly unlabeled ones
+    (label -1), as in temporal ensembling's and Mean Teacher's SVHN-with-extra experiments.
+    """
+    from torchvision.datasets import SVHN
+
+    parts = ["train", "test", *(["extra"] if svhn_extra else [])]
+    files = [_data_file(SVHN, part, data_dir) for part in parts]
+    provide("svhn", data_dir, files, partial(_fetch_parts, SVHN, parts, data_dir))
+    images, labels = _read(SVHN, data_dir, "train")
+    if svhn_extra:
+        extra_images, _ = _read(SVHN, data_dir, "extra")
+        images = np.concatenate([images, extra_images])
+        labels = np.concatenate([labels, np.full(len(extra_images), -1)])
+    class_names = [str(digit) for digit in range(10)]
+    test = _read(SVHN, data_dir, "test")
+    return ImageData.from_arrays("svhn", class_names, (images, labels), test)
+
+
+def _data_file(dataset_class: Any, part: str, folder: Path) -> DataFile:
+    _, file_name, md5 = dataset_class.split_list[part]
+    return DataFile(folder / file_name, md5)
+
+
+def _fetch_parts(
+    dataset_class: Any, parts: list[str], data_dir: Path, workspace: Path, wanted: list[DataFile]
+) -> None:
+    for part in parts:
+        target = _data_file(dataset_class, part, workspace)
+        if target.path.name in {file.path.name for file in wanted}:
+            fetch("svhn", dataset_class.split_list[part][0], target, data_dir)
+
+
+def _read(dataset_class: Any, data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N, C, H, W) uint8 and (N,) labels; torchvision has turned the file's 10 into digit 0."""
+    dataset = dataset_class(data_dir, split=part, download=False)
+    return dataset.data, dataset.labels
