@@ -86,7 +86,8 @@ class MeanTeacher(Regularizer):
 
     @torch.no_grad()
     def after_step(self, student: nn.Module, step: Step) -> None:
-        teachers, students = list(self.teacher.parameters()), list(student.parameters())
+        teachers: list[Tensor] = list(self.teacher.parameters())
+        students: list[Tensor] = list(student.parameters())
         torch._foreach_lerp_(teachers, students, 1 - self.decay(step))
 
     def evaluated(self, student: nn.Module) -> nn.Module:

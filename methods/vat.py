@@ -28,7 +28,7 @@ autocast. In fp32 the paper's xi = 1e-6 is lost to rounding (cosine 0.01 to the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +101,8 @@ class VAT(Regularizer):
 def _predict(student: nn.Module, images: Tensor, step: Step) -> Tensor:
     """Logits from a pass that repeats the clean pass's dropout masks and leaves BatchNorm alone."""
     with frozen_running_statistics(student), step.global_draws(UNLABELED_PASS, images.device):
-        logits: Tensor = student(images)[0]
-    return logits
+        logits, _ = student(images)
+    return cast(Tensor, logits)
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ _HOME = {
     "sampled_semantic_consistency": "ssl_isda.losses",
     "semantic_consistency": "ssl_isda.losses",
 }
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

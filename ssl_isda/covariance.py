@@ -62,7 +62,7 @@ class ClassCovariance(nn.Module):
         self.register_buffer("scatter", torch.zeros(groups, num_features, *square))
 
     @torch.no_grad()
-    def update(self, features: Float[Tensor, "n a"], labels: Int[Tensor, "n"]) -> None:
+    def update(self, features: Float[Tensor, "n a"], labels: Int[Tensor, " n"]) -> None:
         """Take a batch of labeled features into account (Eqs. 1-3)."""
         self._check(features, labels)
         if self.form == "identity":
@@ -125,7 +125,7 @@ class ClassCovariance(nn.Module):
 
     @torch.no_grad()
     def multiply_each(
-        self, directions: Float[Tensor, "p d a"], classes: Int[Tensor, "p"]
+        self, directions: Float[Tensor, "p d a"], classes: Int[Tensor, " p"]
     ) -> Float[Tensor, "p d a"]:
         """``directions[i] @ Sigma_{classes[i]}`` for each i."""
         if self.form == "identity":
@@ -144,7 +144,7 @@ class ClassCovariance(nn.Module):
 
     @torch.no_grad()
     def draw(
-        self, labels: Int[Tensor, "n"], num_samples: int, generator: torch.Generator
+        self, labels: Int[Tensor, " n"], num_samples: int, generator: torch.Generator
     ) -> Float[Tensor, "m n a"]:
         """For each label, ``num_samples`` draws from N(0, Sigma_label)."""
         shape = (num_samples, len(labels), self.num_features)
@@ -158,7 +158,7 @@ class ClassCovariance(nn.Module):
             noise[:, labels == c] = noise[:, labels == c] @ root.to(noise.dtype)
         return noise
 
-    def in_use(self, labels: Int[Tensor, "n"]) -> tuple[Int[Tensor, "p"], Int[Tensor, "n"]]:
+    def in_use(self, labels: Int[Tensor, " n"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " n"]]:
         """The classes to compute for, and where each label stands among them.
 
         On a CPU the classes that occur; on a GPU, where asking would wait for the device, all.

@@ -85,7 +85,7 @@ class _ClassGram(torch.autograd.Function):
 
 
 def variance_table(
-    weight: Float[Tensor, "c a"], covariance: ClassCovariance, classes: Int[Tensor, "p"]
+    weight: Float[Tensor, "c a"], covariance: ClassCovariance, classes: Int[Tensor, " p"]
 ) -> Float[Tensor, "p c c"]:
     """q_c[j, k] = G_jj - 2 G_jk + G_kk for each class asked for; symmetric, with a zero diagonal."""
     gram = _ClassGram.apply(weight, covariance, classes)
@@ -97,7 +97,7 @@ def variance_table(
 @_full_precision
 def isda_cross_entropy(
     logits: Float[Tensor, "n c"],
-    labels: Int[Tensor, "n"],
+    labels: Int[Tensor, " n"],
     weight: Float[Tensor, "c a"],
     covariance: ClassCovariance,
     strength: float | Tensor,
@@ -149,9 +149,9 @@ def semantic_consistency(
 @_full_precision
 def sampled_isda_cross_entropy(
     features: Float[Tensor, "n a"],
-    labels: Int[Tensor, "n"],
+    labels: Int[Tensor, " n"],
     weight: Float[Tensor, "c a"],
-    bias: Float[Tensor, "c"],
+    bias: Float[Tensor, " c"],
     covariance: ClassCovariance,
     strength: float,
     *,
@@ -172,7 +172,7 @@ def sampled_isda_cross_entropy(
 def sampled_semantic_consistency(
     features: Float[Tensor, "n a"],
     weight: Float[Tensor, "c a"],
-    bias: Float[Tensor, "c"],
+    bias: Float[Tensor, " c"],
     covariance: ClassCovariance,
     strength: float,
     *,
@@ -212,9 +212,7 @@ def _augmented_logits(
 
 
 @_full_precision
-def softmax_mse(
-    logits: Float[Tensor, "n c"], target: Float[Tensor, "n c"]
-) -> Float[Tensor, ""]:
+def softmax_mse(logits: Float[Tensor, "n c"], target: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
     """mean over images AND classes of (softmax(logits) - target)^2; ``target`` are probabilities."""
     return (logits.softmax(1) - target).square().mean()
 

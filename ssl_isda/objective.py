@@ -1,6 +1,6 @@
 """Eq. 19 of ISDA: the whole objective of a training step.
 
-    L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularization(unlabeled)
+L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularization(unlabeled)
 """
 
 from __future__ import annotations

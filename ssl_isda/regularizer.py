@@ -8,7 +8,6 @@ from ssl_isda.batch import Batch
 from ssl_isda.registry import Registry
 from ssl_isda.step import Step
 
-
 UNLABELED_PASS = "unlabeled pass"
 """Keys the dropout masks of the student's pass over first views, where it is a pass of its own:
 ``step.global_draws(UNLABELED_PASS, device)`` around another pass draws the same masks again."""

@@ -1,0 +1,110 @@
+"""Checkpoints: atomic, checksummed, free of code, with the previous one kept.
+
+A file is one header line that names the format's version and the SHA-256 of the rest, then what
+``torch.save`` wrote. ``torch.load`` alone would read a flipped bit without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_isda.files import TEMPORARY, sync_folder, write_atomically
+
+VERSION = 1
+MAGIC = b"ssl-isda checkpoint"
+
+
+class CheckpointDamaged(Exception):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, lists, dicts), keeping the one before beside it.
+
+    Raises
+    ------
+    OutputFailed
+        It could not be written; the one that stood there still does.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    header = b"%s %d %s\n" % (MAGIC, VERSION, hashlib.sha256(payload).hexdigest().encode())
+    fresh = path.with_name(path.name + ".new")
+    write_atomically(fresh, header + payload)
+    if path.exists():
+        os.replace(path, previous(path))
+    os.replace(fresh, path)
+    sync_folder(path.parent)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(path.name + ".previous")
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read and verify one checkpoint. Nothing in it is executed.
+
+    Raises
+    ------
+    CheckpointDamaged
+        It is not a checkpoint, is cut, altered, or from a newer version.
+    """
+    try:
+        header, _, payload = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise CheckpointDamaged(f"cannot read {path}: {error.strerror}") from error
+    fields = header.rsplit(b" ", 2)
+    if len(fields) != 3 or fields[0] != MAGIC or not fields[1].isdigit():
+        raise CheckpointDamaged(f"{path} is not a checkpoint of this program")
+    if int(fields[1]) > VERSION:
+        raise CheckpointDamaged(
+            f"{path} has format {int(fields[1])}; this version reads up to {VERSION}: update it"
+        )
+    if hashlib.sha256(payload).hexdigest().encode() != fields[2]:
+        raise CheckpointDamaged(f"{path} is damaged: its SHA-256 does not match its content")
+    try:
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(payload), map_location=device, weights_only=True
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointDamaged(f"{path} holds more than tensors: it was not loaded") from error
+    return state
+
+
+def load_latest(
+    path: Path, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole, or None if there never was one; and what was passed over.
+
+    Raises
+    ------
+    CheckpointDamaged
+        There are checkpoints and none can be used: starting over is for the user to decide.
+    """
+    candidates = [
+        p for p in (path.with_name(path.name + ".new"), path, previous(path)) if p.exists()
+    ]
+    complaints: list[str] = []
+    for candidate in candidates:
+        try:
+            return load(candidate, device), complaints
+        except CheckpointDamaged as error:
+            complaints.append(str(error))
+    if complaints:
+        raise CheckpointDamaged("; ".join(complaints))
+    return None, []
+
+
+def remove_stray_files(folder: Path) -> None:
+    """Remove what a killed process was writing."""
+    for stray in folder.glob(f"*{TEMPORARY}"):
+        stray.unlink()

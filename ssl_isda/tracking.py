@@ -1,0 +1,111 @@
+"""What a run tells: metrics.jsonl (the truth), log.txt and the console (one line an epoch), W&B (a view).
+
+metrics.jsonl holds what the training computed and nothing of the clock, so that two runs of the same
+command write the same bytes; times go to timing.jsonl.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from ssl_isda.files import output_failed
+
+Metrics = Mapping[str, float | int]
+
+
+class View(Protocol):
+    """Someone who is shown the metrics but does not keep them (W&B)."""
+
+    def log(self, metrics: Metrics) -> None: ...
+
+    def finish(self, summary: Mapping[str, Any], exit_code: int) -> None: ...
+
+
+class Tracker:
+    """Writes a run's metrics and log into its folder and shows them."""
+
+    def __init__(self, folder: Path, view: View | None = None, *, quiet: bool = False) -> None:
+        self.folder, self.view, self.quiet = folder, view, quiet
+        self.metrics_file = folder / "metrics.jsonl"
+        self.timing_file = folder / "timing.jsonl"
+        self._bar: Any = None
+
+    def resume_at(self, epoch: int) -> None:
+        """Forget what was written after the first ``epoch`` epochs: it will be computed again."""
+        for file in (self.metrics_file, self.timing_file):
+            if file.exists():
+                kept = file.read_bytes().splitlines(keepends=True)[:epoch]
+                with open(file, "r+b") as handle:
+                    handle.truncate(sum(map(len, kept)))
+
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics of each finished epoch."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+
+    def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
+        """Keep and show one finished epoch."""
+        _append(self.metrics_file, json.dumps(dict(metrics)))
+        _append(self.timing_file, json.dumps(dict(timing)))
+        self.say(line)
+        if self.view:
+            self.view.log({**metrics, **timing})
+
+    def say(self, line: str) -> None:
+        """One line for log.txt, with the time, and for the console."""
+        _append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        if not self.quiet:
+            show(line, bar=self._bar)
+
+    def warn(self, line: str) -> None:
+        """The same for what should not be overlooked."""
+        self.say(f"warning: {line}")
+
+    @contextlib.contextmanager
+    def progress(self, first: int, total: int) -> Iterator[Any]:
+        """A bar over training steps, on a terminal only; yields a function to call at each step."""
+        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            yield lambda: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(
+            initial=first, total=total, unit="step", leave=False, dynamic_ncols=True
+        ) as self._bar:
+            yield self._bar.update
+        self._bar = None
+
+
+def show(line: str, bar: Any = None, stream: IO[str] | None = None) -> None:
+    """Print ``line``; a reader who has gone away (``| head``) is no reason to stop training."""
+    try:
+        if bar is not None:
+            bar.write(line)
+        else:
+            print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _append(file: Path, line: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+    except OSError as error:
+        raise output_failed(error, file, len(line)) from error
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,319 @@
+"""The training loop: Alg. 1 of ISDA, read from top to bottom."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda import checkpoint
+from ssl_isda.batch import Batch
+from ssl_isda.errors import RunError, TrainingFailed, UsageError
+from ssl_isda.models.registry import Classifier
+from ssl_isda.objective import Objective, Terms
+from ssl_isda.precision import Precision, autocast
+from ssl_isda.schedules import cosine, isda_strength
+from ssl_isda.step import Step
+from ssl_isda.tracking import Tracker, duration
+
+LabeledBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+
+class TrainingData(Protocol):
+    """Where batches come from: each a pure function of its step."""
+
+    def batch(self, step: Step) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The schedule: SGD with Nesterov momentum, its rate falling to zero as a cosine of t/T."""
+
+    num_steps: int
+    steps_per_epoch: int
+    images_per_step: int
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    seed: int = 0
+    precision: Precision = "fp32"
+    checkpoint_minutes: float = 10.0
+
+
+class Interrupted(RunError):
+    """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class Trainer:
+    """One run. ``evaluations`` names the labeled sets to test on, ``test`` among them."""
+
+    def __init__(
+        self,
+        student: Classifier,
+        objective: Objective,
+        data: TrainingData,
+        evaluations: Mapping[str, LabeledBatches],
+        config: TrainerConfig,
+        tracker: Tracker,
+    ) -> None:
+        self.student, self.objective, self.data = student, objective, data
+        self.evaluations, self.config, self.tracker = evaluations, config, tracker
+        self.device = next(student.parameters()).device
+        self.optimizer = torch.optim.SGD(
+            student.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=True,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.next_step = 0
+        self.loss_sums: dict[str, Tensor] = {}
+        self.checkpoint_file = tracker.folder / "checkpoint.pt"
+        self._signal: int | None = None
+
+    def run(self) -> None:
+        """Train from ``next_step`` to the end.
+
+        Raises
+        ------
+        Interrupted
+            A signal came; the state is saved.
+        TrainingFailed
+            A loss is not finite; the last good checkpoint stays.
+        OutputFailed
+            The disk is full.
+        """
+        restore_handlers = self._watch_signals()
+        saved = epoch_began = time.monotonic()
+        epoch_first_step = self.next_step
+        try:
+            with self.tracker.progress(self.next_step, self.config.num_steps) as advance:
+                while self.next_step < self.config.num_steps:
+                    step = self.step(self.next_step)
+                    self.train_step(step)
+                    self.next_step += 1
+                    advance()
+                    if step.is_last_of_epoch:
+                        seconds = time.monotonic() - epoch_began
+                        self._finish_epoch(step, seconds, self.next_step - epoch_first_step)
+                        epoch_began, epoch_first_step = time.monotonic(), self.next_step
+                    if self._signal is not None:
+                        self._stop(self._signal)
+                    if time.monotonic() - saved >= 60 * self.config.checkpoint_minutes:
+                        self.save()
+                        saved = time.monotonic()
+            self.save()
+        finally:
+            restore_handlers()
+
+    def step(self, index: int) -> Step:
+        """Step ``index`` of this run."""
+        config = self.config
+        return Step(index, config.num_steps, config.steps_per_epoch, config.seed)
+
+    def train_step(self, step: Step) -> Terms:
+        """One step of SGD on Eq. 19. Nothing in it waits for a GPU."""
+        self.student.train()
+        self.objective.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * cosine(step.progress)
+        batch = self.data.batch(step)
+        with autocast(self.device, self.config.precision):
+            terms: Terms = self.objective(self.student, batch, step)
+        if self._is_audited(step):
+            self._warn_of_dead_terms(terms, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()
+        self._record(terms, step)
+        self.optimizer.step()
+        self.objective.regularizer.after_step(self.student, step)
+        return terms
+
+    @torch.no_grad()
+    def evaluate(self, batches: LabeledBatches) -> float:
+        """Error in percent of the network that the method names."""
+        network = self.objective.regularizer.evaluated(self.student)
+        network.eval()
+        wrong, total = torch.zeros((), dtype=torch.int64, device=self.device), 0
+        for images, labels in batches():
+            with autocast(self.device, self.config.precision):
+                logits, _ = network(images)
+            wrong += (logits.argmax(1) != labels).sum()
+            total += len(labels)
+        return 100.0 * wrong.item() / total
+
+    # Losses: summed over the epoch on the device, looked at where that costs nothing.
+
+    def _record(self, terms: Terms, step: Step) -> None:
+        for name, loss in terms.losses.items():
+            sums = self.loss_sums.setdefault(name, torch.zeros((), device=self.device))
+            sums += loss.detach()
+        if self.device.type == "cpu" or step.index % 100 == 0:
+            self._check_finite(step)
+
+    def _check_finite(self, step: Step) -> None:
+        for name, loss_sum in self.loss_sums.items():
+            if not torch.isfinite(loss_sum):
+                raise TrainingFailed(
+                    f"step {step.index}: the {name} loss is {loss_sum.item()}; try a smaller "
+                    f"--learning-rate than {self.config.learning_rate:g}. The last checkpoint stays"
+                )
+
+    def _is_audited(self, step: Step) -> bool:
+        return step.index % 1000 == 999 or step.index in (step.num_steps // 4, step.num_steps // 2)
+
+    def _warn_of_dead_terms(self, terms: Terms, step: Step) -> None:
+        """A term with a weight must move the student: other frameworks shipped one that did not."""
+        parameters = [p for p in self.student.parameters() if p.requires_grad]
+        for name, loss in terms.losses.items():
+            weight = terms.weights[name]
+            if weight and not gives_gradient(loss, parameters):
+                self.tracker.warn(
+                    f"the {name} term has weight {weight:.3g} at step {step.index} "
+                    "but gives the student no gradient: it does not train"
+                )
+
+    def _finish_epoch(self, step: Step, seconds: float, num_steps: int) -> None:
+        self._check_finite(step)
+        first = step.epoch * step.steps_per_epoch
+        losses = {n: s.item() / (step.index + 1 - first) for n, s in self.loss_sums.items()}
+        self.loss_sums = {}
+        errors = {f"{name}_error": self.evaluate(b) for name, b in self.evaluations.items()}
+        metrics: dict[str, float | int] = {"epoch": step.epoch + 1, "step": step.index + 1}
+        metrics |= {f"{name}_loss": loss for name, loss in losses.items()}
+        metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        metrics["consistency_weight"] = self.objective.regularizer.weight(step)
+        if self.objective.isda:
+            metrics["lambda"] = isda_strength(self.objective.isda.lambda_0, step.progress)
+        metrics |= errors
+        rate = num_steps * self.config.images_per_step / max(seconds, 1e-9)
+        left = (step.num_steps - step.index - 1) * seconds / max(num_steps, 1)
+        timing = {"epoch": step.epoch + 1, "seconds": seconds, "images_per_second": rate}
+        self.tracker.log_epoch(metrics, timing, _line(step, metrics, rate, left))
+
+    # State: everything that the next step depends on and that no key can recompute.
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "next_step": self.next_step,
+            "student": self.student.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loss_sums": self.loss_sums,
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.loss_sums:
+            self._check_finite(self.step(self.next_step - 1))
+        checkpoint.save(self.checkpoint_file, self.state())
+
+    def resume(self) -> bool:
+        """Take up the newest whole checkpoint, if there is one; says whether there was.
+
+        Raises
+        ------
+        UsageError
+            No checkpoint can be used, or it belongs to another network.
+        """
+        try:
+            state, complaints = checkpoint.load_latest(self.checkpoint_file, self.device)
+        except checkpoint.CheckpointDamaged as error:
+            raise UsageError(f"{error}. Nothing was deleted; --fresh starts over") from error
+        for complaint in complaints:
+            self.tracker.warn(complaint)
+        if state is None:
+            self.tracker.resume_at(0)
+            return False
+        _load_into(self.student, state["student"], self.checkpoint_file)
+        _load_into(self.objective, state["objective"], self.checkpoint_file)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.next_step, self.loss_sums = state["next_step"], state["loss_sums"]
+        done = self.next_step == self.config.num_steps
+        steps_per_epoch = self.config.steps_per_epoch
+        self.tracker.resume_at(
+            self.step(0).num_epochs if done else self.next_step // steps_per_epoch
+        )
+        return True
+
+    # Signals: the first asks for a clean stop, the second stops at once.
+
+    def _watch_signals(self) -> Callable[[], None]:
+        def remember(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+            signal.signal(number, signal.SIG_DFL)
+
+        watched = (signal.SIGTERM, signal.SIGINT)
+        try:
+            before = {number: signal.signal(number, remember) for number in watched}
+        except ValueError:  # not the main thread: whoever started it decides
+            return lambda: None
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        return restore
+
+    def _stop(self, number: int) -> None:
+        self.save()
+        raise Interrupted(
+            f"{signal.Signals(number).name} at step {self.next_step} of {self.config.num_steps}: "
+            "saved; the same command goes on from here",
+            number,
+        )
+
+
+def gives_gradient(loss: Tensor, parameters: list[nn.Parameter]) -> bool:
+    """Whether ``loss`` has a nonzero derivative by any of ``parameters``."""
+    if not loss.requires_grad:
+        return False
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return any(g is not None and bool(g.any()) for g in gradients)
+
+
+def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    expected = module.state_dict()
+    missing, unexpected = sorted(expected.keys() - state), sorted(state.keys() - expected)
+    reshaped = sorted(k for k in expected.keys() & state if expected[k].shape != state[k].shape)
+    problems = [
+        f"{what} {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("shape", reshaped))
+        if keys
+    ]
+    if problems:
+        raise UsageError(f"{path} belongs to another network or method: {'; '.join(problems)}")
+    module.load_state_dict(state)
+
+
+def _line(step: Step, metrics: Mapping[str, float | int], rate: float, left: float) -> str:
+    losses = [
+        f"{name.removesuffix('_loss')} {value:.4f}"
+        for name, value in metrics.items()
+        if name.endswith("_loss")
+    ]
+    errors = [
+        f"{name.removesuffix('_error')} error {value:.2f} %"
+        for name, value in metrics.items()
+        if name.endswith("_error")
+    ]
+    extra = [f"weight {metrics['consistency_weight']:.3g}"]
+    if "lambda" in metrics:
+        extra.append(f"lambda {metrics['lambda']:.3f}")
+    width = len(str(step.num_epochs))
+    epoch = f"epoch {step.epoch + 1:>{width}}/{step.num_epochs}"
+    time_left = f"{duration(left)} left" if left else "done"
+    return "  ".join([epoch, *losses, *extra, *errors, f"{rate:,.0f} images/s", time_left])
