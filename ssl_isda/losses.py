@@ -90,7 +90,7 @@ def variance_table(
     """q_c[j, k] = G_jj - 2 G_jk + G_kk for each class asked for; symmetric, with a zero diagonal."""
     gram = _ClassGram.apply(weight, covariance, classes)
     own = gram.diagonal(dim1=1, dim2=2)
-    table: Tensor = own.unsqueeze(2) - 2 * gram + own.unsqueeze(1)
+    table: Tensor = (own.unsqueeze(2) + own.unsqueeze(1)) - 2 * gram
     return table
 
 
