@@ -132,7 +132,8 @@ def _given(setting: Setting, flag: str, text: str | bool) -> Given:
         return Given(text, written(text), "flag", flag)
     if NoneType in setting.members and text in _UNSET:
         return Given(None, text, "flag", flag)
-    return Given(text if setting.takes_text else scalar(text), shown(text), "flag", flag)
+    value = text if setting.takes_text or not text else scalar(text)
+    return Given(value, shown(text), "flag", flag)
 
 
 def _word(flag: str, text: str | bool) -> str:

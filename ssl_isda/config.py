@@ -24,6 +24,8 @@ _EXPECTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_too_short": "a name",
+    "string_unicode": "text of UTF-8 characters",
     "path_type": "a path",
 }
 
@@ -32,7 +34,7 @@ def _usable(path: Path) -> Path:
     """Refuse what no file system takes, and what no UTF-8 file could record."""
     text = str(path)
     if "\0" in text or text.encode(errors="replace").decode() != text:
-        raise PydanticCustomError("unusable_path", "Input should be a path in UTF-8")
+        raise PydanticCustomError("unusable_path", "Input should be a path of UTF-8 characters")
     return path
 
 
@@ -197,7 +199,6 @@ class Setting:
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
         expected = _EXPECTED.get(problem["type"], problem["msg"].replace("Input should be ", ""))
-        expected = expected.replace("String should have at least 1 character", "a name")
         hint = nearest(str(given.value), map(str, self.choices))
         if problem["type"] in ("string_type", "path_type") and isinstance(
             given.value, (int, float)

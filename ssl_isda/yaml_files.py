@@ -212,7 +212,7 @@ def _given(name: str, node: Node, source: str, line: int) -> Given:
     if not isinstance(node, yaml.ScalarNode):
         return Given([], _words(node), source, name, line)
     value = scalar(node.value) if node.style is None else node.value
-    text = shown(value) if isinstance(value, str) else node.value or "nothing"
+    text = shown(value) if isinstance(value, str) else shown(node.value)[1:-1] or "nothing"
     return Given(value, text, source, name, line)
 
 
