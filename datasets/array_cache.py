@@ -43,7 +43,7 @@ def cached_arrays(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays
 def _read(path: Path, key: str) -> Arrays | None:
     """None unless it is there, undamaged (the archive carries CRCs) and of this key."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             if str(kept["key"]) != key:
                 return None
             return {name: kept[name] for name in kept.files if name != "key"}
