@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up by themselves; all they need is Python 3.10 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := $(BIN)/python run.py --dataset digits --runs-dir runs/demo --wandb disabled
+
+.PHONY: setup demo test check format benchmark clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Could not make a virtual environment (on Debian: apt install python3-venv)"; exit 2; }
+	@echo "Installing PyTorch and the other dependencies into $(VENV), once; this takes a minute or more ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[run,test]'
+	@touch $@
+
+demo: $(READY)
+	@$(DEMO) --method supervised
+	@$(DEMO) --method vat
+	@$(DEMO) --method vat --isda
+	@echo
+	@echo "The same 20 labels, three ways:"
+	@$(DEMO) --method supervised
+	@$(DEMO) --method vat
+	@$(DEMO) --method vat --isda
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+benchmark: $(READY)
+	@$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,365 @@
+"""Train semi-supervised image classifiers with ISDA.
+
+    python run.py --method vat --isda --labels 4000            # the paper's recipe on CIFAR-10
+    python run.py --dataset digits --method vat --isda         # one minute, no download
+
+This file joins the three packages: ssl_isda (the core), methods and datasets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # PYTHONSAFEPATH leaves it out, and others have a `datasets` too
+
+from ssl_isda.errors import RunError, UsageError  # noqa: E402
+from ssl_isda.tracking import show  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
+
+    from datasets.batches import TwoStreamBatches
+    from datasets.image_data import ImageData
+    from datasets.preprocessing import PreparedImages
+    from datasets.splits import Split
+    from ssl_isda.config import Resolved
+    from ssl_isda.models.registry import Classifier
+    from ssl_isda.regularizer import Regularizer
+    from ssl_isda.run_folder import RunFolder
+    from ssl_isda.tracking import Tracker
+    from ssl_isda.trainer import Trainer
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code."""
+    try:
+        return _command(arguments)
+    except RunError as error:
+        show(f"run.py: {error}", stream=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        show("run.py: interrupted", stream=sys.stderr)
+        return 130
+
+
+def _command(arguments: Sequence[str]) -> int:
+    from ssl_isda.command_line import answer, resolve
+
+    folders = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
+    text = answer(arguments, **folders)
+    if text is not None:
+        show(text.rstrip("\n"))
+        return 0
+    return train(resolve(arguments, **folders))
+
+
+def train(resolved: Resolved) -> int:
+    """Train one run for each seed, skipping those that are done, and print the errors."""
+    from ssl_isda.run_folder import RunFolder
+
+    _use_our_datasets()
+    from datasets.catalog import check_labels
+
+    config = resolved.config
+    check_labels(config.dataset, config.labels, config.data_dir)
+    results, workspace = [], None
+    for seed in resolved.seeds:
+        folder = RunFolder(resolved.for_seed(seed))
+        result = folder.finished()
+        if result is None:
+            with folder.opened():
+                workspace = workspace or Workspace(resolved)
+                result = _train_one(folder, workspace)
+        show(f"{folder.path}: {describe(result)}")
+        results.append(result)
+    if len(results) > 1:
+        show(_across_seeds([result["error"] for result in results]))
+    return 0
+
+
+class Workspace:
+    """What all seeds of a command share: the device, the data in memory, prepared."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        import torch
+
+        from datasets.load import load
+        from datasets.preprocessing import prepare
+        from ssl_isda.precision import fastest_precision
+
+        config = resolved.config
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.device = _device(config.device)
+        self.precision = (
+            fastest_precision(self.device) if config.precision == "auto" else config.precision
+        )
+        self.data: ImageData = load(
+            config.dataset,
+            config.data_dir,
+            svhn_extra=config.svhn_extra,
+            image_size=config.image_size,
+        )
+        prepared = prepare(config.preprocessing, self.data, config.data_dir)
+        self.train_images: PreparedImages = prepared[0].to(self.device)
+        self.test_images: PreparedImages = prepared[1].to(self.device)
+
+
+def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder; its result."""
+    from ssl_isda.run_folder import cell_name, summarize
+    from ssl_isda.tracking import Tracker
+    from ssl_isda.wandb_view import open_view
+
+    resolved, config = folder.resolved, folder.resolved.config
+    tracker = Tracker(folder.path)
+    split = _split(folder, workspace)
+    trainer = build_trainer(resolved, workspace, split, tracker)
+    if trainer.resume():
+        tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
+    else:
+        tracker.say(_opening_line(resolved, workspace, trainer))
+    tracker.view = open_view(
+        config.wandb,
+        project=config.wandb_project,
+        folder=folder.path,
+        group=cell_name(resolved),
+        name=f"{cell_name(resolved)}/seed{config.seed}",
+        config={**config.model_dump(mode="json"), **resolved.method_options},
+        warn=tracker.warn,
+    )
+    summary: dict[str, Any] = {}
+    exit_code = 1
+    try:
+        trainer.run()
+        summary = summarize(tracker.history())
+        folder.write_result({**summary, **_provenance(workspace, tracker)})
+        exit_code = 0
+    except RunError as error:
+        exit_code = error.exit_code
+        raise
+    finally:
+        if tracker.view:
+            tracker.view.finish(summary, exit_code)
+    return summary
+
+
+def build_trainer(
+    resolved: Resolved, workspace: Workspace, split: Split, tracker: Tracker
+) -> Trainer:
+    """The run's network, method, objective and data, joined."""
+    from datasets.batches import evaluation_batches
+    from datasets.preprocessing import PreparedImages
+    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.trainer import Trainer, TrainerConfig
+
+    config, data = resolved.config, workspace.data
+    student = _student(resolved, workspace)
+    regularizer = _regularizer(resolved, student, len(data.train_labels))
+    batches = _batches(resolved, workspace, split, regularizer)
+    evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
+    if split.validation:
+        chosen, prepared = list(split.validation), workspace.train_images
+        held_out = PreparedImages(prepared.images[chosen], prepared.scale, prepared.shift)
+        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
+    isda = IsdaConfig(config.lambda_0, config.eta_1, config.covariance) if config.isda else None
+    objective = Objective(regularizer, isda, len(data.class_names), student.head.in_features).to(
+        workspace.device
+    )
+    num_views = min(1, regularizer.num_views)
+    schedule = TrainerConfig(
+        num_steps=config.steps or config.epochs * batches.steps_per_epoch,
+        steps_per_epoch=batches.steps_per_epoch,
+        images_per_step=config.batch_size + num_views * config.unlabeled_batch_size,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        precision=workspace.precision,
+        checkpoint_minutes=config.checkpoint_minutes,
+    )
+    return Trainer(student, objective, batches, evaluations, schedule, tracker)
+
+
+def _student(resolved: Resolved, workspace: Workspace) -> Classifier:
+    import torch
+
+    from ssl_isda.models import MODELS
+    from ssl_isda.randomness import global_draws
+
+    config, images = resolved.config, workspace.data.train_images
+    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+        student = MODELS[config.model](
+            len(workspace.data.class_names), width=config.width, in_channels=images.shape[1]
+        )
+    return student.to(workspace.device, memory_format=torch.channels_last)
+
+
+def _regularizer(resolved: Resolved, student: Classifier, num_images: int) -> Regularizer:
+    import methods
+    from ssl_isda.regularizer import METHODS
+
+    name = resolved.config.method
+    options = getattr(methods, name).Config(**resolved.method_options)
+    return METHODS[name](
+        options, student=student, num_images=num_images, num_classes=student.head.out_features
+    )
+
+
+def _batches(
+    resolved: Resolved, workspace: Workspace, split: Split, regularizer: Regularizer
+) -> TwoStreamBatches:
+    from datasets.batches import TwoStreamBatches
+
+    config = resolved.config
+    return TwoStreamBatches(
+        workspace.train_images,
+        workspace.data.train_labels,
+        split,
+        labeled_batch_size=config.batch_size,
+        unlabeled_batch_size=config.unlabeled_batch_size,
+        seed=config.seed,
+        flip=config.flip,
+        max_translation=config.max_translation,
+        num_views=regularizer.num_views,
+        shares_flip=regularizer.shares_flip,
+        input_noise=regularizer.input_noise,
+        device=workspace.device,
+    )
+
+
+def _split(folder: RunFolder, workspace: Workspace) -> Split:
+    """The run's labeled images: those it began with, the user's, or those that the seed draws."""
+    from datasets.splits import load_split, make_split
+
+    config, data = folder.resolved.config, workspace.data
+    source = folder.split_file if folder.split_file.exists() else config.split
+    if source is not None:
+        split = load_split(
+            source, dataset=data.name, checksum=data.checksum, labels=data.train_labels
+        )
+    else:
+        split = make_split(
+            data.train_labels,
+            num_classes=len(data.class_names),
+            num_labels=config.labels,
+            seed=config.seed,
+            dataset=data.name,
+            checksum=data.checksum,
+            validation_fraction=0.25 if config.validation else 0.0,
+        )
+    if not folder.split_file.exists():
+        split.save(folder.split_file)
+    return split
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no GPU is available here; --device cpu trains without one")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _use_our_datasets() -> None:
+    """The name ``datasets`` also belongs to a popular package."""
+    import datasets
+
+    if Path(datasets.__file__ or "").resolve().parent != HERE / "datasets":
+        raise UsageError(
+            f"the imported package 'datasets' is {datasets.__file__}, not {HERE / 'datasets'}: "
+            "start run.py itself, or put its folder first on PYTHONPATH"
+        )
+
+
+def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) -> str:
+    config, data = resolved.config, workspace.data
+    count = sum(parameter.numel() for parameter in trainer.student.parameters())
+    return (
+        f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
+        f"{config.labels or 'all'} labels of {len(data.train_labels):,} images, "
+        f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
+        f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
+    )
+
+
+def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
+    """What the numbers were made by."""
+    import torch
+
+    from ssl_isda import __version__
+
+    timing = [json.loads(line) for line in tracker.timing_file.read_text().splitlines()]
+    on_gpu = workspace.device.type == "cuda"
+    return {
+        "training_seconds": round(sum(epoch["seconds"] for epoch in timing), 1),
+        "images_per_second": round(
+            statistics.median(epoch["images_per_second"] for epoch in timing), 1
+        ),
+        "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "precision": workspace.precision,
+        "versions": {
+            "ssl_isda": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "commit": _commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": ["python", "run.py", *sys.argv[1:]],
+    }
+
+
+def _commit() -> str | None:
+    """The commit that this code is at, if git knows; with a mark if files differ from it."""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None
+
+
+def describe(result: dict[str, Any]) -> str:
+    """A result in words."""
+    n = result["averaged_epochs"]
+    text = (
+        f"test error {result['error']:.2f} % (mean of the last {n} epoch{'s' * (n > 1)}), "
+        f"last epoch {result['last_epoch_error']:.2f} %"
+    )
+    if "selected_error" in result:
+        text += (
+            f", {result['selected_error']:.2f} % at epoch {result['selected_epoch']} "
+            f"selected by validation ({result['selected_validation_error']:.2f} %)"
+        )
+    return text
+
+
+def _across_seeds(errors: list[float]) -> str:
+    return (
+        f"test error {statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f} % "
+        f"(mean ± standard deviation of {len(errors)} seeds)"
+    )
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,133 @@
+"""The folder of one run: who may write into it, and what stands in it.
+
+config.yaml  split.json  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  result.json
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ssl_isda.checkpoint import remove_stray_files
+from ssl_isda.config import Resolved, differing_settings
+from ssl_isda.errors import UsageError
+from ssl_isda.files import write_atomically
+
+AVERAGED_EPOCHS = 10
+"""The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
+
+
+def cell_name(resolved: Resolved) -> str:
+    """What all seeds of an experiment share: ``cifar10-4000/vat+isda``."""
+    config = resolved.config
+    dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
+    labels = "all" if config.labels is None else config.labels
+    return f"{dataset}-{labels}/{config.method}{'+isda' if config.isda else ''}"
+
+
+class RunFolder:
+    """``runs_dir/<dataset>-<labels>/<method>[+isda]/seed<k>``."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self.resolved = resolved
+        self.path = resolved.config.runs_dir / cell_name(resolved) / f"seed{resolved.config.seed}"
+        self.config_file = self.path / "config.yaml"
+        self.split_file = self.path / "split.json"
+        self.result_file = self.path / "result.json"
+
+    def finished(self) -> dict[str, Any] | None:
+        """The result of a run that is done, read without touching anything; else None.
+
+        Raises
+        ------
+        UsageError
+            The run that stands there was made with other settings.
+        """
+        if self.resolved.config.fresh or not self.result_file.exists():
+            return None
+        self._refuse_other_settings()
+        result: dict[str, Any] = json.loads(self.result_file.read_text())
+        return result
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Own the folder: alone, writable, with the settings recorded.
+
+        Raises
+        ------
+        UsageError
+            It cannot be made or written, another process has it, or its settings differ.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(f"{self.path} is in use by another process") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
+        with lock:
+            if self.resolved.config.fresh:
+                self._empty()
+            if self.config_file.exists():
+                self._refuse_other_settings()
+            else:
+                write_atomically(self.config_file, self.resolved.to_yaml().encode())
+            remove_stray_files(self.path)
+            yield
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """The run is done."""
+        write_atomically(self.result_file, (json.dumps(result, indent=2) + "\n").encode())
+
+    def _refuse_other_settings(self) -> None:
+        differing = differing_settings(self.config_file, self.resolved)
+        if differing:
+            raise UsageError(
+                f"{self.path} holds a run with other settings ({'; '.join(differing)}): "
+                "take its settings, another --runs-dir, or --fresh to delete it"
+            )
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == ".lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The errors to report, in percent, from the metrics of all epochs.
+
+    ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
+    ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
+    of the epoch that was best on it. The best epoch on the test set is not a result.
+    """
+    num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
+    errors = [epoch["test_error"] for epoch in history]
+    result: dict[str, Any] = {
+        "error": statistics.fmean(errors[-num_averaged:]),
+        "averaged_epochs": num_averaged,
+        "last_epoch_error": errors[-1],
+        "epochs": len(history),
+        "steps": history[-1]["step"],
+    }
+    if "validation_error" in history[-1]:
+        selected = min(history, key=lambda epoch: epoch["validation_error"])
+        result |= {
+            "selected_epoch": selected["epoch"],
+            "selected_error": selected["test_error"],
+            "selected_validation_error": selected["validation_error"],
+            "validation_error": statistics.fmean(
+                epoch["validation_error"] for epoch in history[-num_averaged:]
+            ),
+        }
+    return result
