@@ -75,7 +75,8 @@ class VAT(Regularizer):
     def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
         images = batch.views[0]
         perturbation = self.adversarial_perturbation(student, images, step)
-        loss = softmax_kl(logits.detach(), _predict(student, images + perturbation, step))
+        adversarial = _predict(student, images + perturbation, step)
+        loss: Tensor = softmax_kl(logits.detach(), adversarial)
         if self.config.entropy_weight:
             loss = loss + self.config.entropy_weight * entropy(logits)
         return loss
@@ -109,4 +110,5 @@ def _unit(x: Tensor) -> Tensor:
     """Each image divided by its norm, by way of its largest value, since a gradient may be tiny."""
     flat = x.flatten(1)
     scaled = flat / (flat.abs().amax(1, keepdim=True) + torch.finfo(x.dtype).tiny)
-    return (scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1e-12)).view_as(x)
+    norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    return (scaled / norm.clamp(min=1e-12)).view_as(x)

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ssl_isda.files import TEMPORARY, sync_folder, write_atomically
 
 VERSION = 1
 MAGIC = b"ssl-isda checkpoint"
+HEADER = re.compile(MAGIC + rb" ([1-9][0-9]{0,5}) ([0-9a-f]{64})")
 
 
 class CheckpointDamaged(Exception):
@@ -62,14 +64,15 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         header, _, payload = path.read_bytes().partition(b"\n")
     except OSError as error:
         raise CheckpointDamaged(f"cannot read {path}: {error.strerror}") from error
-    fields = header.rsplit(b" ", 2)
-    if len(fields) != 3 or fields[0] != MAGIC or not fields[1].isdigit():
+    fields = HEADER.fullmatch(header)
+    if not fields:
         raise CheckpointDamaged(f"{path} is not a checkpoint of this program")
-    if int(fields[1]) > VERSION:
+    version, checksum = int(fields[1]), fields[2].decode()
+    if version > VERSION:
         raise CheckpointDamaged(
-            f"{path} has format {int(fields[1])}; this version reads up to {VERSION}: update it"
+            f"{path} has format {version}; this version reads up to {VERSION}: update it"
         )
-    if hashlib.sha256(payload).hexdigest().encode() != fields[2]:
+    if hashlib.sha256(payload).hexdigest() != checksum:
         raise CheckpointDamaged(f"{path} is damaged: its SHA-256 does not match its content")
     try:
         state: dict[str, Any] = torch.load(

@@ -16,7 +16,7 @@ class UsageError(RunError):
 
 
 class TrainingFailed(RunError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, or the memory is too small."""
 
     exit_code = 70
 

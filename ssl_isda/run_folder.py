@@ -47,10 +47,17 @@ class RunFolder:
         UsageError
             The run that stands there was made with other settings.
         """
-        if self.resolved.config.fresh or not self.result_file.exists():
+        if self.resolved.config.fresh:
             return None
         self._refuse_other_settings()
-        result: dict[str, Any] = json.loads(self.result_file.read_text())
+        if not self.result_file.exists():
+            return None
+        try:
+            result: dict[str, Any] = json.loads(self.result_file.read_text())
+        except ValueError as error:
+            raise UsageError(
+                f"{self.result_file} is damaged: delete it, and the same command writes it again"
+            ) from error
         return result
 
     @contextmanager
@@ -67,17 +74,17 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
+            held = lock.acquire()
         except Timeout as error:
             raise UsageError(f"{self.path} is in use by another process") from error
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        with lock:
+        with held:
             if self.resolved.config.fresh:
                 self._empty()
-            if self.config_file.exists():
-                self._refuse_other_settings()
-            else:
+            self._refuse_other_settings()
+            if not self._has_begun():
+                self.split_file.unlink(missing_ok=True)
                 write_atomically(self.config_file, self.resolved.to_yaml().encode())
             remove_stray_files(self.path)
             yield
@@ -86,7 +93,14 @@ class RunFolder:
         """The run is done."""
         write_atomically(self.result_file, (json.dumps(result, indent=2) + "\n").encode())
 
+    def _has_begun(self) -> bool:
+        """Whether there is anything to go on from; settings that led to nothing bind nobody."""
+        names = ("checkpoint.pt", "metrics.jsonl")
+        return self.config_file.exists() and any((self.path / name).exists() for name in names)
+
     def _refuse_other_settings(self) -> None:
+        if not self._has_begun():
+            return
         differing = differing_settings(self.config_file, self.resolved)
         if differing:
             raise UsageError(

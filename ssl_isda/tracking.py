@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ssl_isda.errors import UsageError
 from ssl_isda.files import output_failed
 
 Metrics = Mapping[str, float | int]
@@ -38,10 +39,21 @@ class Tracker:
         self._bar: Any = None
 
     def resume_at(self, epoch: int) -> None:
-        """Forget what was written after the first ``epoch`` epochs: it will be computed again."""
+        """Forget what was written after the first ``epoch`` epochs: it will be computed again.
+
+        Raises
+        ------
+        UsageError
+            A file has fewer: they cannot be computed again.
+        """
         for file in (self.metrics_file, self.timing_file):
+            kept = file.read_bytes().splitlines(keepends=True)[:epoch] if file.exists() else []
+            if len(kept) < epoch:
+                raise UsageError(
+                    f"{file} has {len(kept)} of the {epoch} epochs that the checkpoint beside it has "
+                    "finished: put it back, or start over with --fresh"
+                )
             if file.exists():
-                kept = file.read_bytes().splitlines(keepends=True)[:epoch]
                 with open(file, "r+b") as handle:
                     handle.truncate(sum(map(len, kept)))
 
@@ -86,19 +98,22 @@ class Tracker:
 
 def show(line: str, bar: Any = None, stream: IO[str] | None = None) -> None:
     """Print ``line``; a reader who has gone away (``| head``) is no reason to stop training."""
+    stream = stream or sys.stdout
     try:
         if bar is not None:
             bar.write(line)
         else:
             print(line, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _append(file: Path, line: str) -> None:
     try:
         with open(file, "a", encoding="utf-8") as handle:
             handle.write(line + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())  # so that no checkpoint is ahead of them after a power cut
     except OSError as error:
         raise output_failed(error, file, len(line)) from error
 

@@ -91,7 +91,7 @@ class Trainer:
         Interrupted
             A signal came; the state is saved.
         TrainingFailed
-            A loss is not finite; the last good checkpoint stays.
+            A loss is not finite, or GPU memory is too small; the last good checkpoint stays.
         OutputFailed
             The disk is full.
         """
@@ -115,6 +115,13 @@ class Trainer:
                         self.save()
                         saved = time.monotonic()
             self.save()
+        except torch.OutOfMemoryError as error:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            raise TrainingFailed(
+                f"step {self.next_step}: {self.config.images_per_step} images a step do not fit in "
+                f"the {total / 1e9:.1f} GB of GPU memory; try a smaller --batch-size and "
+                "--unlabeled-batch-size, or a smaller --width"
+            ) from error
         finally:
             restore_handlers()
 

@@ -60,14 +60,15 @@ def open_view(
 
     ``group`` is the experiment that all seeds share, ``name`` the seed.
     """
-    if mode == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
+    wish = os.environ.get("WANDB_MODE")
+    if mode == "disabled" or wish == "disabled":
         return None
     try:
         import wandb
     except ImportError:
         warn("wandb is not installed; metrics.jsonl has everything that it would show")
         return None
-    online = mode == "online" or (mode == "auto" and _has_key())
+    online = mode == "online" or (mode == "auto" and wish != "offline" and _has_key())
     arguments: dict[str, Any] = {
         "project": project,
         "dir": str(folder),

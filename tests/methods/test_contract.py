@@ -1,0 +1,133 @@
+"""What holds for every method, with ISDA and without, on every data set's shapes."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+
+import pytest
+import torch
+from tests.methods import tiny
+
+from ssl_isda.batch import Batch
+from ssl_isda.models import CNN13
+from ssl_isda.objective import IsdaConfig, Objective
+from ssl_isda.precision import autocast
+from ssl_isda.regularizer import METHODS
+from ssl_isda.step import Step
+
+importlib.import_module("methods")
+SHAPES = {
+    "cifar10": (10, 3, 32),
+    "cifar100": (100, 3, 32),
+    "svhn": (10, 3, 32),
+    "digits": (10, 1, 16),
+    "folder": (4, 3, 48),
+}
+
+
+def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective]:
+    num_classes, channels, _ = SHAPES[dataset]
+    torch.manual_seed(0)
+    student = CNN13(num_classes, width=0.06, in_channels=channels)
+    config = importlib.import_module(f"methods.{name}").Config()
+    method = METHODS[name](config, student=student, num_images=20, num_classes=num_classes)
+    isda_config = IsdaConfig() if isda else None
+    return student, Objective(method, isda_config, num_classes, student.head.in_features)
+
+
+def synthetic_batch(t: int, num_views: int, dataset: str) -> Batch:
+    num_classes, channels, size = SHAPES[dataset]
+    g = torch.Generator().manual_seed(t)
+    images = torch.randn(4, channels, size, size, generator=g)
+    views = tuple(torch.randn(5, channels, size, size, generator=g) for _ in range(num_views))
+    labels = torch.randint(0, num_classes, (4,), generator=g)
+    return Batch(images, labels, views, torch.randperm(20, generator=g)[:5])
+
+
+def steps_taken(student, objective, dataset: str, first: int, last: int, precision="fp32"):
+    """Plain SGD; the terms of each step."""
+    every = []
+    for t in range(first, last):
+        step = Step(t, num_steps=8, steps_per_epoch=2, seed=1)
+        with autocast(torch.device("cpu"), precision):
+            batch = synthetic_batch(t, objective.regularizer.num_views, dataset)
+            terms = objective(student, batch, step)
+        tiny.descend(student, terms.total, rate=0.01)
+        objective.regularizer.after_step(student, step)
+        every.append(terms)
+    return every
+
+
+@pytest.mark.parametrize("dataset", SHAPES)
+@pytest.mark.parametrize("isda", [False, True])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda, dataset) -> None:
+    student, objective = objective_for(name, isda, dataset)
+    steps_taken(student, objective, dataset, 0, 3)
+    step = Step(4, num_steps=8, steps_per_epoch=2, seed=1)
+    batch = synthetic_batch(4, objective.regularizer.num_views, dataset)
+    terms = objective(student, batch, step)
+    expected = {"supervised"} if name == "supervised" else {"supervised", "consistency"}
+    expected |= {"semantic"} if isda and name != "supervised" else set()
+    assert terms.losses.keys() == terms.weights.keys() == expected
+    assert torch.isfinite(terms.total)
+    for term, loss in terms.losses.items():
+        assert terms.weights[term] > 0
+        body = [p for n, p in student.named_parameters() if not n.startswith("head")]
+        gradients = torch.autograd.grad(loss, body, retain_graph=True)
+        assert all(torch.isfinite(g).all() for g in gradients)
+        assert all(g.abs().sum() > 0 for g in gradients[:1]), f"{term} does not move the student"
+
+
+@pytest.mark.parametrize("isda", [False, True])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_state_dict_is_the_whole_state(name: str, isda: bool) -> None:
+    """Saved in the middle of an epoch and loaded into fresh objects, training goes on to the bit."""
+    student, objective = objective_for(name, isda, "digits")
+    steps_taken(student, objective, "digits", 0, 3)
+    saved = copy.deepcopy((student.state_dict(), objective.state_dict()))
+    expected = steps_taken(student, objective, "digits", 3, 8)
+
+    student, objective = objective_for(name, isda, "digits")
+    student.load_state_dict(saved[0])
+    objective.load_state_dict(saved[1])
+    again = steps_taken(student, objective, "digits", 3, 8)
+    assert [t.total.item() for t in again] == [t.total.item() for t in expected]
+
+
+@pytest.mark.parametrize("isda", [False, True])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_trains_under_bf16_autocast(name: str, isda: bool) -> None:
+    student, objective = objective_for(name, isda, "digits")
+    for terms in steps_taken(student, objective, "digits", 0, 4, "bf16"):
+        assert terms.total.dtype == torch.float32 and torch.isfinite(terms.total)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_outer_randomness_is_neither_used_nor_touched(name: str) -> None:
+    def losses(outer_seed: int) -> list[float]:
+        student, objective = objective_for(name, True, "digits")
+        torch.manual_seed(outer_seed)
+        before = torch.get_rng_state()
+        taken = steps_taken(student, objective, "digits", 0, 3)
+        assert torch.equal(torch.get_rng_state(), before)
+        return [t.total.item() for t in taken]
+
+    assert losses(1) == losses(2)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_lambda_and_eta_zero_is_the_method_alone(name: str) -> None:
+    def losses(isda: IsdaConfig | None) -> list[float]:
+        network = tiny.student()
+        objective = Objective(tiny.build(name, network), isda, tiny.C, tiny.A).double()
+        every = []
+        for t in range(6):
+            terms = objective(network, tiny.batch(t, objective.regularizer.num_views), tiny.step(t))
+            tiny.descend(network, terms.total)
+            objective.regularizer.after_step(network, tiny.step(t))
+            every.append(terms.total.item())
+        return every
+
+    assert losses(IsdaConfig(lambda_0=0.0, eta_1=0.0)) == losses(None)

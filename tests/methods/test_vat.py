@@ -1,0 +1,149 @@
+"""VAT against its equations, and its direction against the true curvature."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.methods import tiny
+from torch import Tensor
+
+from ssl_isda.losses import softmax_kl
+from ssl_isda.models import CNN13
+
+
+def kl(p: Tensor, q: Tensor) -> Tensor:
+    return sum(p[i, k] * (p[i, k] / q[i, k]).log() for i in range(len(p)) for k in range(tiny.C))
+
+
+def unit(x: Tensor) -> Tensor:
+    return torch.stack([row / row.square().sum().sqrt() for row in x])
+
+
+def reference(network, batch, step, epsilon=8.0, xi=1e-6, iterations=1) -> Tensor:
+    x = batch.views[0]
+    g = step.generator("vat direction")
+    d = unit(torch.randn(x.shape, generator=g).double())
+    p = network(x)[0].softmax(1).detach()
+    for _ in range(iterations):
+        r = (xi * d).requires_grad_()
+        (gradient,) = torch.autograd.grad(kl(p, network(x + r)[0].softmax(1)), r)
+        d = unit(gradient)
+    q = network(x + epsilon * d)[0].softmax(1)
+    return kl(p, q) / len(p)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_equals_its_equations_over_many_steps(iterations: int) -> None:
+    # xi = 1e-4: the loop below and the log-softmax of ours round differently at 1e-6.
+    options = {"epsilon": 2.0, "xi": 1e-4, "num_power_iterations": iterations}
+    network, _, losses = tiny.train("vat", steps=8, **options)
+    obvious, expected = tiny.train_reference(
+        lambda net, b, s: reference(net, b, s, 2.0, 1e-4, iterations), num_views=1, steps=8
+    )
+    torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected), rtol=1e-6, atol=0)
+    for p, q in zip(network.parameters(), obvious.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
+
+
+def test_entropy_term_is_the_entropy_of_clean_predictions() -> None:
+    network, b = tiny.student(), tiny.batch(0, 1)
+    logits = network(b.views[0])[0]
+    plain = tiny.build("vat", network)(network, b, logits, tiny.step(0))
+    both = tiny.build("vat", network, entropy_weight=0.5)(network, b, logits, tiny.step(0))
+    p = logits.softmax(1)
+    entropy = -(p * p.log()).sum() / len(p)
+    torch.testing.assert_close(both - plain, 0.5 * entropy)
+    assert min(tiny.gradient_norms(both - plain, network)) > 0
+
+
+def test_gradient_reaches_the_student_and_not_the_clean_prediction() -> None:
+    network, b = tiny.student(), tiny.batch(0, 1)
+    method = tiny.build("vat", network)
+    logits = network(b.views[0])[0]
+    loss = method(network, b, logits, tiny.step(0))
+    assert min(tiny.gradient_norms(loss, network)) > 0
+    (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
+    assert gradient is None
+
+
+def test_direction_is_the_curvature_times_the_draw() -> None:
+    """g / xi -> H d with H = J^T (diag p - p p^T) J, formed in full, image by image."""
+    network, b, s = tiny.student(), tiny.batch(0, 1), tiny.step(0)
+    images = b.views[0]
+    method = tiny.build("vat", network, epsilon=1.0)
+    r = method.adversarial_perturbation(network, images, s)
+    draws = torch.randn(images.shape, generator=s.generator("vat direction")).double()
+    for image, direction, d in zip(images, r, draws, strict=True):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x: network(x.view(1, *tiny.PIXELS))[0][0], image.flatten()
+        )
+        p = network(image[None])[0].softmax(1)[0].detach()
+        exact = jacobian.T @ (p.diag() - torch.outer(p, p)) @ jacobian @ d.flatten()
+        cosine = torch.nn.functional.cosine_similarity(exact, direction.flatten(), dim=0)
+        assert cosine > 0.9999
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
+def test_perturbation_has_norm_epsilon_and_is_adversarial(epsilon: float) -> None:
+    network, b = tiny.student(), tiny.batch(0, 1)
+    images = b.views[0]
+    method = tiny.build("vat", network, epsilon=epsilon)
+    r = method.adversarial_perturbation(network, images, tiny.step(0))
+    assert not r.requires_grad
+    torch.testing.assert_close(r.flatten(1).norm(dim=1), torch.full((6,), epsilon).double())
+    clean = network(images)[0]
+    random = epsilon * unit(torch.randn(6, 32, dtype=torch.float64)).view_as(images)
+    assert softmax_kl(clean, network(images + r)[0]) > softmax_kl(
+        clean, network(images + random)[0]
+    )
+
+
+def test_fp32_direction_agrees_with_float64_where_the_papers_xi_is_lost_to_rounding() -> None:
+    torch.manual_seed(0)
+    network = CNN13(10, width=0.1)
+    images = torch.randn(8, 3, 16, 16)
+    s = tiny.step(0)
+
+    def direction(xi: float | None, dtype: torch.dtype) -> Tensor:
+        method = tiny.build("vat", network, xi=xi)
+        return method.adversarial_perturbation(network.to(dtype), images.to(dtype), s).flatten(1)
+
+    exact = direction(None, torch.float64)
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(direction(None, torch.float32).double(), exact).min() > 0.99
+    assert cosine(direction(1e-6, torch.float32).double(), exact).mean() < 0.5
+
+
+def test_all_unlabeled_passes_draw_the_same_dropout_masks() -> None:
+    """With epsilon = 0 the adversarial pass repeats the clean one, masks and batch statistics."""
+    network = tiny.student(noisy=True).train()
+    from ssl_isda.objective import Objective
+
+    method = tiny.build("vat", network, epsilon=0.0)
+    objective = Objective(method, None, tiny.C, tiny.A).double()
+    terms = objective(network, tiny.batch(0, 1), tiny.step(0))
+    assert terms.losses["consistency"] == 0
+
+
+def test_only_the_labeled_pass_updates_running_statistics() -> None:
+    from ssl_isda.objective import Objective
+
+    network, b = tiny.student(noisy=True).train(), tiny.batch(0, 1)
+    objective = Objective(tiny.build("vat", network), None, tiny.C, tiny.A).double()
+    expected = 0.1 * network.body[:2](b.images).mean(0)
+    objective(network, b, tiny.step(0))
+    torch.testing.assert_close(network.body[2].running_mean, expected)
+    assert network.body[2].num_batches_tracked == 1
+
+
+@pytest.mark.fault(19)
+def test_fault_19_flat_predictions_give_no_perturbation_and_a_finite_loss() -> None:
+    network, b = tiny.student(), tiny.batch(0, 1)
+    torch.nn.init.zeros_(network.head.weight)
+    method = tiny.build("vat", network)
+    logits = network(b.views[0])[0]
+    r = method.adversarial_perturbation(network, b.views[0], tiny.step(0))
+    assert torch.equal(r, torch.zeros_like(r))
+    loss = method(network, b, logits, tiny.step(0))
+    assert loss == 0
+    assert all(torch.isfinite(p).all() for p in torch.autograd.grad(loss, network.parameters()))
