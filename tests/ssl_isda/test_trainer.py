@@ -1,0 +1,440 @@
+"""The loop: exact resume, the schedule, and what it does when training goes wrong."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import methods
+from datasets.batches import TwoStreamBatches, evaluation_batches
+from datasets.preprocessing import PreparedImages
+from datasets.splits import Split
+from ssl_isda.batch import Batch
+from ssl_isda.errors import TrainingFailed, UsageError
+from ssl_isda.models import CNN13
+from ssl_isda.objective import IsdaConfig, Objective
+from ssl_isda.randomness import global_draws
+from ssl_isda.regularizer import METHODS, Regularizer
+from ssl_isda.step import Step
+from ssl_isda.tracking import Tracker
+from ssl_isda.trainer import Trainer, TrainerConfig
+
+CLASSES, IMAGES, NUM_STEPS = 3, 48, 10  # 3 steps an epoch, the last epoch has one
+CPU = torch.device("cpu")
+WAYS = [(method, isda) for method in methods.__all__ for isda in (False, True)]
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing is saved on the way out."""
+
+
+class Data:
+    """Batches of noise; ``before`` says what happens before the batch of a step is made."""
+
+    def __init__(self, regularizer: Regularizer) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.labels = torch.arange(IMAGES) % CLASSES
+        images = torch.randn(IMAGES, 1, 16, 16, generator=generator)
+        self.images = PreparedImages(images + self.labels.view(-1, 1, 1, 1))
+        self.before: dict[int, Callable[[], None]] = {}
+        self.batches = TwoStreamBatches(
+            self.images,
+            self.labels,
+            Split("noise", "0", 0, tuple(range(9))),
+            labeled_batch_size=6,
+            unlabeled_batch_size=16,
+            seed=0,
+            flip=True,
+            num_views=regularizer.num_views,
+            shares_flip=regularizer.shares_flip,
+            input_noise=regularizer.input_noise,
+        )
+
+    def batch(self, step: Step) -> Batch:
+        self.before.pop(step.index, lambda: None)()
+        return self.batches.batch(step)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make(
+    folder: Path,
+    method: str | type[Regularizer] = "supervised",
+    isda: bool = False,
+    width: float = 0.05,
+    **changes: Any,
+) -> Trainer:
+    with global_draws(0, 0, "initial weights", CPU):
+        student = CNN13(CLASSES, width=width, in_channels=1)
+    if isinstance(method, str):
+        options = getattr(methods, method).Config()
+        regularizer = METHODS[method](
+            options, student=student, num_images=IMAGES, num_classes=CLASSES
+        )
+    else:
+        regularizer = method()
+    isda_config = IsdaConfig() if isda else None
+    objective = Objective(regularizer, isda_config, CLASSES, student.head.in_features)
+    data = Data(regularizer)
+    config = TrainerConfig(NUM_STEPS, data.batches.steps_per_epoch, images_per_step=22)
+    folder.mkdir(exist_ok=True)
+    evaluations = {"test": lambda: evaluation_batches(data.images, data.labels, batch_size=20)}
+    return Trainer(
+        student, objective, data, evaluations, replace(config, **changes), Tracker(folder)
+    )
+
+
+def same(a: Any, b: Any) -> bool:
+    """Bit for bit, keys and types included."""
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+def kill() -> None:
+    raise Killed
+
+
+def assert_ends_like(trainer: Trainer, reference: Trainer) -> None:
+    assert same(trainer.state(), reference.state())
+    metrics = [t.tracker.metrics_file.read_bytes() for t in (trainer, reference)]
+    assert metrics[0] == metrics[1] and metrics[0].count(b"\n") == 4
+
+
+# ---- resume
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}{'+isda' * way[1]}")
+def reference(request, tmp_path_factory) -> tuple[tuple[str, bool], Trainer]:
+    """An uninterrupted run of each method, plain and with ISDA."""
+    trainer = make(tmp_path_factory.mktemp("reference"), *request.param)
+    trainer.run()
+    return request.param, trainer
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize(
+    ("save_before", "kill_before"),
+    [
+        pytest.param(None, 0, id="step 0"),
+        pytest.param(None, 5, id="mid-epoch, before any checkpoint"),
+        pytest.param(4, 4, id="mid-epoch"),
+        pytest.param(5, 5, id="the last batch of an epoch is next"),
+        pytest.param(6, 6, id="epoch end"),
+        pytest.param(4, 8, id="an epoch after the checkpoint"),
+        pytest.param(9, 9, id="the last step is next"),
+    ],
+)
+def test_fault_2_a_resumed_run_ends_bit_identical(
+    reference, tmp_path: Path, save_before: int | None, kill_before: int
+) -> None:
+    way, uninterrupted = reference
+    trainer = make(tmp_path, *way)
+    trainer.data.before[kill_before] = kill
+    if save_before is not None:
+        save = trainer.save
+        trainer.data.before[save_before] = lambda: (save(), save_before == kill_before and kill())
+    with pytest.raises(Killed):
+        trainer.run()
+
+    resumed = make(tmp_path, *way)
+    assert resumed.resume() == (save_before is not None)
+    assert resumed.next_step == (save_before or 0)
+    resumed.run()
+    assert_ends_like(resumed, uninterrupted)
+
+
+@pytest.mark.fault(2)
+def test_fault_2_resuming_a_finished_run_changes_nothing(reference, tmp_path: Path) -> None:
+    way, uninterrupted = reference
+    folder = shutil.copytree(uninterrupted.tracker.folder, tmp_path / "copy")
+    resumed = make(folder, *way)
+    assert resumed.resume()
+    resumed.run()
+    assert_ends_like(resumed, uninterrupted)
+
+
+@pytest.mark.fault(1)
+def test_fault_1_killed_five_times(reference, tmp_path: Path) -> None:
+    way, uninterrupted = reference
+    for kill_before in (1, 2, 4, 7, 9):
+        trainer = make(tmp_path, *way, checkpoint_minutes=0)  # saves after every step
+        trainer.data.before[kill_before] = kill
+        trainer.resume()
+        with pytest.raises(Killed):
+            trainer.run()
+        assert trainer.next_step == kill_before
+    last = make(tmp_path, *way)
+    last.resume()
+    last.run()
+    assert_ends_like(last, uninterrupted)
+
+
+def test_runs_of_other_seeds_differ(tmp_path: Path) -> None:
+    """The comparisons above can fail."""
+    states = []
+    for seed in (0, 1):
+        trainer = make(tmp_path / str(seed), seed=seed, num_steps=2)
+        trainer.run()
+        states.append(trainer.state())
+    assert not same(states[0]["student"], states[1]["student"])
+
+
+@pytest.mark.fault(5)
+def test_fault_5_a_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, capsys) -> None:
+    make(tmp_path / "whole").run()
+    trainer = make(tmp_path / "run", checkpoint_minutes=0)
+    trainer.data.before[7] = kill
+    with pytest.raises(Killed):
+        trainer.run()
+    file = trainer.checkpoint_file
+    file.write_bytes(file.read_bytes()[:-1])
+    resumed = make(tmp_path / "run")
+    capsys.readouterr()
+    assert resumed.resume() and resumed.next_step == 6
+    assert f"warning: {file} is damaged" in capsys.readouterr().out
+    resumed.run()
+    whole = make(tmp_path / "whole")
+    whole.resume()
+    assert_ends_like(resumed, whole)
+
+
+@pytest.mark.fault(7)
+def test_fault_7_two_bad_checkpoints_are_never_a_silent_restart(tmp_path: Path) -> None:
+    trainer = make(tmp_path, num_steps=4, checkpoint_minutes=0)
+    trainer.run()
+    metrics = trainer.tracker.metrics_file.read_bytes()
+    for name in ("checkpoint.pt", "checkpoint.pt.previous"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=r"Nothing was deleted; --fresh starts over") as caught:
+        make(tmp_path, num_steps=4).resume()
+    assert caught.value.exit_code == 2
+    assert trainer.tracker.metrics_file.read_bytes() == metrics
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"width": 0.1}, "shape body.0.weight"),
+        ({"method": "mean_teacher"}, "missing regularizer.teacher.body.0.weight, "),
+        ({"isda": True}, "missing covariance."),
+    ],
+)
+def test_fault_16_another_networks_checkpoint_is_refused(
+    tmp_path: Path, other: dict[str, Any], words: str
+) -> None:
+    make(tmp_path, num_steps=1).run()
+    with pytest.raises(UsageError, match="belongs to another network or method: ") as caught:
+        make(tmp_path, **other).resume()
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.fault(16)
+def test_fault_16_unexpected_keys_are_named_too(tmp_path: Path) -> None:
+    make(tmp_path, "temporal_ensembling", num_steps=1).run()
+    with pytest.raises(UsageError, match=r"unexpected regularizer\.count, regularizer\.ensemble"):
+        make(tmp_path).resume()
+
+
+# ---- schedule, evaluation, metrics
+
+
+def test_learning_rate_is_a_cosine_per_step_that_ends_at_0(tmp_path: Path) -> None:
+    trainer = make(tmp_path, learning_rate=0.3)
+    rates = []
+    for index in range(NUM_STEPS):
+        trainer.train_step(trainer.step(index))
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    cosines = [0.15 * (1 + math.cos(math.pi * t / NUM_STEPS)) for t in range(NUM_STEPS + 1)]
+    assert rates == pytest.approx(cosines[:-1])
+    assert rates[0] == 0.3 and cosines[-1] == 0
+
+
+def test_optimizer_is_nesterov_sgd_with_the_settings(tmp_path: Path) -> None:
+    trainer = make(tmp_path, momentum=0.8, weight_decay=0.01, learning_rate=0.2)
+    model, reference = trainer.student, [p.detach().clone() for p in trainer.student.parameters()]
+    sgd = torch.optim.SGD(
+        reference, lr=0.2, momentum=0.8, weight_decay=0.01, nesterov=True, foreach=False
+    )
+    for index in range(3):
+        trainer.train_step(trainer.step(index))
+        for mine, theirs in zip(reference, model.parameters(), strict=True):
+            mine.grad = theirs.grad.clone()
+        sgd.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
+        sgd.step()
+    for mine, theirs in zip(reference, model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs.detach())
+
+
+class Constant(nn.Module):
+    """Always class 1."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = torch.tensor([0.0, 1.0, 0.0]).expand(len(images), CLASSES)
+        return logits, logits
+
+
+class Named(Regularizer):
+    """Names a network of its own to be evaluated."""
+
+    num_views = 0
+    joins_streams = False
+
+    def evaluated(self, student: nn.Module) -> nn.Module:
+        return Constant()
+
+
+def test_the_network_that_the_method_names_is_evaluated(tmp_path: Path) -> None:
+    trainer = make(tmp_path, Named)
+    trainer.run()
+    assert trainer.tracker.history()[-1]["test_error"] == pytest.approx(200 / 3)  # 32 of 48 wrong
+
+
+def test_mean_teacher_evaluates_its_teacher(tmp_path: Path) -> None:
+    trainer = make(tmp_path, "mean_teacher")
+    trainer.run()
+    regularizer = trainer.objective.regularizer
+    assert regularizer.evaluated(trainer.student) is regularizer.teacher
+
+
+def test_evaluation_leaves_no_trace_and_is_in_eval_mode(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.run()
+    before = {name: value.clone() for name, value in trainer.student.state_dict().items()}
+    errors = {trainer.evaluate(trainer.evaluations["test"]) for _ in range(2)}
+    assert len(errors) == 1  # no dropout
+    assert same(before, dict(trainer.student.state_dict()))
+
+
+def test_metrics_of_an_epoch(tmp_path: Path) -> None:
+    """Losses are means over the epoch's own steps, also where it is shorter."""
+    trainer = make(tmp_path, "pi_model", isda=True)
+    steps: list[dict[str, float]] = []
+    real = trainer.train_step
+
+    def spy(step: Step) -> Any:
+        terms = real(step)
+        steps.append({name: loss.item() for name, loss in terms.losses.items()})
+        return terms
+
+    trainer.train_step = spy  # type: ignore[method-assign]
+    trainer.run()
+    epochs = trainer.tracker.history()
+    assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [
+        (1, 3),
+        (2, 6),
+        (3, 9),
+        (4, 10),
+    ]
+    for epoch, part in zip(epochs, (steps[:3], steps[3:6], steps[6:9], steps[9:]), strict=True):
+        for name in ("supervised", "semantic", "consistency"):
+            mean = sum(step[name] for step in part) / len(part)
+            assert epoch[f"{name}_loss"] == pytest.approx(mean)
+    assert epochs[-1]["lambda"] == pytest.approx(0.5 * 0.9)
+    assert epochs[-1]["consistency_weight"] == 100
+
+
+# ---- what goes wrong
+
+
+class DeadTeacher(Regularizer):
+    """Mean Teacher with the bug of other frameworks: no gradient reaches the student."""
+
+    num_views = 2
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        second, _ = student(batch.views[1])
+        return (logits.detach().softmax(1) - second.detach().softmax(1)).square().mean()
+
+
+class ZeroGradient(Regularizer):
+    """The same, but the graph is there."""
+
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        return (logits * 0).sum() + 1
+
+
+class Muted(DeadTeacher):
+    """Without a weight it may be dead."""
+
+    def weight(self, step: Step) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(("method", "warns"), [(DeadTeacher, 2), (ZeroGradient, 2), (Muted, 0)])
+def test_a_term_without_gradient_is_noticed(tmp_path, capsys, method, warns: int) -> None:
+    make(tmp_path, method).run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(lines) == warns  # after a quarter and after half of the run
+    if warns:
+        assert "the consistency term has weight 1 at step 2 but gives the student no" in lines[0]
+
+
+def test_the_real_methods_pass_the_audit(reference) -> None:
+    _, trainer = reference
+    assert "warning" not in (trainer.tracker.folder / "log.txt").read_text()
+
+
+@pytest.mark.fault(18)
+def test_fault_18_nan_names_step_and_term_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    trainer = make(tmp_path, learning_rate=1e20, checkpoint_minutes=0)
+    with pytest.raises(
+        TrainingFailed, match=r"^step 1: the supervised loss is (nan|inf)"
+    ) as caught:
+        trainer.run()
+    assert caught.value.exit_code == 70
+    resumed = make(tmp_path)
+    assert resumed.resume() and resumed.next_step == 1
+
+
+class Explodes(Regularizer):
+    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+        return logits.sum() * (math.inf if step.index == 4 else 0)
+
+
+@pytest.mark.fault(18)
+def test_fault_18_the_term_that_exploded_is_the_one_named(tmp_path: Path) -> None:
+    trainer = make(tmp_path, Explodes)
+    trainer.data.before[3] = trainer.save
+    before = [p.detach().clone() for p in trainer.student.parameters()]
+    with pytest.raises(TrainingFailed, match=r"^step 4: the consistency loss is"):
+        trainer.run()
+    parameters = list(trainer.student.parameters())
+    assert all(p.isfinite().all() for p in parameters)  # the bad step was not taken
+    assert not same([p.detach() for p in parameters], before)
+    resumed = make(tmp_path, Explodes)
+    assert resumed.resume() and resumed.next_step == 3
+
+
+@pytest.mark.fault(35)
+def test_fault_35_too_little_gpu_memory_names_batch_and_memory(tmp_path: Path, monkeypatch) -> None:
+    class Gpu:
+        total_memory = 8_000_000_000
+
+    def no_memory() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Gpu)
+    trainer = make(tmp_path)
+    trainer.data.before[2] = no_memory
+    with pytest.raises(TrainingFailed, match=r"^step 2: 22 images .* 8\.0 GB .*--batch-size"):
+        trainer.run()
