@@ -65,17 +65,17 @@ def _command(arguments: Sequence[str]) -> int:
 
 def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
-    from ssl_isda.run_folder import RunFolder
-
     _use_our_datasets()
     from datasets.catalog import check_labels
 
     config = resolved.config
     check_labels(config.dataset, config.labels, config.data_dir)
+    from ssl_isda.run_folder import RunFolder
+
+    folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
+    found = [folder.finished() for folder in folders]
     results, workspace = [], None
-    for seed in resolved.seeds:
-        folder = RunFolder(resolved.for_seed(seed))
-        result = folder.finished()
+    for folder, result in zip(folders, found, strict=True):
         if result is None:
             with folder.opened():
                 workspace = workspace or Workspace(resolved)
@@ -356,10 +356,14 @@ def _across_seeds(errors: list[float]) -> str:
     )
 
 
+def _make_printable() -> None:
+    """A closed stdout or stderr swallows what is printed; a letter that it does not know is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+
+
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    _make_printable()
+    sys.exit(main(sys.argv[1:]))
