@@ -109,6 +109,7 @@ def _predict(student: nn.Module, images: Tensor, step: Step) -> Tensor:
 def _unit(x: Tensor) -> Tensor:
     """Each image divided by its norm, by way of its largest value, since a gradient may be tiny."""
     flat = x.flatten(1)
-    scaled = flat / (flat.abs().amax(1, keepdim=True) + torch.finfo(x.dtype).tiny)
-    norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    smallest: float = torch.finfo(x.dtype).tiny
+    scaled = flat / (flat.abs().amax(1, keepdim=True) + smallest)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
     return (scaled / norm.clamp(min=1e-12)).view_as(x)

@@ -1,7 +1,10 @@
-"""Shapes in signatures are checked at run time here, and only here."""
+"""For every test: one thread, and shapes in signatures checked at run time."""
 
+import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(
-    ["ssl_isda.covariance", "ssl_isda.losses"], "beartype.beartype"
-).__enter__()  # for the whole session: modules are imported once
+# Tiny tensors gain nothing from a second thread, and on a busy machine lose a lot waiting for it.
+torch.set_num_threads(1)
+
+# Entered for good, not left at the end of a block: modules are imported once.
+install_import_hook(["ssl_isda.covariance", "ssl_isda.losses"], "beartype.beartype").__enter__()

@@ -113,7 +113,9 @@ def test_long_fp32_streams_keep_their_precision() -> None:
         x = torch.randn(16, 4, generator=g) + 3
         covariance.update(x, labels)
         reference.update(x.double(), labels)
-    torch.testing.assert_close(covariance.matrix(0).double(), reference.matrix(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        covariance.matrix(0).double(), reference.matrix(0), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_count_stays_exact_beyond_the_integers_of_fp32() -> None:

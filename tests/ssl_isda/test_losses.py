@@ -34,12 +34,16 @@ def problem(n=9, c=5, a=6, form="full", seed=0, dtype=torch.float64):
         head.weight.copy_(torch.randn(c, a, generator=g, dtype=dtype))
         head.bias.copy_(torch.randn(c, generator=g, dtype=dtype))
     covariance = ClassCovariance(c, a, form).to(dtype)
-    seen = torch.randn(60, a, generator=g, dtype=dtype) @ torch.randn(a, a, generator=g, dtype=dtype)
+    seen = torch.randn(60, a, generator=g, dtype=dtype) @ torch.randn(
+        a, a, generator=g, dtype=dtype
+    )
     covariance.update(seen, torch.arange(60) % max(1, c - 1))
     return features, labels, head, covariance
 
 
-def proposition_1(z: Tensor, y: Tensor, w: Tensor, covariance: ClassCovariance, lam: float) -> Tensor:
+def proposition_1(
+    z: Tensor, y: Tensor, w: Tensor, covariance: ClassCovariance, lam: float
+) -> Tensor:
     """Eq. 8, sample by sample, class by class."""
     losses = []
     for i in range(len(z)):
@@ -73,7 +77,9 @@ def gradients(loss: Tensor, features: Tensor, head: torch.nn.Linear) -> list[Ten
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 2.0])
-def test_both_propositions_equal_their_loops_in_value_and_gradient(form: str, strength: float) -> None:
+def test_both_propositions_equal_their_loops_in_value_and_gradient(
+    form: str, strength: float
+) -> None:
     features, labels, head, covariance = problem(form=form)
     features.requires_grad_()
     pairs = [

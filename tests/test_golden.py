@@ -1,0 +1,93 @@
+"""Golden loss traces: a refactor leaves them as they are; whoever changes them says so in CHANGELOG.md.
+
+Recorded in float64, so that rounding between processors does not matter. To record them anew:
+
+    python -m tests.test_golden
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from datasets.batches import TwoStreamBatches
+from datasets.preprocessing import PreparedImages
+from datasets.splits import Split
+from ssl_isda.batch import Batch
+from ssl_isda.models import CNN13
+from ssl_isda.objective import IsdaConfig, Objective
+from ssl_isda.randomness import generator, global_draws
+from ssl_isda.regularizer import METHODS
+from ssl_isda.step import Step
+from ssl_isda.tracking import Tracker
+from ssl_isda.trainer import Trainer, TrainerConfig
+
+importlib.import_module("methods")
+FILE = Path(__file__).with_name("golden.json")
+CELLS = [f"{name}{isda}" for name in sorted(METHODS) for isda in ("", "+isda")]
+NUM_STEPS = 9
+
+
+class DoubleBatches(TwoStreamBatches):
+    """The product's batches, in float64."""
+
+    def batch(self, step: Step) -> Batch:
+        b = super().batch(step)
+        return Batch(b.images.double(), b.labels, tuple(v.double() for v in b.views), b.indices)
+
+
+def trace(cell: str, folder: Path) -> list[dict[str, float]]:
+    """The losses of nine steps (three epochs) of the real training loop, term by term."""
+    name, _, isda = cell.partition("+")
+    images = torch.randint(
+        0, 256, (24, 3, 16, 16), dtype=torch.uint8, generator=generator(0, 0, "golden images")
+    )
+    labels = torch.arange(24) % 4
+    prepared = PreparedImages(images, torch.full((3, 1, 1), 1 / 64), torch.full((3, 1, 1), -2.0))
+    with global_draws(0, 0, "golden weights", torch.device("cpu")):
+        student = CNN13(4, width=0.05).double()
+    # At VAT's own 1e-6 the finite difference would magnify the rounding of another processor.
+    options = {"xi": 1e-3} if name == "vat" else {}
+    config = importlib.import_module(f"methods.{name}").Config(**options)
+    method = METHODS[name](config, student=student, num_images=24, num_classes=4)
+    objective = Objective(
+        method, IsdaConfig() if isda else None, 4, student.head.in_features
+    ).double()
+    data = DoubleBatches(
+        prepared,
+        labels,
+        Split("golden", "none", 0, tuple(range(8))),
+        labeled_batch_size=4,
+        unlabeled_batch_size=8,
+        seed=0,
+        flip=True,
+        num_views=method.num_views,
+        shares_flip=method.shares_flip,
+        input_noise=method.input_noise,
+    )
+    schedule = TrainerConfig(NUM_STEPS, data.steps_per_epoch, 12, learning_rate=0.02)
+    trainer = Trainer(student, objective, data, {}, schedule, Tracker(folder, quiet=True))
+    every = []
+    for t in range(NUM_STEPS):
+        terms = trainer.train_step(trainer.step(t))
+        every.append({name: loss.item() for name, loss in terms.losses.items()})
+    return every
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_losses_are_what_they_were(cell: str, tmp_path: Path) -> None:
+    expected = json.loads(FILE.read_text())[cell]
+    got = trace(cell, tmp_path)
+    assert [losses.keys() for losses in got] == [losses.keys() for losses in expected]
+    for t, (losses, recorded) in enumerate(zip(got, expected, strict=True)):
+        assert losses == pytest.approx(recorded, rel=1e-7, abs=1e-12), f"step {t}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    traces = {cell: trace(cell, Path("/nonexistent")) for cell in CELLS}
+    FILE.write_text(json.dumps(traces, indent=1) + "\n")
