@@ -101,8 +101,8 @@ class ClassCovariance(nn.Module):
         if self.form == "diagonal":
             self.scatter += member.T @ centered.square() + between.unsqueeze(1) * shift.square()
         else:
-            by_class = member.T.unsqueeze(2) * centered  # (c, n, a)
-            self.scatter.baddbmm_(by_class.mT, centered.expand(len(n), -1, -1))
+            for scatter, of_class in zip(self.scatter, member.T, strict=True):
+                scatter.addmm_(centered.T * of_class, centered)  # one by one: no (c, n, a) tensor
             scaled = between.sqrt().unsqueeze(1) * shift
             self.scatter.baddbmm_(scaled.unsqueeze(2), scaled.unsqueeze(1))
         self.mean += (m / (n + m).clamp(min=1)).unsqueeze(1) * shift

@@ -286,6 +286,7 @@ def test_no_tensor_of_forbidden_size_is_formed() -> None:
         loss = isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)
         loss = loss + semantic_consistency(logits, head.weight, covariance, 0.5)
         covariance.update(features, labels)
+        covariance._update_every_class(features, labels)
         loss.backward()
     assert max(sizes.seen) <= c * a * a, "the covariances themselves are the largest thing"
     assert not sizes.seen & {n * c * a, n * a * a, c * c * c * a}
