@@ -1,0 +1,123 @@
+"""The command line: measures the parts asked for and prints one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ssl_isda.precision import fastest_precision
+from tests.benchmarks import __doc__ as description
+from tests.benchmarks.measurement import Row, Settings
+
+PARTS = ("step", "isda", "loss", "augmentation", "startup")
+COLUMNS = "{:<13}{:<40}{:>11}{:>11}  {:<22}{:<15}{:>9}{:>10}"
+NOTE = """\
+ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
+backward passes that the method needs and the SGD step; isda, the same step without ISDA; loss, the
+per-sample formulation; augmentation, torchvision's transforms, image by image; startup, see the case.
+images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print, and write JSON if asked to."""
+    parsed = _parse(arguments)
+    torch.manual_seed(0)
+    torch.set_num_threads(parsed.threads)
+    device = torch.device(parsed.device)
+    settings = Settings(
+        rounds=parsed.rounds,
+        width=parsed.width,
+        batch_size=parsed.batch_size,
+        device=device,
+        precision=parsed.precision or fastest_precision(device),
+    )
+    header = describe(settings)
+    print("\n".join(f"{name:<10} {value}" for name, value in header.items()), end="\n\n")
+    print(
+        COLUMNS.format(
+            *("part", "case", "ours ms", "ref. ms", "ratio", "target", "images/s", "TFLOP/s")
+        )
+    )
+    rows = []
+    for part in parsed.only:
+        for row in importlib.import_module(f"tests.benchmarks.{part}").measure(settings):
+            print(line(row), flush=True)
+            rows.append(row)
+    print(f"\n{NOTE}")
+    if parsed.json:
+        figures = [{**asdict(row), "ratio_quartiles": row.quartiles} for row in rows]
+        parsed.json.write_text(json.dumps({"header": header, "rows": figures}, indent=1) + "\n")
+
+
+def describe(settings: Settings) -> dict[str, str]:
+    """On what and how it was measured."""
+    seconds = "CPU time of the process" if settings.uses_cpu_time else "wall clock"
+    return {
+        "processor": _processor(settings.device),
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "precision": f"{settings.precision}, channels_last",
+        "network": f"CNN-13, width {settings.width:g}",
+        "batch": f"{settings.batch_size} labeled + {settings.batch_size} unlabeled images",
+        "rounds": f"{settings.rounds}; {seconds}",
+    }
+
+
+def line(row: Row) -> str:
+    """One row as text."""
+    low, middle, high = row.quartiles
+    target = ""
+    if row.target is not None:
+        target = f"<= {row.target:g} {'met' if middle <= row.target else 'MISSED'}"
+    ours, reference = statistics.median(row.ours), statistics.median(row.reference)
+    return COLUMNS.format(
+        row.part,
+        row.case,
+        f"{1e3 * ours:,.2f}",
+        f"{1e3 * reference:,.2f}",
+        f"{middle:.3f} [{low:.3f} {high:.3f}]",
+        target,
+        f"{row.images / ours:,.0f}" if row.images else "",
+        f"{row.flops / reference / 1e12:,.2f}" if row.flops else "",
+    ).rstrip()
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--width", type=float, default=1.0, help="factor on CNN-13's channels")
+    parser.add_argument("--batch-size", type=int, default=128, help="of each of the two streams")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="unset: the faster one")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
+    return parser.parse_args(arguments)
+
+
+def _processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        cpuinfo = []
+    names = [text.split(": ", 1)[1] for text in cpuinfo if text.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,90 @@
+"""Crop, flip and preparation of a whole batch against the usual transforms, image by image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from datasets.augmentation import draw_flips, draw_offsets, reflect_pad, translate_and_flip
+from datasets.preprocessing import PreparedImages
+from tests.benchmarks.measurement import Row, Settings, interleaved
+
+TARGET = 1 / 20
+NUM_IMAGES, BATCH_SIZE, MARGIN = 2_000, 128, 2
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+
+
+def measure(settings: Settings) -> list[Row]:
+    """One row; both sides on the CPU, where the images of every usual loader are.
+
+    Raises
+    ------
+    AssertionError
+        The same draws do not give the same images.
+    """
+    images = torch.randint(256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
+    ours, reference = _batched(images), _per_image(images)
+    _check_agreement(images)
+    seconds = interleaved(
+        {"ours": ours, "reference": reference},
+        dataclasses.replace(settings, device=torch.device("cpu")),
+    )
+    case = f"translate, flip, normalize {BATCH_SIZE} images"
+    return [Row("augmentation", case, seconds["ours"], seconds["reference"], TARGET, BATCH_SIZE)]
+
+
+def _batched(images: Tensor) -> Callable[[], Tensor]:
+    padded = _prepared(reflect_pad(images, MARGIN))
+    generator = torch.Generator()
+
+    def call() -> Tensor:
+        indices = torch.randint(NUM_IMAGES, (BATCH_SIZE,), generator=generator)
+        offsets = draw_offsets(BATCH_SIZE, MARGIN, generator)
+        flips = draw_flips(BATCH_SIZE, generator)
+        return padded.finish(translate_and_flip(padded.images, indices, offsets, flips, MARGIN))
+
+    return call
+
+
+def _per_image(images: Tensor) -> Callable[[], Tensor]:
+    from PIL import Image
+    from torchvision import transforms
+
+    arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=MARGIN, padding_mode="reflect"),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+    def call() -> Tensor:
+        indices = torch.randint(NUM_IMAGES, (BATCH_SIZE,)).tolist()
+        return torch.stack([transform(Image.fromarray(arrays[i])) for i in indices])
+
+    return call
+
+
+def _check_agreement(images: Tensor) -> None:
+    """Ours for four draws, and torchvision's functions given the same draws."""
+    from torchvision.transforms import functional as F
+
+    offsets, flips = torch.tensor([[0, 4], [2, 2], [3, 1], [4, 0]]), torch.tensor([0, 1, 1, 0]) > 0
+    padded = _prepared(reflect_pad(images[:4], MARGIN))
+    ours = padded.finish(translate_and_flip(padded.images, torch.arange(4), offsets, flips, MARGIN))
+    for image, (top, left), flip, result in zip(
+        images, offsets.tolist(), flips, ours, strict=False
+    ):
+        crop = F.crop(F.pad(F.to_pil_image(image), MARGIN, 0, "reflect"), top, left, 32, 32)
+        crop = F.hflip(crop) if flip else crop
+        torch.testing.assert_close(result, F.normalize(F.to_tensor(crop), MEAN, STD))
+
+
+def _prepared(images: Tensor) -> PreparedImages:
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    return PreparedImages(images, 1 / (255 * std), -mean / std)

@@ -1,0 +1,118 @@
+"""The forward and backward passes that each method cannot do without, and SGD, written out by hand.
+
+Images are ready, losses are the plainest ones, nothing is drawn, averaged or recorded.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_isda.models import CNN13
+from ssl_isda.precision import autocast
+from tests.benchmarks.measurement import Settings
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A network and one fixed batch of prepared images, in channels_last order."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    labeled: Tensor
+    labels: Tensor
+    unlabeled: Tensor
+    joined: Tensor
+    settings: Settings
+
+    def predict(self, images: Tensor, *, network: nn.Module | None = None) -> Tensor:
+        with autocast(self.settings.device, self.settings.precision):
+            return (network or self.network)(images)[0]
+
+    def predict_fp32(self, images: Tensor) -> Tensor:
+        return self.network(images)[0]
+
+    def descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+
+def build(method: str, *, isda: bool, num_classes: int, settings: Settings) -> Callable[[], None]:
+    """A call that does the bare passes of one step of ``method``."""
+    network = CNN13(num_classes, width=settings.width)
+    network = network.to(settings.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
+    )
+    n = settings.batch_size
+    joined = torch.randn(2 * n, 3, 32, 32).to(settings.device, memory_format=torch.channels_last)
+    labels = torch.randint(num_classes, (n,), device=settings.device)
+    bare = Bare(network, optimizer, joined[:n], labels, joined[n:], joined, settings)
+    if method == "mean_teacher":
+        teacher = copy.deepcopy(network).requires_grad_(False)
+        return functools.partial(mean_teacher, bare, teacher)
+    if method == "vat":
+        return functools.partial(vat, bare, clean_backward=isda)
+    return functools.partial(
+        {
+            "supervised": supervised,
+            "temporal_ensembling": temporal_ensembling,
+            "pi_model": pi_model,
+        }[method],
+        bare,
+    )
+
+
+def supervised(bare: Bare) -> None:
+    """Forward and backward of the labeled images."""
+    bare.descend(F.cross_entropy(bare.predict(bare.labeled), bare.labels))
+
+
+def temporal_ensembling(bare: Bare) -> None:
+    """Forward and backward of labeled and unlabeled images together."""
+    labeled, unlabeled = bare.predict(bare.joined).tensor_split(2)
+    target = torch.zeros_like(unlabeled)
+    bare.descend(F.cross_entropy(labeled, bare.labels) + F.mse_loss(unlabeled.softmax(1), target))
+
+
+def pi_model(bare: Bare) -> None:
+    """The same, and forward and backward of the second view."""
+    labeled, first = bare.predict(bare.joined).tensor_split(2)
+    second = bare.predict(bare.unlabeled).softmax(1)
+    bare.descend(F.cross_entropy(labeled, bare.labels) + F.mse_loss(first.softmax(1), second))
+
+
+def mean_teacher(bare: Bare, teacher: nn.Module) -> None:
+    """Student as in temporal ensembling; forward of the teacher."""
+    labeled, unlabeled = bare.predict(bare.joined).tensor_split(2)
+    with torch.no_grad():
+        target = bare.predict(bare.unlabeled, network=teacher).softmax(1)
+    bare.descend(F.cross_entropy(labeled, bare.labels) + F.mse_loss(unlabeled.softmax(1), target))
+
+
+def vat(bare: Bare, *, clean_backward: bool) -> None:
+    """Labeled forward and backward; clean forward; in fp32 a clean forward, a perturbed forward and
+    backward to the input; adversarial forward and backward. Prop. 2 adds the clean backward.
+    """
+    labeled = bare.predict(bare.labeled)
+    with torch.set_grad_enabled(clean_backward):
+        clean = bare.predict(bare.unlabeled)
+    with torch.no_grad():
+        target = bare.predict_fp32(bare.unlabeled)
+    offset = torch.full_like(bare.unlabeled, 1e-3).requires_grad_()
+    perturbed = bare.predict_fp32(bare.unlabeled + offset)
+    (direction,) = torch.autograd.grad(_divergence(target, perturbed), offset)
+    adversarial = bare.predict(bare.unlabeled + direction)
+    loss = F.cross_entropy(labeled, bare.labels) + _divergence(clean.detach(), adversarial)
+    bare.descend(loss + clean.square().mean() if clean_backward else loss)
+
+
+def _divergence(target: Tensor, logits: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target.softmax(1))

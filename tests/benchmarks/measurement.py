@@ -1,0 +1,105 @@
+"""Paired, interleaved timing, and the rows that come of it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ssl_isda.precision import Precision
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all parts."""
+
+    rounds: int = 10
+    width: float = 1.0
+    """Factor on CNN-13's channels."""
+    batch_size: int = 128
+    """Labeled images in a step, and as many unlabeled ones."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "fp32"
+    seconds: float = 0.1
+    """Shorter calls are repeated within a round until they take this long together."""
+
+    whole_processes: bool = False
+    """The work is done by child processes."""
+
+    @property
+    def uses_cpu_time(self) -> bool:
+        """Whether the clock is the CPU time of this process rather than the wall clock."""
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
+        return alone and not self.whole_processes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: seconds per call in each round, ours and the reference's."""
+
+    part: str
+    case: str
+    ours: list[float]
+    reference: list[float]
+    target: float | None = None
+    """Largest ratio that is good enough."""
+    images: int = 0
+    """Images that one call of ours trains on."""
+    flops: int = 0
+    """Floating-point operations of one call of the reference."""
+
+    @property
+    def ratios(self) -> list[float]:
+        return [a / b for a, b in zip(self.ours, self.reference, strict=True)]
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """Lower quartile, median and upper quartile of the ratios."""
+        if len(self.ratios) == 1:
+            return (self.ratios[0],) * 3
+        low, middle, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return low, middle, high
+
+
+def interleaved(candidates: Mapping[str, Call], settings: Settings) -> dict[str, list[float]]:
+    """Seconds per call of each candidate in each round; every second round runs backwards."""
+    for call in candidates.values():
+        call()
+    repeats = {name: _repeats(call, settings) for name, call in candidates.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(settings.rounds):
+        for name in list(candidates)[:: -1 if number % 2 else 1]:
+            seconds[name].append(_timed(candidates[name], repeats[name], settings))
+    return seconds
+
+
+def _repeats(call: Call, settings: Settings) -> int:
+    return int(settings.seconds / _timed(call, 1, settings)) + 1 if settings.seconds else 1
+
+
+def _timed(call: Call, repeats: int, settings: Settings) -> float:
+    clock = time.process_time if settings.uses_cpu_time else time.perf_counter
+    _wait_for(settings.device)
+    began = clock()
+    for _ in range(repeats):
+        call()
+    _wait_for(settings.device)
+    return (clock() - began) / repeats
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def counted_flops(call: Call) -> int:
+    """Floating-point operations of the matrix products and convolutions in one call."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()

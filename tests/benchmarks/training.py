@@ -1,0 +1,69 @@
+"""Our training step on synthetic images, built as a run builds it."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import methods
+from datasets.batches import TwoStreamBatches
+from datasets.preprocessing import PreparedImages
+from datasets.splits import Split
+from ssl_isda.models import CNN13
+from ssl_isda.objective import IsdaConfig, Objective
+from ssl_isda.regularizer import METHODS
+from ssl_isda.tracking import Tracker
+from ssl_isda.trainer import Trainer, TrainerConfig
+from tests.benchmarks.measurement import Settings
+
+NUM_IMAGES, NUM_LABELED = 5_000, 1_000
+NUM_STEPS, FIRST_STEP = 156_000, 50_001  # all terms have their full weight
+
+
+def build_trainer(method: str, *, isda: bool, num_classes: int, settings: Settings) -> Trainer:
+    """A run in its middle, over random uint8 images with random labels."""
+    student = CNN13(num_classes, width=settings.width)
+    student = student.to(settings.device, memory_format=torch.channels_last)
+    regularizer = METHODS[method](
+        getattr(methods, method).Config(),
+        student=student,
+        num_images=NUM_IMAGES,
+        num_classes=num_classes,
+    )
+    objective = Objective(
+        regularizer, IsdaConfig() if isda else None, num_classes, student.head.in_features
+    )
+    images = torch.randint(256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
+    scale = torch.full((3, 1, 1), 1 / 64)
+    batches = TwoStreamBatches(
+        PreparedImages(images, scale, -127.5 * scale),
+        torch.arange(NUM_IMAGES) % num_classes,
+        Split("synthetic", "", 0, labeled=tuple(range(NUM_LABELED))),
+        labeled_batch_size=settings.batch_size,
+        unlabeled_batch_size=settings.batch_size,
+        seed=0,
+        flip=True,
+        num_views=regularizer.num_views,
+        shares_flip=regularizer.shares_flip,
+        input_noise=regularizer.input_noise,
+        device=settings.device,
+    )
+    config = TrainerConfig(
+        NUM_STEPS,
+        batches.steps_per_epoch,
+        settings.batch_size * (1 + min(1, regularizer.num_views)),
+        learning_rate=1e-4,  # random labels teach nothing: stay where numbers are ordinary
+        precision=settings.precision,
+    )
+    tracker = Tracker(Path(tempfile.gettempdir()), quiet=True)  # only an epoch's end writes
+    return Trainer(student, objective.to(settings.device), batches, {}, config, tracker)
+
+
+def stepper(trainer: Trainer) -> Callable[[], object]:
+    """A call that takes the trainer's next step, data and loss recording included."""
+    indices = itertools.count(FIRST_STEP)
+    return lambda: trainer.train_step(trainer.step(next(indices)))
