@@ -68,6 +68,7 @@ class VAT(Regularizer):
     ) -> None:
         super().__init__()
         self.config = config
+        self.uses_logits_gradient = config.entropy_weight != 0
 
     def weight(self, step: Step) -> float:
         return self.config.consistency_weight

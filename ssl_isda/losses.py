@@ -141,8 +141,10 @@ def semantic_consistency(
     _check_head(logits, weight, covariance)
     probabilities = logits.detach().softmax(1)
     classes, positions = covariance.in_use(probabilities.argmax(1))
-    table = variance_table(weight, covariance, classes)[positions]  # (n, c, c)
-    bound = torch.logsumexp(logits.unsqueeze(2) + (strength / 2) * table, 1) - logits
+    table = (strength / 2) * variance_table(weight, covariance, classes)
+    # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
+    shifted = logits.unsqueeze(1) + table.index_select(0, positions)  # (n, k, j)
+    bound = -shifted.log_softmax(2).diagonal(dim1=1, dim2=2)
     return (probabilities * bound).sum(1).mean()
 
 

@@ -99,6 +99,12 @@ class Objective(nn.Module):
             return logits[:num_labeled], features[:num_labeled], logits[num_labeled:]
         if not batch.views:
             return logits, features, None
-        with frozen_running_statistics(student), step.global_draws(UNLABELED_PASS, device):
+        # After the labeled pass: autocast reuses the weights it has cast, and those need their graph.
+        differentiated = self.isda is not None or self.regularizer.uses_logits_gradient
+        with (
+            frozen_running_statistics(student),
+            step.global_draws(UNLABELED_PASS, device),
+            torch.set_grad_enabled(differentiated and torch.is_grad_enabled()),
+        ):
             unlabeled, _ = student(batch.views[0])
         return logits, features, unlabeled

@@ -33,6 +33,10 @@ class Regularizer(nn.Module):
     alone updates the running statistics. False: the labeled images pass alone and update them, the
     first views pass alone with their own batch statistics and update nothing."""
 
+    uses_logits_gradient: bool = True
+    """Whether ``forward`` differentiates the logits it is given. If not, and nothing else does, a
+    separate pass over the first views keeps no graph."""
+
     def weight(self, step: Step) -> float:
         """eta_2(t), the weight of the term at this step."""
         return 1.0
@@ -44,7 +48,8 @@ class Regularizer(nn.Module):
         ----------
         student : the network in training; ``student(images)`` gives (logits, features)
         batch : its ``views`` and ``indices`` are what the term is about
-        logits : (U, C), the student's logits for ``batch.views[0]``, with their graph, fp32
+        logits : (U, C), the student's logits for ``batch.views[0]``, with their graph if
+            ``uses_logits_gradient``, fp32
         step : the source of schedules and of every random draw
         """
         raise NotImplementedError

@@ -147,3 +147,24 @@ def test_fault_19_flat_predictions_give_no_perturbation_and_a_finite_loss() -> N
     loss = method(network, b, logits, tiny.step(0))
     assert loss == 0
     assert all(torch.isfinite(p).all() for p in torch.autograd.grad(loss, network.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("entropy_weight", "isda", "graph"),
+    [(0.0, False, False), (1.0, False, True), (0.0, True, True)],
+)
+def test_the_clean_pass_keeps_a_graph_where_someone_differentiates_it(
+    entropy_weight: float, isda: bool, graph: bool
+) -> None:
+    from ssl_isda.objective import IsdaConfig, Objective
+
+    network = tiny.student()
+    method = tiny.build("vat", network, entropy_weight=entropy_weight, epsilon=0.0)
+    objective = Objective(method, IsdaConfig() if isda else None, tiny.C, tiny.A).double()
+    *_, clean = objective._predict(network, tiny.batch(0, 1), tiny.step(6))
+    assert clean.requires_grad == graph
+    terms = objective(network, tiny.batch(0, 1), tiny.step(6))
+    if entropy_weight:
+        assert min(tiny.gradient_norms(terms.losses["consistency"], network)) > 0
+    if isda:
+        assert min(tiny.gradient_norms(terms.losses["semantic"], network)) > 0
