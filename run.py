@@ -202,6 +202,10 @@ def _student(resolved: Resolved, workspace: Workspace) -> Classifier:
         student = MODELS[config.model](
             len(workspace.data.class_names), width=config.width, in_channels=images.shape[1]
         )
+    try:
+        student.eval().features(torch.zeros(1, *images.shape[1:]))
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
     return student.to(workspace.device, memory_format=torch.channels_last)
 
 

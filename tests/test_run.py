@@ -1,0 +1,523 @@
+"""The real command line, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+RUN = [sys.executable, str(ROOT / "run.py")]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))} | {
+    "CUDA_VISIBLE_DEVICES": "",  # exact comparisons, and a GPU that is not there
+    "https_proxy": "http://127.0.0.1:9",  # a closed port: no network
+    "http_proxy": "http://127.0.0.1:9",
+}
+QUICK = ["--width", "0.05", "--threads", "1", "--wandb", "disabled"]
+DIGITS = ["--dataset", "digits", *QUICK, "--unlabeled-batch-size", "600"]  # 2 steps an epoch
+SUPERVISED = [*DIGITS, "--method", "supervised", "--steps", "6"]
+CELL = Path("runs/digits-20/supervised/seed0")
+FILES = {
+    *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
+    *("checkpoint.pt", "result.json"),
+}
+
+
+def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = ENVIRONMENT | options.pop("env", {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run(
+        [*RUN, *arguments], cwd=cwd, env=environment, text=True, **{**pipes, **options}
+    )
+
+
+def train(*arguments: str, cwd: Path, **options: Any) -> str:
+    """What a successful command prints."""
+    process = run(*arguments, cwd=cwd, **options)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def refusal(*arguments: str, cwd: Path, code: int = 2, **options: Any) -> str:
+    """The one line with which a command ends."""
+    process = run(*arguments, cwd=cwd, **options)
+    assert process.returncode == code, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("run.py: ") and len(line) < 600
+    return line
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A folder in which a command has trained one run, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, train(*SUPERVISED, cwd=folder)
+
+
+@pytest.fixture
+def after(finished, tmp_path: Path) -> Path:
+    """A copy of that folder, to be changed."""
+    return shutil.copytree(finished[0], tmp_path / "after")
+
+
+# ---- a run and its folder
+
+
+@pytest.mark.slow
+def test_a_run_writes_exactly_its_files(finished) -> None:
+    folder, _ = finished
+    assert names(folder) == {"runs"}
+    assert names(folder / CELL) == FILES
+    assert len((folder / CELL / "metrics.jsonl").read_text().splitlines()) == 3
+    result = json.loads((folder / CELL / "result.json").read_text())
+    assert (result["epochs"], result["steps"], result["threads"]) == (3, 6, 1)
+    assert result["command"] == ["python", "run.py", *SUPERVISED]
+    assert {"error", "last_epoch_error", "device", "versions", "commit"} <= result.keys()
+
+
+@pytest.mark.fault(38)
+@pytest.mark.slow
+def test_fault_38_no_progress_bar_in_a_pipe(finished) -> None:
+    folder, printed = finished
+    assert not re.search(r"\r|\x1b|it/s|step/s|\d%\|", printed)
+    lines = printed.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [["epoch", f"{k}/3"] for k in (1, 2, 3)]
+    log = (folder / CELL / "log.txt").read_text().splitlines()
+    assert [line[20:] for line in log] == lines[:4]
+
+
+@pytest.mark.fault(13)
+def test_fault_13_the_same_command_again_prints_the_result_and_rewrites_nothing(finished) -> None:
+    folder, printed = finished
+    before = modified(folder)
+    assert train(*SUPERVISED, cwd=folder) == printed.splitlines(keepends=True)[-1]
+    assert modified(folder) == before
+
+
+@pytest.mark.fault(14)
+def test_fault_14_other_settings_are_refused(finished) -> None:
+    folder, _ = finished
+    before = modified(folder)
+    line = refusal(*SUPERVISED, "--learning-rate", "0.2", "--seeds", "5", "0", cwd=folder)
+    assert "learning_rate: 0.1 there, 0.2 now" in line and "--fresh" in line
+    assert modified(folder) == before  # seed 5 has not trained first
+
+
+@pytest.mark.fault(14)
+@pytest.mark.slow
+def test_fault_14_fresh_starts_over(after: Path) -> None:
+    (after / CELL / "note.txt").touch()
+    printed = train(*SUPERVISED, "--learning-rate", "0.2", "--fresh", cwd=after)
+    assert "epoch 3/3" in printed
+    assert names(after / CELL) == FILES
+    assert "learning_rate: 0.2" in (after / CELL / "config.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_seeds_skip_what_is_done_and_end_with_mean_and_deviation(after: Path) -> None:
+    before = modified(after / CELL)
+    printed = train(*SUPERVISED, "--seeds", "0", "1", cwd=after)
+    assert modified(after / CELL) == before
+    errors = [
+        json.loads((after / CELL.parent / f"seed{k}" / "result.json").read_text())["error"]
+        for k in (0, 1)
+    ]
+    mean, deviation = sum(errors) / 2, abs(errors[0] - errors[1]) / 2**0.5
+    last = printed.splitlines()[-1]
+    assert last.startswith(f"test error {mean:.2f} ± {deviation:.2f} %") and "2 seeds" in last
+    weights = [(after / CELL.parent / f"seed{k}" / "split.json").read_text() for k in (0, 1)]
+    assert weights[0] != weights[1]
+
+
+@pytest.mark.slow
+def test_validation_holds_labels_out_and_selects_an_epoch(tmp_path: Path) -> None:
+    printed = train(*SUPERVISED, "--labels", "40", "--validation", cwd=tmp_path)
+    folder = tmp_path / "runs/digits-40/supervised/seed0"
+    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    best = min(epochs, key=lambda epoch: epoch["validation_error"])
+    result = json.loads((folder / "result.json").read_text())
+    assert result["selected_error"] == best["test_error"]
+    assert f"{best['test_error']:.2f} % at epoch {best['epoch']} selected by validation" in printed
+    split = json.loads((folder / "split.json").read_text())
+    assert (len(split["labeled"]), len(split["validation"])) == (30, 10)
+
+
+@pytest.mark.slow
+def test_a_run_s_own_config_repeats_it(finished, tmp_path: Path) -> None:
+    folder, _ = finished
+    arguments = ["--config", str(folder / CELL / "config.yaml"), "--runs-dir", "again"]
+    train(*arguments, cwd=tmp_path)
+    again = tmp_path / "again/digits-20/supervised/seed0/metrics.jsonl"
+    assert again.read_bytes() == (folder / CELL / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.fault(12)
+def test_fault_12_two_processes_on_one_folder(tmp_path: Path) -> None:
+    (tmp_path / CELL).mkdir(parents=True)
+    with FileLock(tmp_path / CELL / ".lock"):
+        assert f"{CELL} is in use" in refusal(*SUPERVISED, cwd=tmp_path)
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize("runs_dir", ["file", "file/below", "/proc/runs"])
+def test_fault_10_a_runs_dir_that_cannot_be_made(tmp_path: Path, runs_dir: str) -> None:
+    (tmp_path / "file").touch()
+    line = refusal(*SUPERVISED, "--runs-dir", runs_dir, cwd=tmp_path)
+    assert f"cannot write to {runs_dir}/digits-20/supervised/seed0: " in line
+    assert names(tmp_path) == {"file"}
+
+
+# ---- killed, interrupted, out of space, out of range
+
+LONG = [*DIGITS, "--method", "mean_teacher", "--isda", "--steps", "16"]
+LONG_CELL = Path("runs/digits-20/mean_teacher+isda/seed0")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(*LONG, cwd=folder)
+    return folder / LONG_CELL
+
+
+def ends_like(folder: Path, reference: Path) -> bool:
+    """Weights, teacher, covariances, optimizer and metrics: the same bytes."""
+    return all(
+        (folder / name).read_bytes() == (reference / name).read_bytes()
+        for name in ("checkpoint.pt", "metrics.jsonl", "split.json")
+    )
+
+
+def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
+    """Send a signal once the second epoch is done; exit code and stderr."""
+    with subprocess.Popen(
+        [*RUN, *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("epoch 2/"):
+                process.send_signal(number)
+                break
+        _, stderr = process.communicate()
+    return process.returncode, stderr
+
+
+@pytest.mark.fault(3)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_fault_3_a_signal_saves_and_the_same_command_goes_on(
+    uninterrupted: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    code, stderr = stop_after_an_epoch(*LONG, cwd=tmp_path, number=number)
+    assert code == 128 + number
+    stopped = re.fullmatch(rf"run.py: {number.name} at step (\d+) of 16: saved; .*\n", stderr)
+    assert stopped, stderr
+    printed = train(*LONG, cwd=tmp_path)
+    assert printed.startswith(f"resuming at step {stopped[1]} of 16\n")
+    assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+
+
+@pytest.mark.fault(1)
+@pytest.mark.slow
+def test_fault_1_killed_and_resumed(uninterrupted: Path, tmp_path: Path) -> None:
+    code, _ = stop_after_an_epoch(
+        *LONG, "--checkpoint-minutes", "0", cwd=tmp_path, number=signal.SIGKILL
+    )
+    assert code == -signal.SIGKILL
+    assert "resuming at step" in train(*LONG, cwd=tmp_path)
+    assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+
+
+@pytest.mark.fault(8)
+@pytest.mark.slow
+def test_fault_8_disk_full(after: Path) -> None:
+    """Seed 0 is done; no file of seed 1 may grow beyond 20 kB."""
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    line = refusal(*SUPERVISED, "--seed", "1", cwd=after, code=74, preexec_fn=fill)
+    folder = CELL.parent / "seed1"
+    assert re.search(rf"disk full: {folder}/checkpoint\.pt\S* needs 0\.\d MB$", line)
+    assert names(after / folder) == FILES - {"checkpoint.pt", "result.json"}
+
+
+@pytest.mark.fault(18)
+@pytest.mark.slow
+def test_fault_18_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    line = refusal(*SUPERVISED, "--learning-rate", "1e20", cwd=tmp_path, code=70)
+    assert re.search(r"step 1: the supervised loss is (nan|inf)", line)
+    assert "--learning-rate" in line
+
+
+# ---- refused before any work
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("labels", ["0", "-10", "1000000", "15", "1300", "none"])
+def test_fault_24_labels_that_cannot_be(tmp_path: Path, labels: str) -> None:
+    line = refusal(*SUPERVISED, f"--labels={labels}", cwd=tmp_path)
+    assert "multiple" in line and "10 to 1290" in line
+    assert names(tmp_path) == set()
+
+
+WITHOUT_TORCH = f"""
+import sys
+sys.modules["torch"] = None
+sys.path.insert(0, {str(ROOT)!r})
+import run
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.fault(26)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--lables 40", "unknown flag '--lables'; did you mean '--labels'"),
+        ("--method vta", "did you mean 'vat'"),
+        ("--method vat --dataset digits --labels 15", "15 labels: digits has 10 classes"),
+        ("--method vat --learning-rate nan", "--learning-rate must be"),
+        ("evaluate", "unknown command 'evaluate'"),
+        ("", "--method is missing"),
+    ],
+)
+def test_fault_26_usage_errors_answer_without_torch(
+    tmp_path: Path, arguments: str, words: str
+) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stdout) == (2, "")
+    (line,) = child.stderr.splitlines()
+    assert line.startswith("run.py: ") and words in line
+
+
+@pytest.mark.parametrize("question", ["--help", "--version", "--print-config"])
+def test_questions_are_answered_without_torch(tmp_path: Path, question: str) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, question, "--method", "vat"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stderr) == (0, "") and child.stdout
+
+
+@pytest.mark.fault(35)
+def test_fault_35_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    line = refusal(*SUPERVISED, "--device", "cuda", cwd=tmp_path)
+    assert (
+        line == "run.py: --device cuda: no GPU is available here; --device cpu trains without one"
+    )
+
+
+@pytest.mark.fault(20)
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["cifar10", "svhn"])
+def test_fault_20_no_data_and_no_network(tmp_path: Path, dataset: str) -> None:
+    def seconds() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = seconds()
+    arguments = [*QUICK, "--dataset", dataset, "--method", "vat", "--labels", "1000"]
+    line = refusal(*arguments, cwd=tmp_path, timeout=60)
+    assert seconds() - before < 10  # of processor time; about 3 on a free machine
+    assert f"{dataset} is not in data" in line and "--dataset digits" in line and "http" in line
+
+
+# ---- where it is started from, and what it is called
+
+
+@pytest.mark.fault(27)
+@pytest.mark.slow
+def test_fault_27_strange_paths(finished, tmp_path: Path) -> None:
+    """Also: relative to where it is started, in another locale and time zone (fault 37)."""
+    name = "-ünï cödé 图像 $(x)/" + "n" * 200
+    elsewhere = {"LC_ALL": "C", "TZ": "Asia/Kolkata"}
+    printed = train(
+        *SUPERVISED, f"--runs-dir={name}", cwd=tmp_path, env=elsewhere, encoding="utf-8"
+    )
+    assert printed.splitlines()[-1].startswith(f"{name}/digits-20/")
+    again = tmp_path / name / CELL.relative_to("runs")
+    assert names(again) == FILES
+    reference = finished[0] / CELL / "metrics.jsonl"
+    assert (again / "metrics.jsonl").read_bytes() == reference.read_bytes()
+
+
+@pytest.mark.fault(37)
+def test_fault_37_a_sign_that_the_locale_lacks_is_escaped(after: Path) -> None:
+    """Two finished seeds, whose summary has a ±."""
+    shutil.copytree(after / CELL, after / CELL.parent / "seed1")
+    file = after / CELL.parent / "seed1" / "config.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    printed = train(*SUPERVISED, "--seeds", "0", "1", cwd=after, env=plain)
+    assert r"\xb1" in printed.splitlines()[-1]
+
+
+@pytest.mark.fault(28)
+@pytest.mark.slow
+def test_fault_28_another_package_called_datasets(tmp_path: Path) -> None:
+    for name in ("datasets", "methods", "ssl_isda"):
+        (tmp_path / "others" / name).mkdir(parents=True)
+        (tmp_path / "others" / name / "__init__.py").write_text("raise SystemExit('the other')\n")
+    others = {"PYTHONPATH": str(tmp_path / "others"), "PYTHONSAFEPATH": "1"}
+    train(*SUPERVISED, cwd=tmp_path / "others", env=others)
+
+
+@pytest.mark.fault(28)
+def test_fault_28_another_datasets_that_came_first_is_named(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").touch()
+    (tmp_path / "sitecustomize.py").write_text("import datasets\n")
+    line = refusal(*SUPERVISED, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert str(tmp_path / "datasets" / "__init__.py") in line
+
+
+# ---- who listens
+
+
+@pytest.mark.fault(38)
+@pytest.mark.slow
+def test_fault_38_head_takes_one_line(finished, tmp_path: Path) -> None:
+    child = subprocess.run(
+        ["bash", "-c", '"$@" | head -1; exit ${PIPESTATUS[0]}', "-", *RUN, *SUPERVISED],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    assert child.stdout == finished[1].splitlines(keepends=True)[0]
+    assert names(tmp_path / CELL) == FILES
+
+
+@pytest.mark.fault(38)
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_fault_38_closed_and_full_streams(finished, tmp_path: Path, streams: str) -> None:
+    child = subprocess.run(
+        ["bash", "-c", f'"$@" {streams}', "-", *RUN, *SUPERVISED],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    assert names(tmp_path / CELL) == FILES
+    reference = finished[0] / CELL
+    for name in ("metrics.jsonl", "split.json", "checkpoint.pt"):
+        assert (tmp_path / CELL / name).read_bytes() == (reference / name).read_bytes()
+
+
+@pytest.mark.fault(38)
+def test_fault_38_a_refusal_that_nobody_hears(tmp_path: Path) -> None:
+    for streams in ("2>&-", "2>/dev/full"):
+        child = subprocess.run(
+            ["bash", "-c", f'"$@" {streams}', "-", *RUN, "--lables", "40"],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+        )
+        assert (child.returncode, child.stdout, child.stderr) == (2, b"", b"")
+
+
+# ---- a user's own images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """3 classes of 4 training and 2 test images each, 6 unlabeled ones; 16 x 16 pixels."""
+    folder = tmp_path_factory.mktemp("own") / "my images"
+    rng = np.random.default_rng(0)
+    files = [f"train/{c}/{k}" for c in "abc" for k in range(4)]
+    files += [f"test/{c}/{k}" for c in "abc" for k in range(2)]
+    for file in [*files, *(f"unlabeled/{k}" for k in range(6))]:
+        path = folder / f"{file}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
+    return folder
+
+
+FOLDER = [*QUICK, "--dataset", "folder", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", ["supervised", "pi_model", "temporal_ensembling", "mean_teacher", "vat"]
+)
+def test_own_images_train_with_every_method(images: Path, tmp_path: Path, method: str) -> None:
+    arguments = ["--data-dir", str(images), "--unlabeled-batch-size", "9", "--method", method]
+    printed = train(*FOLDER, *arguments, "--isda", cwd=tmp_path)
+    assert "all labels of 18 images, 3 classes" in printed
+    assert names(tmp_path / f"runs/my images-all/{method}+isda/seed0") == FILES
+
+
+@pytest.mark.fault(39)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("train/a/notes.txt", b"hello"), ("unlabeled/0.png", b"\x89PNG\r\n")],
+)
+def test_fault_39_a_file_that_is_no_image_is_named(
+    images: Path, tmp_path: Path, path: str, content: bytes
+) -> None:
+    folder = shutil.copytree(images, tmp_path / "images")
+    (folder / path).write_bytes(content)
+    line = refusal(*FOLDER, "--method", "vat", "--data-dir", "images", cwd=tmp_path)
+    assert f"images/{path}" in line
+
+
+@pytest.mark.fault(39)
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("train", "images/train is missing"),
+        ("test/c", "class 'c' is in train but not in test"),
+        ("", "images is not a folder"),
+    ],
+)
+def test_fault_39_a_folder_of_another_layout(
+    images: Path, tmp_path: Path, missing: str, words: str
+) -> None:
+    folder = shutil.copytree(images, tmp_path / "images")
+    shutil.rmtree(folder / missing)
+    assert words in refusal(*FOLDER, "--method", "vat", "--data-dir", "images", cwd=tmp_path)
+
+
+@pytest.mark.fault(39)
+@pytest.mark.slow
+def test_fault_39_too_small_an_image_size_is_one_line(images: Path, tmp_path: Path) -> None:
+    arguments = [*QUICK, "--dataset", "folder", "--image-size", "8", "--method", "vat"]
+    line = refusal(*arguments, "--data-dir", str(images), cwd=tmp_path)
+    assert "16 x 16 pixels or more" in line
