@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 import run
 
 RECIPE = "--dataset digits --width 0.125 --steps 420 --precision fp32 --threads 1 --wandb disabled"

@@ -7,7 +7,6 @@ import importlib
 
 import pytest
 import torch
-from tests.methods import tiny
 
 from ssl_isda.batch import Batch
 from ssl_isda.models import CNN13
@@ -15,6 +14,7 @@ from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.precision import autocast
 from ssl_isda.regularizer import METHODS
 from ssl_isda.step import Step
+from tests.methods import tiny
 
 importlib.import_module("methods")
 SHAPES = {

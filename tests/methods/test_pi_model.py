@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from tests.methods import tiny
 from torch import Tensor
+
+from tests.methods import tiny
 
 
 def weight(t: int, num_steps: int = 12) -> float:

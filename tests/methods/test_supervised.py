@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.methods import tiny
 
 from ssl_isda.regularizer import METHODS
+from tests.methods import tiny
 
 
 def test_equals_cross_entropy_written_out() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.methods import tiny
 from torch import Tensor
 
 from ssl_isda.losses import softmax_kl
 from ssl_isda.models import CNN13
+from tests.methods import tiny
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
