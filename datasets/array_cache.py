@@ -43,11 +43,12 @@ def cached_arrays(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays
 def _read(path: Path, key: str) -> Arrays | None:
     """None unless it is there, undamaged (the archive carries CRCs) and of this key."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            if str(kept["key"]) != key:
+        with open(path, "rb") as file:
+            kept = np.load(file, allow_pickle=False)
+            if not isinstance(kept, np.lib.npyio.NpzFile) or str(kept["key"]) != key:
                 return None
             return {name: kept[name] for name in kept.files if name != "key"}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 

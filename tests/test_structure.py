@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ssl_isda", "methods", "datasets")
 OURS = {*PACKAGES, "run", "tests"}
@@ -125,7 +130,6 @@ def test_a_method_is_called_like_its_file_and_is_imported(path: Path) -> None:
 
 
 def test_pip_installs_ssl_isda_alone() -> None:
-    tomllib = pytest.importorskip("tomllib")  # Python 3.11
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert settings["tool"]["setuptools"]["packages"]["find"] == {"include": ["ssl_isda*"]}
     assert [path.parent.name for path in ROOT.glob("ssl_isda*/__init__.py")] == ["ssl_isda"]
