@@ -138,12 +138,13 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         config={**config.model_dump(mode="json"), **resolved.method_options},
         warn=tracker.warn,
     )
+    commit = _commit()  # now: by the end of a long run the files may have moved on
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
         trainer.run()
         summary = summarize(tracker.history())
-        folder.write_result({**summary, **_provenance(workspace, tracker)})
+        folder.write_result({**summary, **_provenance(workspace, tracker), "commit": commit})
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
@@ -318,7 +319,6 @@ def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "commit": _commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": ["python", "run.py", *sys.argv[1:]],
     }
