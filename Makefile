@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEMO := $(BIN)/python run.py --dataset digits --runs-dir runs/demo --wandb disabled
+DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
 .PHONY: setup demo test check format benchmark clean
 
