@@ -177,11 +177,11 @@ def build_trainer(
     objective = Objective(regularizer, isda, len(data.class_names), student.head.in_features).to(
         workspace.device
     )
-    num_views = min(1, regularizer.num_views)
+    num_unlabeled = batches.sampler.unlabeled_batch_size if regularizer.num_views else 0
     schedule = TrainerConfig(
         num_steps=config.steps or config.epochs * batches.steps_per_epoch,
         steps_per_epoch=batches.steps_per_epoch,
-        images_per_step=config.batch_size + num_views * config.unlabeled_batch_size,
+        images_per_step=config.batch_size + num_unlabeled,
         learning_rate=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
