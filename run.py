@@ -188,6 +188,7 @@ def build_trainer(
         seed=config.seed,
         precision=workspace.precision,
         checkpoint_minutes=config.checkpoint_minutes,
+        checkpoint_epochs=config.checkpoint_epochs,
     )
     return Trainer(student, objective, batches, evaluations, schedule, tracker)
 
@@ -305,12 +306,11 @@ def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
     from ssl_isda import __version__
 
     timing = [json.loads(line) for line in tracker.timing_file.read_text().splitlines()]
+    rates = [epoch["images_per_second"] for epoch in timing if "images_per_second" in epoch]
     on_gpu = workspace.device.type == "cuda"
     return {
         "training_seconds": round(sum(epoch["seconds"] for epoch in timing), 1),
-        "images_per_second": round(
-            statistics.median(epoch["images_per_second"] for epoch in timing), 1
-        ),
+        "images_per_second": round(statistics.median(rates or [0.0]), 1),
         "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
         "threads": torch.get_num_threads(),
         "precision": workspace.precision,

@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ import torch
 
 from ssl_isda.files import TEMPORARY, sync_folder, write_atomically
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"ssl-isda checkpoint"
 HEADER = re.compile(MAGIC + rb" ([1-9][0-9]{0,5}) ([0-9a-f]{64})")
 
 
 class CheckpointDamaged(Exception):
     """A checkpoint that cannot be used; the message says why."""
+
+
+def _without_a_place(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say where and how it was computed."""
+    return {**state, "computed_on": {}}
+
+
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_a_place}
+"""By version: what makes a state of it one of the next version."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -53,7 +63,7 @@ def previous(path: Path) -> Path:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read and verify one checkpoint. Nothing in it is executed.
+    """Read and verify one checkpoint, made anew in today's version. Nothing in it is executed.
 
     Raises
     ------
@@ -74,12 +84,21 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         )
     if hashlib.sha256(payload).hexdigest() != checksum:
         raise CheckpointDamaged(f"{path} is damaged: its SHA-256 does not match its content")
+    state = _unpacked(payload, device, path)
+    for older in range(version, VERSION):
+        state = MIGRATIONS[older](state)
+    return state
+
+
+def _unpacked(payload: bytes, device: torch.device | str, path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(payload), map_location=device, weights_only=True
-        )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
         raise CheckpointDamaged(f"{path} holds more than tensors: it was not loaded") from error
+    except Exception as error:  # bytes that nobody checked: the reader may fail in any way
+        raise CheckpointDamaged(f"{path} cannot be unpacked ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise CheckpointDamaged(f"{path} holds no run but a {type(state).__name__}")
     return state
 
 

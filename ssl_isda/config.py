@@ -114,6 +114,8 @@ class RunConfig(BaseModel):
     """CPU threads; unset: as many as PyTorch chooses."""
     checkpoint_minutes: float = Field(10.0, ge=0)
     """Minutes between checkpoints."""
+    checkpoint_epochs: int | None = Field(None, ge=1)
+    """Epochs between checkpoints, beside the minutes; unset: the minutes alone."""
     wandb: Literal["auto", "offline", "online", "disabled"] = "auto"
     """Weights & Biases; auto: online where you are logged in."""
     wandb_project: _Name = "ssl-isda"
@@ -134,7 +136,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "ISDA": ("lambda_0", "eta_1", "covariance"),
     WHERE_AND_HOW: (
         *("data_dir", "runs_dir", "fresh", "device", "precision", "threads"),
-        *("checkpoint_minutes", "wandb", "wandb_project"),
+        *("checkpoint_minutes", "checkpoint_epochs", "wandb", "wandb_project"),
     ),
 }
 """The settings as ``--help`` shows them. All but the last group define the experiment: a run can be

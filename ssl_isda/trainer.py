@@ -45,6 +45,7 @@ class TrainerConfig:
     seed: int = 0
     precision: Precision = "fp32"
     checkpoint_minutes: float = 10.0
+    checkpoint_epochs: int | None = None
 
 
 class Interrupted(RunError):
@@ -84,7 +85,7 @@ class Trainer:
         self._signal: int | None = None
 
     def run(self) -> None:
-        """Train from ``next_step`` to the end.
+        """Train from ``next_step`` to the end, saving at the intervals of the config.
 
         Raises
         ------
@@ -96,24 +97,9 @@ class Trainer:
             The disk is full.
         """
         restore_handlers = self._watch_signals()
-        saved = epoch_began = time.monotonic()
-        epoch_first_step = self.next_step
         try:
             with self.tracker.progress(self.next_step, self.config.num_steps) as advance:
-                while self.next_step < self.config.num_steps:
-                    step = self.step(self.next_step)
-                    self.train_step(step)
-                    self.next_step += 1
-                    advance()
-                    if step.is_last_of_epoch:
-                        seconds = time.monotonic() - epoch_began
-                        self._finish_epoch(step, seconds, self.next_step - epoch_first_step)
-                        epoch_began, epoch_first_step = time.monotonic(), self.next_step
-                    if self._signal is not None:
-                        self._stop(self._signal)
-                    if time.monotonic() - saved >= 60 * self.config.checkpoint_minutes:
-                        self.save()
-                        saved = time.monotonic()
+                self._train(advance)
             self.save()
         except torch.OutOfMemoryError as error:
             total = torch.cuda.get_device_properties(self.device).total_memory
@@ -124,6 +110,30 @@ class Trainer:
             ) from error
         finally:
             restore_handlers()
+
+    def _train(self, advance: Callable[[], object]) -> None:
+        saved = epoch_began = time.monotonic()
+        epoch_first_step = self.next_step
+        if self.loss_sums and self.step(self.next_step - 1).is_last_of_epoch:
+            self._finish_epoch(self.step(self.next_step - 1))  # it was stopped in its evaluation
+        while self.next_step < self.config.num_steps:
+            step = self.step(self.next_step)
+            self.train_step(step)
+            self.next_step += 1
+            advance()
+            self._stop_if_asked()
+            if step.is_last_of_epoch:
+                seconds = time.monotonic() - epoch_began
+                self._finish_epoch(step, seconds, self.next_step - epoch_first_step)
+                epoch_began, epoch_first_step = time.monotonic(), self.next_step
+            if self._is_time_to_save(step, time.monotonic() - saved):
+                self.save()
+                saved = time.monotonic()
+
+    def _is_time_to_save(self, step: Step, seconds_since: float) -> bool:
+        every = self.config.checkpoint_epochs
+        at_epoch = every and step.is_last_of_epoch and (step.epoch + 1) % every == 0
+        return bool(at_epoch) or seconds_since >= 60 * self.config.checkpoint_minutes
 
     def step(self, index: int) -> Step:
         """Step ``index`` of this run."""
@@ -150,11 +160,18 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, batches: LabeledBatches) -> float:
-        """Error in percent of the network that the method names."""
+        """Error in percent of the network that the method names.
+
+        Raises
+        ------
+        Interrupted
+            A signal came; the state is saved, and the same command begins with this evaluation.
+        """
         network = self.objective.regularizer.evaluated(self.student)
         network.eval()
         wrong, total = torch.zeros((), dtype=torch.int64, device=self.device), 0
         for images, labels in batches():
+            self._stop_if_asked()
             with autocast(self.device, self.config.precision):
                 logits, _ = network(images)
             wrong += (logits.argmax(1) != labels).sum()
@@ -192,11 +209,11 @@ class Trainer:
                     "but gives the student no gradient: it does not train"
                 )
 
-    def _finish_epoch(self, step: Step, seconds: float, num_steps: int) -> None:
+    def _finish_epoch(self, step: Step, seconds: float = 0.0, num_steps: int = 0) -> None:
+        """Evaluate and log; ``num_steps`` of the epoch were made here and took ``seconds``."""
         self._check_finite(step)
         first = step.epoch * step.steps_per_epoch
         losses = {n: s.item() / (step.index + 1 - first) for n, s in self.loss_sums.items()}
-        self.loss_sums = {}
         errors = {f"{name}_error": self.evaluate(b) for name, b in self.evaluations.items()}
         metrics: dict[str, float | int] = {"epoch": step.epoch + 1, "step": step.index + 1}
         metrics |= {f"{name}_loss": loss for name, loss in losses.items()}
@@ -205,10 +222,15 @@ class Trainer:
         if self.objective.isda:
             metrics["lambda"] = isda_strength(self.objective.isda.lambda_0, step.progress)
         metrics |= errors
-        rate = num_steps * self.config.images_per_step / max(seconds, 1e-9)
-        left = (step.num_steps - step.index - 1) * seconds / max(num_steps, 1)
-        timing = {"epoch": step.epoch + 1, "seconds": seconds, "images_per_second": rate}
-        self.tracker.log_epoch(metrics, timing, _line(step, metrics, rate, left))
+        timing: dict[str, float | int] = {"epoch": step.epoch + 1, "seconds": seconds}
+        speed = ""
+        if num_steps:
+            rate = num_steps * self.config.images_per_step / max(seconds, 1e-9)
+            timing["images_per_second"] = rate
+            left = (step.num_steps - step.index - 1) * seconds / num_steps
+            speed = f"{rate:,.0f} images/s  {f'{duration(left)} left' if left else 'done'}"
+        self.tracker.log_epoch(metrics, timing, _line(step, metrics, speed))
+        self.loss_sums = {}  # from here on the epoch is done
 
     # State: everything that the next step depends on and that no key can recompute.
 
@@ -220,6 +242,16 @@ class Trainer:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss_sums": self.loss_sums,
+            "computed_on": self._place(),
+        }
+
+    def _place(self) -> dict[str, str | int]:
+        """What bits depend on beside the settings."""
+        return {
+            "device": self.device.type,
+            "precision": self.config.precision,
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
         }
 
     def save(self) -> None:
@@ -245,16 +277,42 @@ class Trainer:
         if state is None:
             self.tracker.resume_at(0)
             return False
+        try:
+            self._load(state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UsageError(
+                f"{self.checkpoint_file} is not the state of a run ({type(error).__name__}): {error}. "
+                "Nothing was deleted; --fresh starts over"
+            ) from error
+        self.tracker.resume_at(self._num_finished_epochs())
+        self._note_another_place(state["computed_on"])
+        return True
+
+    def _load(self, state: dict[str, Any]) -> None:
         _load_into(self.student, state["student"], self.checkpoint_file)
         _load_into(self.objective, state["objective"], self.checkpoint_file)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.next_step, self.loss_sums = state["next_step"], state["loss_sums"]
-        done = self.next_step == self.config.num_steps
-        steps_per_epoch = self.config.steps_per_epoch
-        self.tracker.resume_at(
-            self.step(0).num_epochs if done else self.next_step // steps_per_epoch
-        )
-        return True
+        self.next_step, self.loss_sums = state["next_step"], dict(state["loss_sums"])
+        if not 0 <= self.next_step <= self.config.num_steps:
+            raise ValueError(f"step {self.next_step} of {self.config.num_steps}")
+
+    def _num_finished_epochs(self) -> int:
+        """An epoch with losses in its sums is not over, even where its last step is done."""
+        if self.next_step == 0:
+            return 0
+        return self.step(self.next_step - 1).epoch + (not self.loss_sums)
+
+    def _note_another_place(self, before: dict[str, str | int]) -> None:
+        changes = [
+            f"{name} was {before[name]} and is {now}"
+            for name, now in self._place().items()
+            if name in before and before[name] != now
+        ]
+        if changes:
+            self.tracker.say(
+                f"note: {', '.join(changes)}: from here on the bits may differ from those of a run "
+                "that was never moved"
+            )
 
     # Signals: the first asks for a clean stop, the second stops at once.
 
@@ -275,12 +333,14 @@ class Trainer:
 
         return restore
 
-    def _stop(self, number: int) -> None:
+    def _stop_if_asked(self) -> None:
+        if self._signal is None:
+            return
         self.save()
         raise Interrupted(
-            f"{signal.Signals(number).name} at step {self.next_step} of {self.config.num_steps}: "
-            "saved; the same command goes on from here",
-            number,
+            f"{signal.Signals(self._signal).name} at step {self.next_step} of "
+            f"{self.config.num_steps}: saved; the same command goes on from here",
+            self._signal,
         )
 
 
@@ -306,7 +366,7 @@ def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _line(step: Step, metrics: Mapping[str, float | int], rate: float, left: float) -> str:
+def _line(step: Step, metrics: Mapping[str, float | int], speed: str) -> str:
     losses = [
         f"{name.removesuffix('_loss')} {value:.4f}"
         for name, value in metrics.items()
@@ -322,5 +382,4 @@ def _line(step: Step, metrics: Mapping[str, float | int], rate: float, left: flo
         extra.append(f"lambda {metrics['lambda']:.3f}")
     width = len(str(step.num_epochs))
     epoch = f"epoch {step.epoch + 1:>{width}}/{step.num_epochs}"
-    time_left = f"{duration(left)} left" if left else "done"
-    return "  ".join([epoch, *losses, *extra, *errors, f"{rate:,.0f} images/s", time_left])
+    return "  ".join([epoch, *losses, *extra, *errors, speed]).rstrip()

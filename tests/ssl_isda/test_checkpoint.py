@@ -137,8 +137,8 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
 
 @pytest.mark.fault(16)
 def test_fault_16_a_newer_version_is_refused(file: Path) -> None:
-    file.write_bytes(with_header(torch_bytes(NEW), version=2))
-    assert_falls_back(file, "has format 2; this version reads up to 1: update it")
+    file.write_bytes(with_header(torch_bytes(NEW), version=3))
+    assert_falls_back(file, "has format 3; this version reads up to 2: update it")
 
 
 class Malicious:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ import methods
 from datasets.batches import TwoStreamBatches, evaluation_batches
 from datasets.preprocessing import PreparedImages
 from datasets.splits import Split
+from ssl_isda import checkpoint
 from ssl_isda.batch import Batch
 from ssl_isda.errors import TrainingFailed, UsageError
 from ssl_isda.models import CNN13
@@ -25,7 +29,7 @@ from ssl_isda.randomness import global_draws
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.step import Step
 from ssl_isda.tracking import Tracker
-from ssl_isda.trainer import Trainer, TrainerConfig
+from ssl_isda.trainer import Interrupted, Trainer, TrainerConfig
 
 CLASSES, IMAGES, NUM_STEPS = 3, 48, 10  # 3 steps an epoch, the last epoch has one
 CPU = torch.device("cpu")
@@ -188,6 +192,66 @@ def test_fault_1_killed_five_times(reference, tmp_path: Path) -> None:
     assert_ends_like(last, uninterrupted)
 
 
+@pytest.mark.fault(4)
+@pytest.mark.parametrize("at_batch", [0, 2])
+def test_fault_4_sigterm_during_an_evaluation(reference, tmp_path: Path, at_batch: int) -> None:
+    """It stops at once, without the epoch's line; going on begins with the whole evaluation."""
+    way, uninterrupted = reference
+    trainer = make(tmp_path, *way)
+    evaluate, calls = trainer.evaluations["test"], []
+
+    def interrupted_batches():
+        calls.append(None)
+        for k, batch in enumerate(evaluate()):
+            if len(calls) == 2 and k == at_batch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    trainer.evaluations = {"test": interrupted_batches}
+    with pytest.raises(Interrupted, match="SIGTERM at step 6 of 10: saved") as caught:
+        trainer.run()
+    assert caught.value.exit_code == 143
+    assert len(trainer.tracker.history()) == 1
+    resumed = make(tmp_path, *way)
+    resumed.resume()
+    resumed.run()
+    assert_ends_like(resumed, uninterrupted)
+    lines = resumed.tracker.timing_file.read_text().splitlines()
+    assert ["images_per_second" in line for line in lines] == [True, False, True, True]
+
+
+@pytest.mark.fault(4)
+def test_fault_4_sigterm_during_a_save(reference, tmp_path: Path, monkeypatch) -> None:
+    """The save is finished, and one step more."""
+    way, uninterrupted = reference
+    trainer = make(tmp_path, *way, checkpoint_minutes=0)
+    syncs = iter(range(1000))
+    sync = os.fsync
+
+    def interrupted_sync(descriptor: int) -> None:
+        if next(syncs) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted_sync)
+    with pytest.raises(Interrupted, match="SIGTERM at step 3 of 10"):
+        trainer.run()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"checkpoint.pt", "checkpoint.pt.previous"}
+    resumed = make(tmp_path, *way)
+    assert resumed.resume() and resumed.next_step == 3
+    resumed.run()
+    assert_ends_like(resumed, uninterrupted)
+
+
+def test_checkpoints_at_each_n_epochs(tmp_path: Path, monkeypatch) -> None:
+    trainer = make(tmp_path, checkpoint_epochs=2)  # 4 epochs: 3, 3, 3, 1 steps
+    saved_at: list[int] = []
+    monkeypatch.setattr(trainer, "save", lambda: saved_at.append(trainer.next_step))
+    trainer.run()
+    assert saved_at == [6, 10, 10]  # each two epochs, and the end
+
+
 def test_runs_of_other_seeds_differ(tmp_path: Path) -> None:
     """The comparisons above can fail."""
     states = []
@@ -253,6 +317,82 @@ def test_fault_16_unexpected_keys_are_named_too(tmp_path: Path) -> None:
     make(tmp_path, "temporal_ensembling", num_steps=1).run()
     with pytest.raises(UsageError, match=r"unexpected regularizer\.count, regularizer\.ensemble"):
         make(tmp_path).resume()
+
+
+V1_FILE = Path(__file__).parents[1] / "data" / "checkpoint_v1.pt"
+V1_WEIGHTS = "b04cd3c6464b5e9d8267f333e2d79afea2d852e14f9b2ddbb0e44c6e89458f5d"
+
+
+@pytest.mark.fault(17)
+def test_fault_17_a_checkpoint_of_the_first_version_goes_on(tmp_path: Path, capsys) -> None:
+    """Mean Teacher with ISDA after 4 steps, written by version 0.1.0."""
+    shutil.copy(V1_FILE, tmp_path / "checkpoint.pt")
+    epoch = b'{"epoch": 1, "step": 3, "test_error": 33.3}\n'
+    for name in ("metrics.jsonl", "timing.jsonl"):
+        (tmp_path / name).write_bytes(epoch)
+    trainer = make(tmp_path, "mean_teacher", isda=True)
+    assert trainer.resume() and trainer.next_step == 4
+    assert "note" not in capsys.readouterr().out  # it does not say where it was computed
+    weights = {**trainer.student.state_dict(), **trainer.objective.state_dict()}
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    assert digest.hexdigest() == V1_WEIGHTS
+    trainer.run()
+    assert [line["epoch"] for line in trainer.tracker.history()] == [1, 2, 3, 4]
+
+
+@pytest.mark.fault(36)
+def test_fault_36_another_precision_or_thread_count_is_noted(tmp_path: Path, capsys) -> None:
+    trainer = make(tmp_path, num_steps=4)
+    trainer.data.before[2] = lambda: (trainer.save(), kill())
+    with pytest.raises(Killed):
+        trainer.run()
+    make(tmp_path, num_steps=4).resume()
+    assert "note" not in capsys.readouterr().out
+    torch.set_num_threads(2)
+    moved = make(tmp_path, num_steps=4, precision="bf16")
+    moved.resume()
+    torch.set_num_threads(1)
+    assert (
+        "note: precision was fp32 and is bf16, threads was 1 and is 2: from here on the bits may "
+        "differ"
+    ) in capsys.readouterr().out
+    moved.run()
+    assert moved.next_step == 4
+
+
+@pytest.mark.fault(36)
+def test_fault_36_another_device_is_noted(tmp_path: Path, capsys) -> None:
+    make(tmp_path, num_steps=1).run()
+    trainer = make(tmp_path, num_steps=1)
+    state = trainer.state() | {"computed_on": trainer._place() | {"device": "cuda"}}
+    checkpoint.save(trainer.checkpoint_file, state)
+    trainer.resume()
+    assert "note: device was cuda and is cpu: " in capsys.readouterr().out
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"next_step": -1},
+        {"next_step": 11},
+        {"next_step": "4"},
+        {"loss_sums": 7},
+        {"optimizer": {}},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"student": None},
+        {"objective": "?"},
+    ],
+    ids=str,
+)
+def test_fault_16_a_state_that_no_run_has_is_refused(tmp_path: Path, change: Any) -> None:
+    trainer = make(tmp_path)
+    checkpoint.save(trainer.checkpoint_file, trainer.state() | change)
+    with pytest.raises(UsageError, match="--fresh") as caught:
+        make(tmp_path).resume()
+    assert "\n" not in str(caught.value)
 
 
 # ---- schedule, evaluation, metrics
