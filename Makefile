@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
-.PHONY: setup demo test check format benchmark clean
+.PHONY: setup demo test check format soak benchmark clean
 
 setup: $(READY)
 
@@ -40,6 +40,9 @@ check: $(READY)
 format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+soak: $(READY)
+	@$(BIN)/python -m tests.soak
 
 benchmark: $(READY)
 	@$(BIN)/python -m tests.benchmarks

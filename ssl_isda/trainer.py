@@ -279,13 +279,15 @@ class Trainer:
             return False
         try:
             self._load(state)
+            before = dict(state["computed_on"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UsageError(
-                f"{self.checkpoint_file} is not the state of a run ({type(error).__name__}): {error}. "
+                f"{self.checkpoint_file} does not hold the state of a run ({reason}). "
                 "Nothing was deleted; --fresh starts over"
             ) from error
         self.tracker.resume_at(self._num_finished_epochs())
-        self._note_another_place(state["computed_on"])
+        self._note_another_place(before)
         return True
 
     def _load(self, state: dict[str, Any]) -> None:

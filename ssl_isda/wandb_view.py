@@ -6,25 +6,31 @@ goes on: metrics.jsonl is the truth.
 
 from __future__ import annotations
 
+import contextlib
 import netrc
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["auto", "offline", "online", "disabled"]
 START_SECONDS, FINISH_SECONDS = 20, 50
+FULL_BYTES = 100_000
+"""With less room than this left, W&B drops what it is told, and says nothing."""
 
 
 class WandbView:
     """A run at W&B that is shown the metrics."""
 
-    def __init__(self, run: Any, warn: Callable[[str], None]) -> None:
-        self._run, self._warn = run, warn
+    def __init__(self, run: Any, folder: Path, warn: Callable[[str], None]) -> None:
+        self._run, self._folder, self._warn = run, folder, warn
+        self._is_full = False
 
     def log(self, metrics: Mapping[str, float | int]) -> None:
         """One point on every curve, at the metrics' epoch."""
         self._quietly(lambda: self._run.log(dict(metrics)))
+        self._warn_if_full()
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """The run is over; waits a bounded time for what is still on its way."""
@@ -35,6 +41,18 @@ class WandbView:
             self._run.finish(exit_code=exit_code)
 
         self._quietly(close)
+        self._warn_if_full()
+
+    def _warn_if_full(self) -> None:
+        if self._run is None or self._is_full:
+            return
+        with contextlib.suppress(OSError):  # W&B may have chosen another folder
+            self._is_full = shutil.disk_usage(self._folder).free < FULL_BYTES
+        if self._is_full:
+            self._warn(
+                f"disk full: W&B cannot keep what it is shown in {self._folder}; "
+                "metrics.jsonl has everything"
+            )
 
     def _quietly(self, action: Callable[[], None]) -> None:
         if self._run is None:
@@ -92,7 +110,7 @@ def open_view(
             warn(f"W&B {attempt} failed ({_first_line(error)})")
             continue
         run.define_metric("*", step_metric="epoch")
-        return WandbView(run, warn)
+        return WandbView(run, folder / "wandb", warn)
     return None
 
 

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-RUN = [sys.executable, str(ROOT / "run.py")]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))} | {
-    "CUDA_VISIBLE_DEVICES": "",  # exact comparisons, and a GPU that is not there
-    "https_proxy": "http://127.0.0.1:9",  # a closed port: no network
-    "http_proxy": "http://127.0.0.1:9",
-}
-QUICK = ["--width", "0.05", "--threads", "1", "--wandb", "disabled"]
-DIGITS = ["--dataset", "digits", *QUICK, "--unlabeled-batch-size", "600"]  # 2 steps an epoch
-SUPERVISED = [*DIGITS, "--method", "supervised", "--steps", "6"]
-CELL = Path("runs/digits-20/supervised/seed0")
-FILES = {
-    *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
-    *("checkpoint.pt", "result.json"),
-}
-
-
-def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = ENVIRONMENT | options.pop("env", {})
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.run(
-        [*RUN, *arguments], cwd=cwd, env=environment, text=True, **{**pipes, **options}
-    )
-
-
-def train(*arguments: str, cwd: Path, **options: Any) -> str:
-    """What a successful command prints."""
-    process = run(*arguments, cwd=cwd, **options)
-    assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
-
-
-def refusal(*arguments: str, cwd: Path, code: int = 2, **options: Any) -> str:
-    """The one line with which a command ends."""
-    process = run(*arguments, cwd=cwd, **options)
-    assert process.returncode == code, process.stderr
-    (line,) = process.stderr.splitlines()
-    assert line.startswith("run.py: ") and len(line) < 600
-    return line
-
-
-def modified(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.name != ".lock"}
+from tests.commands import (
+    CELL,
+    DIGITS,
+    ENVIRONMENT,
+    FILES,
+    QUICK,
+    ROOT,
+    RUN,
+    SUPERVISED,
+    ends_like,
+    modified,
+    names,
+    refusal,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +159,6 @@ def uninterrupted(tmp_path_factory) -> Path:
     return folder / LONG_CELL
 
 
-def ends_like(folder: Path, reference: Path) -> bool:
-    """Weights, teacher, covariances, optimizer and metrics: the same bytes."""
-    return all(
-        (folder / name).read_bytes() == (reference / name).read_bytes()
-        for name in ("checkpoint.pt", "metrics.jsonl", "split.json")
-    )
-
-
 @pytest.mark.slow
 def test_a_run_s_own_config_repeats_it(uninterrupted: Path, tmp_path: Path) -> None:
     arguments = ["--config", str(uninterrupted / "config.yaml"), "--runs-dir", "again"]
@@ -250,6 +209,47 @@ def test_fault_1_killed_and_resumed(uninterrupted: Path, tmp_path: Path) -> None
     assert code == -signal.SIGKILL
     assert "resuming at step" in train(*LONG, cwd=tmp_path)
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+
+
+SLOW_DISK = """
+import os, time
+sync = os.fsync
+def slow_sync(descriptor):
+    if ".new.partial" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        print("saving", flush=True)
+        time.sleep(3)
+    sync(descriptor)
+os.fsync = slow_sync
+"""
+
+
+@pytest.mark.fault(3)
+@pytest.mark.fault(4)
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2])
+def test_fault_4_signals_during_a_save(uninterrupted: Path, tmp_path: Path, signals: int) -> None:
+    """One: the save is finished, then the run stops. Two: it stops at once; what was, stays."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
+    with subprocess.Popen(
+        [*RUN, *LONG, "--checkpoint-epochs", "1"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout
+        saves = (line for line in child.stdout if line == "saving\n")
+        next(saves), next(saves)  # the second one: a whole checkpoint lies there
+        for _ in range(signals):
+            child.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        _, complaint = child.communicate()
+    assert child.returncode == (143 if signals == 1 else -signal.SIGTERM), complaint
+    saved = 5 if signals == 1 else 2
+    assert train(*LONG, cwd=tmp_path).startswith(f"resuming at step {saved} of 16\n")
+    assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+    assert not list((tmp_path / LONG_CELL).glob("*.partial"))
 
 
 @pytest.mark.fault(8)
@@ -382,6 +382,50 @@ def test_fault_37_a_sign_that_the_locale_lacks_is_escaped(after: Path) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     printed = train(*SUPERVISED, "--seeds", "0", "1", cwd=after, env=plain)
     assert r"\xb1" in printed.splitlines()[-1]
+
+
+JUMPING_CLOCK = """
+import itertools, time
+real, jumps = time.time, itertools.cycle([0.0, 3e6, -4e8, 1e9, -86400.0])
+time.time = lambda: real() + next(jumps)
+time.time_ns = lambda: int(1e9 * time.time())
+localtime, gmtime, strftime = time.localtime, time.gmtime, time.strftime
+time.localtime = lambda seconds=None: localtime(time.time() if seconds is None else seconds)
+time.gmtime = lambda seconds=None: gmtime(time.time() if seconds is None else seconds)
+time.strftime = lambda form, t=None: strftime(form, time.localtime() if t is None else t)
+"""
+
+
+@pytest.mark.fault(37)
+@pytest.mark.slow
+def test_fault_37_a_jumping_clock_in_turkey(finished, tmp_path: Path) -> None:
+    """Where the small letter of I is ı, in a time zone with half hours, years come and go."""
+    (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    elsewhere = {"LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kolkata", "PYTHONPATH": str(tmp_path)}
+    train(*SUPERVISED, "--checkpoint-minutes", "0.001", cwd=tmp_path, env=elsewhere)
+    assert ends_like(tmp_path / CELL, finished[0] / CELL)
+    years = {line[:4] for line in (tmp_path / CELL / "log.txt").read_text().splitlines()}
+    assert len(years) > 1  # the clock did jump
+
+
+DEAF = """
+import os, sys
+def refuse(event, arguments):
+    if event in ("socket.bind", "socket.listen"):
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(99)
+sys.addaudithook(refuse)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_listens_on_a_network(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DEAF)
+    deaf = {"PYTHONPATH": str(tmp_path)}
+    train(*SUPERVISED, cwd=tmp_path, env=deaf)
+    listen = "import socket; socket.socket().bind(('127.0.0.1', 0))"
+    trap = subprocess.run([sys.executable, "-c", listen], env=deaf, capture_output=True)
+    assert trap.returncode == 99
 
 
 @pytest.mark.fault(28)

@@ -66,7 +66,7 @@ def test_fault_24_folder_is_counted_without_decoding(make_folder) -> None:
 
 
 @given(labels=st.integers(-300, 300), num_classes=st.integers(1, 12), fewest=st.integers(1, 20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_exactly_the_multiples_pass_and_the_named_ones_are_nearest(
     labels: int, num_classes: int, fewest: int
 ) -> None:

@@ -76,7 +76,7 @@ def test_nested_and_hidden_files(make_folder) -> None:
 
 @given(names=st.sets(st.text("aAzZäß0_. -é日", min_size=1, max_size=6), min_size=1, max_size=8))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_listing_is_sorted_by_code_points_for_any_names(tmp_path_factory, names) -> None:
     root = tmp_path_factory.mktemp("names")
@@ -252,7 +252,7 @@ def test_fault_39_truncated_image(make_folder, suffix: str) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), suffix=st.sampled_from(["png", "jpg", "webp", "tiff"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=500, deadline=None)
 @pytest.mark.fault(39)
 def test_fault_39_any_damage_gives_pixels_or_one_line(tmp_path_factory, seed, suffix) -> None:
     path = saved(tmp_path_factory.mktemp("fuzz"), Image.fromarray(COLOUR), f"fuzz.{suffix}")

@@ -24,7 +24,7 @@ sizes = st.integers(1, 12)
 
 
 @given(num_labeled=sizes, batch=sizes, seed=st.integers(0, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_each_labeled_pass_holds_every_image_once(num_labeled: int, batch: int, seed: int) -> None:
     sampler = make(num_labeled, 5, batch, 2, seed)
     stream = torch.cat([sampler.labeled(step) for step in range(3 * num_labeled)])
@@ -35,7 +35,7 @@ def test_each_labeled_pass_holds_every_image_once(num_labeled: int, batch: int, 
 
 
 @given(pool=sizes, batch=sizes, seed=st.integers(0, 3), epoch=st.integers(0, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_each_epoch_is_one_pass_through_the_pool(
     pool: int, batch: int, seed: int, epoch: int
 ) -> None:
@@ -51,7 +51,7 @@ def test_each_epoch_is_one_pass_through_the_pool(
 
 
 @given(steps=st.lists(st.integers(0, 60), max_size=20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_step_in_any_order_is_the_same(steps: list[int]) -> None:
     walked = make(7, 11, 5, 4)
     expected = [(walked.labeled(k).tolist(), walked.unlabeled(k).tolist()) for k in range(61)]

@@ -56,7 +56,7 @@ def test_fault_25_rule_written_out() -> None:
     seed=st.integers(0, 5),
     fraction=st.sampled_from([0.0, 0.25, 0.5]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_balanced_nested_disjoint(labels: list[int], seed: int, fraction: float) -> None:
     labels = labels + [0, 1, 2, 3] * 4
     array = np.array(labels)

@@ -66,7 +66,7 @@ def test_equals_the_pooled_covariance_after_every_batch(form: str, update: str) 
     c=st.integers(1, 6),
     a=st.integers(1, 5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_stream_equals_the_pooled_covariance(
     seed: int, num_batches: int, form: str, c: int, a: int
 ) -> None:

@@ -1,0 +1,65 @@
+"""The real command line in processes of its own, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RUN = [sys.executable, str(ROOT / "run.py")]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))} | {
+    "CUDA_VISIBLE_DEVICES": "",  # exact comparisons, and a GPU that is not there
+    "https_proxy": "http://127.0.0.1:9",  # a closed port: no network
+    "http_proxy": "http://127.0.0.1:9",
+}
+QUICK = ["--width", "0.05", "--threads", "1", "--wandb", "disabled"]
+DIGITS = ["--dataset", "digits", *QUICK, "--unlabeled-batch-size", "600"]  # 2 steps an epoch
+SUPERVISED = [*DIGITS, "--method", "supervised", "--steps", "6"]
+CELL = Path("runs/digits-20/supervised/seed0")
+FILES = {
+    *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
+    *("checkpoint.pt", "result.json"),
+}
+
+
+def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = ENVIRONMENT | options.pop("env", {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run(
+        [*RUN, *arguments], cwd=cwd, env=environment, text=True, **{**pipes, **options}
+    )
+
+
+def train(*arguments: str, cwd: Path, **options: Any) -> str:
+    """What a successful command prints."""
+    process = run(*arguments, cwd=cwd, **options)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def refusal(*arguments: str, cwd: Path, code: int = 2, **options: Any) -> str:
+    """The one line with which a command ends."""
+    process = run(*arguments, cwd=cwd, **options)
+    assert process.returncode == code, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("run.py: ") and len(line) < 600
+    return line
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name != ".lock"}
+
+
+def ends_like(folder: Path, reference: Path) -> bool:
+    """Weights, teacher, covariances, optimizer and metrics: the same bytes."""
+    return all(
+        (folder / name).read_bytes() == (reference / name).read_bytes()
+        for name in ("checkpoint.pt", "metrics.jsonl", "split.json")
+    )
