@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda.regularizer import METHODS
-from tests.benchmarks import augmentation, isda, loss, startup, step
+from tests.benchmarks import augmentation, checkpoint, isda, loss, startup, step
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
 
@@ -50,6 +50,12 @@ def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):
     startup.run_python(*startup.first_step(tmp_path), "--print-config")
     with pytest.raises(subprocess.CalledProcessError):
         startup.run_python("run.py", "--no-such-flag")
+
+
+def test_checkpoint_has_a_row_a_method():
+    rows = list(checkpoint.measure(TINY))
+    assert [row.case.split()[0] for row in rows] == sorted(METHODS)
+    assert all(seconds > 600 for row in rows for seconds in row.ours)
 
 
 def test_quartiles_of_paired_ratios():

@@ -24,24 +24,31 @@ NUM_IMAGES, NUM_LABELED = 5_000, 1_000
 NUM_STEPS, FIRST_STEP = 156_000, 50_001  # all terms have their full weight
 
 
-def build_trainer(method: str, *, isda: bool, num_classes: int, settings: Settings) -> Trainer:
+def build_trainer(
+    method: str,
+    *,
+    isda: bool,
+    num_classes: int,
+    settings: Settings,
+    num_images: int = NUM_IMAGES,
+) -> Trainer:
     """A run in its middle, over random uint8 images with random labels."""
     student = CNN13(num_classes, width=settings.width)
     student = student.to(settings.device, memory_format=torch.channels_last)
     regularizer = METHODS[method](
         getattr(methods, method).Config(),
         student=student,
-        num_images=NUM_IMAGES,
+        num_images=num_images,
         num_classes=num_classes,
     )
     objective = Objective(
         regularizer, IsdaConfig() if isda else None, num_classes, student.head.in_features
     )
-    images = torch.randint(256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
+    images = torch.randint(256, (num_images, 3, 32, 32), dtype=torch.uint8)
     scale = torch.full((3, 1, 1), 1 / 64)
     batches = TwoStreamBatches(
         PreparedImages(images, scale, -127.5 * scale),
-        torch.arange(NUM_IMAGES) % num_classes,
+        torch.arange(num_images) % num_classes,
         Split("synthetic", "", 0, labeled=tuple(range(NUM_LABELED))),
         labeled_batch_size=settings.batch_size,
         unlabeled_batch_size=settings.batch_size,
