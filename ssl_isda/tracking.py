@@ -63,6 +63,12 @@ class Tracker:
             return []
         return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
 
+    def shown(self) -> list[dict[str, Any]]:
+        """The metrics of each finished epoch with its times, as a view is shown them."""
+        times = self.timing_file.read_text().splitlines() if self.timing_file.exists() else []
+        pairs = zip(self.history(), map(json.loads, times), strict=True)
+        return [{**metrics, **timing} for metrics, timing in pairs]
+
     def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
         """Keep and show one finished epoch."""
         _append(self.metrics_file, json.dumps(dict(metrics)))

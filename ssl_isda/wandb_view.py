@@ -7,10 +7,12 @@ goes on: metrics.jsonl is the truth.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import netrc
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,11 +35,15 @@ class WandbView:
         self._warn_if_full()
 
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        """The run is over; waits a bounded time for what is still on its way."""
+        """The run is over; waits a bounded time for what is still on its way.
+
+        What was selected by validation is shown as ``best/...``, the rest as ``final/...``.
+        """
 
         def close() -> None:
             for name, value in summary.items():
-                self._run.summary[f"final/{name}"] = value
+                kind, _, rest = name.partition("selected_")
+                self._run.summary[f"final/{name}" if kind else f"best/{rest}"] = value
             self._run.finish(exit_code=exit_code)
 
         self._quietly(close)
@@ -64,6 +70,12 @@ class WandbView:
             self._run = None
 
 
+def run_id(project: str, name: str, settings: Mapping[str, Any]) -> str:
+    """The same for the same experiment and seed, however often it is stopped: 16 hexadecimal digits."""
+    text = json.dumps([project, name, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def open_view(
     mode: Mode,
     *,
@@ -71,16 +83,27 @@ def open_view(
     folder: Path,
     group: str,
     name: str,
+    identity: str,
+    tags: Sequence[str],
     config: Mapping[str, Any],
+    history: Iterable[Mapping[str, float | int]],
     warn: Callable[[str], None],
 ) -> WandbView | None:
     """Start a W&B run in ``folder``: one warning at most, and None where there is nothing to show to.
 
-    ``group`` is the experiment that all seeds share, ``name`` the seed.
+    W&B replaces a run by a later one with the same ``identity``, online and when offline runs are
+    synchronized. So every start shows the whole ``history`` anew, and each epoch stands there once.
+
+    Parameters
+    ----------
+    group : the experiment that all seeds share
+    name : of the seed
+    history : the metrics of the epochs that are done
     """
     wish = os.environ.get("WANDB_MODE")
     if mode == "disabled" or wish == "disabled":
         return None
+    os.environ.setdefault("WANDB_SILENT", "true")  # its login speaks before our settings reach it
     try:
         import wandb
     except ImportError:
@@ -92,26 +115,40 @@ def open_view(
         "dir": str(folder),
         "group": group,
         "name": name,
+        "id": identity,
+        "job_type": "train",
+        "tags": list(tags),
         "config": dict(config),
-        "settings": wandb.Settings(
-            silent=True,
-            console="off",
-            init_timeout=START_SECONDS,
-            login_timeout=START_SECONDS,
-            finish_timeout=FINISH_SECONDS,
-            disable_git=True,
-            disable_code=True,
-        ),
     }
     for attempt in ("online", "offline") if online else ("offline",):
         try:
-            run = wandb.init(mode=attempt, **arguments)
+            run = wandb.init(mode=attempt, settings=_settings(wandb), **arguments)
+            run.define_metric("*", step_metric="epoch")
         except Exception as error:  # no network, a wrong key, no space: none is worth a lost run
             warn(f"W&B {attempt} failed ({_first_line(error)})")
+            with contextlib.suppress(Exception):
+                wandb.teardown()  # it would hold on to the identity
             continue
-        run.define_metric("*", step_metric="epoch")
-        return WandbView(run, folder / "wandb", warn)
+        view = WandbView(run, folder / "wandb", warn)
+        for metrics in history:
+            view.log(metrics)
+        return view
     return None
+
+
+def _settings(wandb: Any) -> Any:
+    """Nothing printed, nothing asked, every wait bounded; a kill loses a second at most."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=START_SECONDS,
+        login_timeout=START_SECONDS,
+        finish_timeout=FINISH_SECONDS,
+        x_file_stream_transmit_interval=1,
+        x_transaction_log_flush_interval=1,
+        disable_git=True,
+        disable_code=True,
+    )
 
 
 def _has_key() -> bool:

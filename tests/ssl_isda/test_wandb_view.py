@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from ssl_isda import wandb_view
-from ssl_isda.wandb_view import open_view
+from ssl_isda.wandb_view import open_view, run_id
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +46,10 @@ class FakeWandb(SimpleNamespace):
 
     def __init__(self, *failing: str) -> None:
         super().__init__(Settings=lambda **settings: settings, run=FakeRun())
-        self.failing, self.attempts = failing, []
+        self.failing, self.attempts, self.teardowns = failing, [], 0
+
+    def teardown(self) -> None:
+        self.teardowns += 1
 
     def init(self, mode: str, **arguments: Any) -> FakeRun:
         self.attempts.append((mode, arguments))
@@ -60,7 +65,7 @@ def start(monkeypatch, tmp_path: Path):
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
-    def start(mode: Any, fake: FakeWandb | None) -> tuple[Any, list[str]]:
+    def start(mode: Any, fake: FakeWandb | None, history: Any = ()) -> tuple[Any, list[str]]:
         monkeypatch.setitem(sys.modules, "wandb", fake)
         warnings: list[str] = []
         view = open_view(
@@ -69,7 +74,10 @@ def start(monkeypatch, tmp_path: Path):
             folder=tmp_path,
             group="digits-20/vat",
             name="digits-20/vat/seed0",
+            identity="0123456789abcdef",
+            tags=["vat"],
             config={"labels": 20},
+            history=history,
             warn=warnings.append,
         )
         return view, warnings
@@ -131,6 +139,7 @@ def test_fault_29_what_cannot_go_online_goes_offline_with_one_warning(start) -> 
     fake = FakeWandb("online")
     view, warnings = start("online", fake)
     assert modes(fake) == ["online", "offline"] and view is not None
+    assert fake.teardowns == 1  # or the identity would be in use
     assert warnings == ["W&B online failed (online does not work)"]
 
 
@@ -171,6 +180,40 @@ def test_the_end_is_shown(start) -> None:
     assert fake.run.summary == {"final/error": 1.5} and fake.run.exit_code == 130
 
 
+def test_what_validation_selected_is_shown_as_the_best(start) -> None:
+    view, _ = start("auto", fake := FakeWandb())
+    view.finish({"error": 1.5, "selected_error": 2.0, "selected_epoch": 3}, 0)
+    assert fake.run.summary == {"final/error": 1.5, "best/error": 2.0, "best/epoch": 3}
+
+
+@pytest.mark.fault(30)
+def test_fault_30_every_start_shows_the_whole_history_under_one_identity(start) -> None:
+    view, _ = start("auto", fake := FakeWandb(), history=[{"epoch": 1}, {"epoch": 2}])
+    view.log({"epoch": 3})
+    assert fake.run.logged == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}]
+    ((_, arguments),) = fake.attempts
+    assert arguments["id"] == "0123456789abcdef" and "resume" not in arguments
+
+
+def test_an_identity_is_that_of_the_experiment() -> None:
+    one = run_id("p", "digits-20/vat/seed0", {"labels": 20, "isda": True})
+    assert one == run_id("p", "digits-20/vat/seed0", {"isda": True, "labels": 20})
+    others = [
+        run_id("q", "digits-20/vat/seed0", {"labels": 20, "isda": True}),
+        run_id("p", "digits-20/vat/seed1", {"labels": 20, "isda": True}),
+        run_id("p", "digits-20/vat/seed0", {"labels": 20, "isda": False}),
+    ]
+    assert len({one, *others}) == 4 and len(one) == 16
+
+
+@pytest.mark.fault(29)
+def test_fault_29_an_older_wandb_without_a_setting_stops_nothing(start) -> None:
+    fake = FakeWandb()
+    fake.Settings = None  # calling it raises
+    view, warnings = start("auto", fake)
+    assert view is None and len(warnings) == 1
+
+
 def test_an_error_without_words_is_named() -> None:
     assert wandb_view._first_line(KeyError()) == "KeyError"
 
@@ -179,25 +222,28 @@ def test_an_error_without_words_is_named() -> None:
 
 COMMAND = [
     *(sys.executable, str(ROOT / "run.py"), "--dataset", "digits", "--method", "vat", "--isda"),
-    *("--width", "0.05", "--steps", "4", "--unlabeled-batch-size", "600", "--threads", "1"),
+    *("--width", "0.05", "--unlabeled-batch-size", "600", "--threads", "1"),
 ]
+SHORT, LONGER = ("--steps", "4"), ("--steps", "8")
 
 
-def train(runs_dir: Path, *flags: str, **environment: str) -> tuple[Path, str, float]:
+def train(
+    runs_dir: Path, *flags: str, steps: tuple[str, str] = SHORT, **environment: str
+) -> tuple[Path, str, float]:
     """The run folder, what was printed, seconds."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))}
     home = runs_dir.parent / "home"
     home.mkdir(exist_ok=True)
     began = time.monotonic()
     child = subprocess.run(
-        [*COMMAND, "--runs-dir", str(runs_dir), *flags],
+        [*COMMAND, *steps, "--runs-dir", str(runs_dir), *flags],
         env={**clean, "CUDA_VISIBLE_DEVICES": "", "HOME": str(home), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
     seconds = time.monotonic() - began
-    assert child.returncode == 0 and "Traceback" not in child.stderr, child.stderr
+    assert (child.returncode, child.stderr) == (0, "")
     return runs_dir / "digits-20/vat+isda/seed0", child.stdout, seconds
 
 
@@ -233,3 +279,46 @@ def test_fault_29_an_unreachable_server_costs_a_bounded_time_and_one_warning(
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert seconds < 60 + 3 * disabled[1]
     assert_equal(folder, disabled[0])
+
+
+def shown_epochs(segment: Path) -> list[int]:
+    """The epochs on record in one offline segment, by W&B's own reader."""
+    reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(segment)]
+    printed = subprocess.run(reader, capture_output=True, text=True, check=True).stdout
+    records = [json.loads(line) for line in printed.splitlines()]
+    return [record["history"]["item"]["epoch"] for record in records if record["type"] == "history"]
+
+
+def start_and_strike(runs_dir: Path, number: signal.Signals, *, after_epoch: int) -> None:
+    """Start a run of 4 epochs and send it a signal, after W&B has begun at the earliest."""
+    segments = runs_dir / "digits-20/vat+isda/seed0/wandb"
+    before = len(list(segments.glob("offline-run-*")))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))}
+    with subprocess.Popen(
+        [*COMMAND, *LONGER, "--runs-dir", str(runs_dir)],
+        env={**clean, "HOME": str(runs_dir.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout
+        while after_epoch and f"epoch {after_epoch}/4" not in child.stdout.readline():
+            pass
+        while len(list(segments.glob("offline-run-*/*.wandb"))) == before:
+            time.sleep(0.05)
+        child.send_signal(number)
+        child.stdout.read()
+    assert child.returncode == (143 if number == signal.SIGTERM else -number)
+
+
+@pytest.mark.fault(30)
+@pytest.mark.slow
+def test_fault_30_offline_each_epoch_stands_once_in_the_last_segment(tmp_path: Path) -> None:
+    """Killed before an epoch was over, then stopped after the second, then finished."""
+    start_and_strike(tmp_path / "runs", signal.SIGKILL, after_epoch=0)
+    start_and_strike(tmp_path / "runs", signal.SIGTERM, after_epoch=2)
+    folder, printed, _ = train(tmp_path / "runs", steps=LONGER)
+    assert "resuming at step" in printed
+    segments = sorted((folder / "wandb").glob("offline-run-*"))
+    assert [shown_epochs(segment)[:2] for segment in segments] == [[], [1, 2], [1, 2]]
+    assert shown_epochs(segments[2]) == [1, 2, 3, 4]
+    assert len({segment.name.rpartition("-")[2] for segment in segments}) == 1
