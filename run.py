@@ -25,6 +25,9 @@ sys.path.insert(0, str(HERE))  # PYTHONSAFEPATH leaves it out, and others have a
 from ssl_isda.errors import RunError, UsageError  # noqa: E402
 from ssl_isda.tracking import show  # noqa: E402
 
+DIAGNOSED_IMAGES = 2_000
+"""Unlabeled images whose pseudo-labels are looked at after each epoch."""
+
 if TYPE_CHECKING:
     import torch
 
@@ -149,7 +152,11 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
     try:
         trainer.run()
         summary = summarize(tracker.history())
-        folder.write_result({**summary, **_provenance(workspace, tracker), "commit": commit})
+        result = {**summary, **_provenance(workspace, tracker), "commit": commit}
+        confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
+        folder.write_result(
+            {**result, "class_names": workspace.data.class_names, "confusion": confusion}
+        )
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
@@ -164,8 +171,9 @@ def build_trainer(
     resolved: Resolved, workspace: Workspace, split: Split, tracker: Tracker
 ) -> Trainer:
     """The run's network, method, objective and data, joined."""
+    import torch
+
     from datasets.batches import evaluation_batches
-    from datasets.preprocessing import PreparedImages
     from ssl_isda.objective import IsdaConfig, Objective
     from ssl_isda.trainer import Trainer, TrainerConfig
 
@@ -175,9 +183,11 @@ def build_trainer(
     batches = _batches(resolved, workspace, split, regularizer)
     evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
     if split.validation:
-        chosen, prepared = list(split.validation), workspace.train_images
-        held_out = PreparedImages(prepared.images[chosen], prepared.scale, prepared.shift)
+        chosen = torch.tensor(split.validation)
+        held_out = workspace.train_images.chosen(chosen)
         evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
+    sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
+    hidden = workspace.train_images.chosen(sample)
     isda = IsdaConfig(config.lambda_0, config.eta_1, config.covariance) if config.isda else None
     objective = Objective(regularizer, isda, len(data.class_names), student.head.in_features).to(
         workspace.device
@@ -195,7 +205,15 @@ def build_trainer(
         checkpoint_minutes=config.checkpoint_minutes,
         checkpoint_epochs=config.checkpoint_epochs,
     )
-    return Trainer(student, objective, batches, evaluations, schedule, tracker)
+    return Trainer(
+        student,
+        objective,
+        batches,
+        evaluations,
+        schedule,
+        tracker,
+        (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
+    )
 
 
 def _student(resolved: Resolved, workspace: Workspace) -> Classifier:

@@ -35,6 +35,10 @@ class PreparedImages:
         shift = None if self.shift is None else self.shift.to(device)
         return PreparedImages(self.images.to(device), scale, shift)
 
+    def chosen(self, indices: Tensor) -> PreparedImages:
+        """Some of them, as a copy."""
+        return PreparedImages(self.images[indices], self.scale, self.shift)
+
     def finish(self, batch: Tensor) -> Tensor:
         """Gathered (B, C, H, W) images as float32 in channels_last order, the last step applied."""
         values = batch.to(torch.float32, memory_format=torch.channels_last)

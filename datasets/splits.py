@@ -42,6 +42,13 @@ class Split:
         in_pool[list(self.validation)] = False
         return in_pool.nonzero().flatten()
 
+    def unlabeled_sample(self, num_images: int, most: int) -> Tensor:
+        """Up to ``most`` images whose labels are hidden, spread evenly over the training images."""
+        in_pool = torch.ones(num_images, dtype=torch.bool)
+        in_pool[[*self.labeled, *self.validation]] = False
+        hidden = in_pool.nonzero().flatten()
+        return hidden[:: max(1, -(-len(hidden) // most))]
+
     def save(self, path: Path) -> None:
         """Write the split to ``path``, whole or not at all.
 

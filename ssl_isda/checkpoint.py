@@ -28,12 +28,12 @@ class CheckpointDamaged(Exception):
     """A checkpoint that cannot be used; the message says why."""
 
 
-def _without_a_place(state: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 did not say where and how it was computed."""
-    return {**state, "computed_on": {}}
+def _from_1_to_2(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 said nothing of gradients, nor of where and how it was computed."""
+    return {**state, "gradient_norms": {}, "computed_on": {}}
 
 
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_a_place}
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1_to_2}
 """By version: what makes a state of it one of the next version."""
 
 

@@ -90,8 +90,9 @@ class RunFolder:
             yield
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """The run is done."""
-        write_atomically(self.result_file, (json.dumps(result, indent=2) + "\n").encode())
+        """The run is done: one line for each entry, however long."""
+        lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in result.items()]
+        write_atomically(self.result_file, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def _has_begun(self) -> bool:
         """Whether there is anything to go on from; settings that led to nothing bind nobody."""

@@ -15,6 +15,13 @@ from torch import Tensor, nn
 
 from ssl_isda import checkpoint
 from ssl_isda.batch import Batch
+from ssl_isda.diagnostics import (
+    PseudoLabels,
+    confusion_matrix,
+    error_percent,
+    gradient_norm,
+    mean_variance,
+)
 from ssl_isda.errors import RunError, TrainingFailed, UsageError
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
@@ -57,7 +64,14 @@ class Interrupted(RunError):
 
 
 class Trainer:
-    """One run. ``evaluations`` names the labeled sets to test on, ``test`` among them."""
+    """One run.
+
+    Parameters
+    ----------
+    evaluations : the labeled sets to test on by name, ``test`` among them
+    pseudo_labeled : unlabeled images with their hidden labels (-1 where there is none), to be looked
+        at after each epoch; no step sees them
+    """
 
     def __init__(
         self,
@@ -67,7 +81,9 @@ class Trainer:
         evaluations: Mapping[str, LabeledBatches],
         config: TrainerConfig,
         tracker: Tracker,
+        pseudo_labeled: LabeledBatches | None = None,
     ) -> None:
+        self.pseudo_labeled = pseudo_labeled
         self.student, self.objective, self.data = student, objective, data
         self.evaluations, self.config, self.tracker = evaluations, config, tracker
         self.device = next(student.parameters()).device
@@ -81,6 +97,8 @@ class Trainer:
         )
         self.next_step = 0
         self.loss_sums: dict[str, Tensor] = {}
+        self.gradient_norms: dict[str, Tensor] = {}
+        self._dead_terms: set[str] = set()
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
         self._signal: int | None = None
 
@@ -149,8 +167,8 @@ class Trainer:
         batch = self.data.batch(step)
         with autocast(self.device, self.config.precision):
             terms: Terms = self.objective(self.student, batch, step)
-        if self._is_audited(step):
-            self._warn_of_dead_terms(terms, step)
+        if step.is_last_of_epoch:
+            self._look_at_gradients(terms, step)
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
         self._record(terms, step)
@@ -158,7 +176,6 @@ class Trainer:
         self.objective.regularizer.after_step(self.student, step)
         return terms
 
-    @torch.no_grad()
     def evaluate(self, batches: LabeledBatches) -> float:
         """Error in percent of the network that the method names.
 
@@ -167,16 +184,40 @@ class Trainer:
         Interrupted
             A signal came; the state is saved, and the same command begins with this evaluation.
         """
-        network = self.objective.regularizer.evaluated(self.student)
-        network.eval()
-        wrong, total = torch.zeros((), dtype=torch.int64, device=self.device), 0
-        for images, labels in batches():
-            self._stop_if_asked()
-            with autocast(self.device, self.config.precision):
-                logits, _ = network(images)
-            wrong += (logits.argmax(1) != labels).sum()
-            total += len(labels)
-        return 100.0 * wrong.item() / total
+        return error_percent(self.confusion(batches))
+
+    @torch.no_grad()
+    def confusion(self, batches: LabeledBatches) -> Tensor:
+        """(C, C) int64: true classes in rows, predicted ones in columns. Raises as ``evaluate``."""
+        network = self.objective.regularizer.evaluated(self.student).eval()
+        return torch.stack(
+            [
+                confusion_matrix(self._predict(network, images), labels)
+                for images, labels in batches()
+            ]
+        ).sum(0)
+
+    def _predict(self, network: nn.Module, images: Tensor) -> Tensor:
+        self._stop_if_asked()
+        with autocast(self.device, self.config.precision):
+            logits: Tensor = network(images)[0]
+        return logits
+
+    @torch.no_grad()
+    def _diagnose(self) -> dict[str, float]:
+        """What is looked at beside losses and errors, by the name of its metric."""
+        found = {f"gradient_norm_{name}": n.item() for name, n in self.gradient_norms.items()}
+        if self.objective.covariance is not None:
+            found["mean_variance"] = mean_variance(self.objective.covariance)
+        if self.pseudo_labeled is None:
+            return found
+        student = self.student.eval()
+        evaluated = self.objective.regularizer.evaluated(student).eval()
+        counts = PseudoLabels()
+        for images, labels in self.pseudo_labeled():
+            other = None if evaluated is student else self._predict(evaluated, images)
+            counts.add(self._predict(student, images), other, labels)
+        return found | counts.percentages()
 
     # Losses: summed over the epoch on the device, looked at where that costs nothing.
 
@@ -195,17 +236,17 @@ class Trainer:
                     f"--learning-rate than {self.config.learning_rate:g}. The last checkpoint stays"
                 )
 
-    def _is_audited(self, step: Step) -> bool:
-        return step.index % 1000 == 999 or step.index in (step.num_steps // 4, step.num_steps // 2)
-
-    def _warn_of_dead_terms(self, terms: Terms, step: Step) -> None:
+    def _look_at_gradients(self, terms: Terms, step: Step) -> None:
         """A term with a weight must move the student: other frameworks shipped one that did not."""
         parameters = [p for p in self.student.parameters() if p.requires_grad]
-        for name, loss in terms.losses.items():
-            weight = terms.weights[name]
-            if weight and not gives_gradient(loss, parameters):
+        self.gradient_norms = {n: gradient_norm(t, parameters) for n, t in terms.losses.items()}
+        if step.index < step.num_steps // 4:
+            return  # lambda and ramps begin at 0
+        for name, norm in self.gradient_norms.items():
+            if terms.weights[name] and not norm and name not in self._dead_terms:
+                self._dead_terms.add(name)
                 self.tracker.warn(
-                    f"the {name} term has weight {weight:.3g} at step {step.index} "
+                    f"the {name} term has weight {terms.weights[name]:.3g} at step {step.index} "
                     "but gives the student no gradient: it does not train"
                 )
 
@@ -221,7 +262,7 @@ class Trainer:
         metrics["consistency_weight"] = self.objective.regularizer.weight(step)
         if self.objective.isda:
             metrics["lambda"] = isda_strength(self.objective.isda.lambda_0, step.progress)
-        metrics |= errors
+        metrics |= errors | self._diagnose()
         timing: dict[str, float | int] = {"epoch": step.epoch + 1, "seconds": seconds}
         speed = ""
         if num_steps:
@@ -230,7 +271,7 @@ class Trainer:
             left = (step.num_steps - step.index - 1) * seconds / num_steps
             speed = f"{rate:,.0f} images/s  {f'{duration(left)} left' if left else 'done'}"
         self.tracker.log_epoch(metrics, timing, _line(step, metrics, speed))
-        self.loss_sums = {}  # from here on the epoch is done
+        self.loss_sums, self.gradient_norms = {}, {}  # from here on the epoch is done
 
     # State: everything that the next step depends on and that no key can recompute.
 
@@ -242,6 +283,7 @@ class Trainer:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss_sums": self.loss_sums,
+            "gradient_norms": self.gradient_norms,
             "computed_on": self._place(),
         }
 
@@ -295,6 +337,7 @@ class Trainer:
         _load_into(self.objective, state["objective"], self.checkpoint_file)
         self.optimizer.load_state_dict(state["optimizer"])
         self.next_step, self.loss_sums = state["next_step"], dict(state["loss_sums"])
+        self.gradient_norms = dict(state["gradient_norms"])
         if not 0 <= self.next_step <= self.config.num_steps:
             raise ValueError(f"step {self.next_step} of {self.config.num_steps}")
 
@@ -344,14 +387,6 @@ class Trainer:
             f"{self.config.num_steps}: saved; the same command goes on from here",
             self._signal,
         )
-
-
-def gives_gradient(loss: Tensor, parameters: list[nn.Parameter]) -> bool:
-    """Whether ``loss`` has a nonzero derivative by any of ``parameters``."""
-    if not loss.requires_grad:
-        return False
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return any(g is not None and bool(g.any()) for g in gradients)
 
 
 def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:

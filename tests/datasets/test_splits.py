@@ -215,3 +215,11 @@ def test_missing_split_file_and_unwritable_place(tmp_path) -> None:
         reload(tmp_path)
     with pytest.raises(OutputFailed):
         tiny().save(tmp_path / "absent" / "split.json")
+
+
+def test_a_sample_of_the_unlabeled_is_spread_and_holds_no_label_in_use() -> None:
+    split = Split("d", "c", 0, labeled=(0, 3, 6), validation=(9,))
+    assert split.unlabeled_sample(12, most=100).tolist() == [1, 2, 4, 5, 7, 8, 10, 11]
+    assert split.unlabeled_sample(12, most=4).tolist() == [1, 4, 7, 10]
+    assert split.unlabeled_sample(12, most=3).tolist() == [1, 5, 10]
+    assert Split("d", "c", 0, labeled=(0, 1)).unlabeled_sample(2, most=5).tolist() == []
