@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from ssl_isda import wandb_view
 from ssl_isda.wandb_view import open_view, run_id
+from tests.fake_wandb import HISTORY, SUMMARY, FakeServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -289,21 +292,23 @@ def shown_epochs(segment: Path) -> list[int]:
     return [record["history"]["item"]["epoch"] for record in records if record["type"] == "history"]
 
 
-def start_and_strike(runs_dir: Path, number: signal.Signals, *, after_epoch: int) -> None:
+def start_and_strike(
+    runs_dir: Path, number: signal.Signals, *, after_epoch: int, **environment: str
+) -> None:
     """Start a run of 4 epochs and send it a signal, after W&B has begun at the earliest."""
     segments = runs_dir / "digits-20/vat+isda/seed0/wandb"
-    before = len(list(segments.glob("offline-run-*")))
+    before = len(list(segments.glob("*run-*/*.wandb")))
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))}
     with subprocess.Popen(
         [*COMMAND, *LONGER, "--runs-dir", str(runs_dir)],
-        env={**clean, "HOME": str(runs_dir.parent)},
+        env={**clean, "CUDA_VISIBLE_DEVICES": "", "HOME": str(runs_dir.parent), **environment},
         stdout=subprocess.PIPE,
         text=True,
     ) as child:
         assert child.stdout
         while after_epoch and f"epoch {after_epoch}/4" not in child.stdout.readline():
             pass
-        while len(list(segments.glob("offline-run-*/*.wandb"))) == before:
+        while len(list(segments.glob("*run-*/*.wandb"))) == before:
             time.sleep(0.05)
         child.send_signal(number)
         child.stdout.read()
@@ -322,3 +327,74 @@ def test_fault_30_offline_each_epoch_stands_once_in_the_last_segment(tmp_path: P
     assert [shown_epochs(segment)[:2] for segment in segments] == [[], [1, 2], [1, 2]]
     assert shown_epochs(segments[2]) == [1, 2, 3, 4]
     assert len({segment.name.rpartition("-")[2] for segment in segments}) == 1
+
+
+# ---- online, against a server of our own
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+        server.shutdown()
+
+
+def logged_in(server: FakeServer) -> dict[str, str]:
+    return {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": server.url}
+
+
+@pytest.mark.fault(31)
+@pytest.mark.slow
+def test_fault_31_online_is_bit_equal_and_shows_everything(
+    disabled, server: FakeServer, tmp_path: Path
+) -> None:
+    folder, printed, _ = train(tmp_path / "runs", **logged_in(server))
+    assert "warning" not in printed
+    assert_equal(folder, disabled[0])
+    ((identity, run),) = server.runs.items()
+    assert run["groupName"] == "digits-20/vat+isda" and run["displayName"].endswith("/seed0")
+    assert run["jobType"] == "train" and set(run["tags"]) == {"vat", "digits", "isda"}
+    assert server.epochs(identity) == [1, 2]
+    kept = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for shown, metrics in zip(server.lines[identity][HISTORY].values(), kept, strict=True):
+        assert metrics.items() <= shown.items()
+    result = json.loads((folder / "result.json").read_text())
+    assert server.lines[identity][SUMMARY][0]["final/error"] == result["error"]
+
+
+@pytest.mark.fault(30)
+@pytest.mark.slow
+def test_fault_30_online_each_epoch_stands_once(server: FakeServer, tmp_path: Path) -> None:
+    """Killed before an epoch was over, then stopped after the second, then finished."""
+    key = logged_in(server)
+    start_and_strike(tmp_path / "runs", signal.SIGKILL, after_epoch=0, **key)
+    start_and_strike(tmp_path / "runs", signal.SIGTERM, after_epoch=2, **key)
+    train(tmp_path / "runs", steps=LONGER, **key)
+    (identity,) = server.runs
+    assert server.epochs(identity) == [1, 2, 3, 4]
+
+
+@pytest.mark.fault(29)
+@pytest.mark.slow
+def test_fault_29_the_network_is_lost_in_the_middle(
+    disabled, server: FakeServer, tmp_path: Path
+) -> None:
+    """Training is identical, and the end is not waited for longer than a minute."""
+    threading.Thread(
+        target=lambda: server.has_history.wait() and server.lost.set(), daemon=True
+    ).start()
+    folder, _, seconds = train(tmp_path / "runs", **logged_in(server))
+    assert server.lost.is_set()
+    assert seconds < 60 + 25 + 3 * disabled[1]
+    assert_equal(folder, disabled[0])
+
+
+@pytest.mark.fault(29)
+@pytest.mark.slow
+def test_fault_29_a_server_that_never_answers(disabled, server: FakeServer, tmp_path: Path) -> None:
+    server.silent.set()
+    folder, printed, seconds = train(tmp_path / "runs", **logged_in(server))
+    assert printed.count("warning") == 1 and "warning: W&B online failed" in printed
+    assert seconds < 60 + 25 + 3 * disabled[1]
+    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert_equal(folder, disabled[0])
