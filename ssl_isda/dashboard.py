@@ -1,0 +1,89 @@
+"""The W&B page on which seeds become a mean and a band: a workspace, built here, kept by W&B.
+
+Needs wandb-workspaces. ``specification`` touches no network; saving it does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ssl_isda.errors import UsageError
+
+NAME = "ssl-isda"
+X_AXIS = "epoch"
+SECTIONS = {
+    "Error": {"test_error": "Test error (%)", "validation_error": "Validation error (%)"},
+    "Losses": {
+        "supervised_loss": "Supervised loss",
+        "semantic_loss": "Semantic consistency (Prop. 2)",
+        "consistency_loss": "Consistency loss of the method",
+    },
+    "Schedules": {
+        "lambda": "lambda: strength of the augmentation",
+        "consistency_weight": "Weight of the method's consistency",
+        "learning_rate": "Learning rate",
+    },
+    "Diagnostics": {
+        "pseudo_label_accuracy": "Pseudo-label accuracy (%)",
+        "confident_share": "Confident predictions (%)",
+        "agreement": "Agreement of student and teacher (%)",
+        "mean_variance": "Mean variance of the class statistics",
+        "gradient_norm_supervised": "Gradient norm, supervised",
+        "gradient_norm_semantic": "Gradient norm, semantic",
+        "gradient_norm_consistency": "Gradient norm, consistency",
+    },
+    "Speed": {"images_per_second": "Images per second"},
+}
+"""What is shown: by section, the metric and the title of its panel."""
+
+
+def specification(entity: str, project: str) -> Any:
+    """A ``wandb_workspaces.workspaces.Workspace``: runs grouped by cell, each panel the mean over the
+    seeds with a band of one standard deviation, over epochs.
+
+    Raises
+    ------
+    UsageError
+        wandb-workspaces is not installed.
+    """
+    try:
+        import wandb_workspaces.expr as expr
+        import wandb_workspaces.reports.v2 as panels
+        import wandb_workspaces.workspaces as workspaces
+    except ImportError as error:
+        raise UsageError(
+            "run.py dashboard needs the package wandb-workspaces: pip install wandb-workspaces"
+        ) from error
+
+    def panel(metric: str, title: str) -> Any:
+        return panels.LinePlot(
+            title=title,
+            x=X_AXIS,
+            y=[metric],
+            title_x=X_AXIS,
+            title_y=title,
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+            smoothing_type="none",
+        )
+
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            workspaces.Section(
+                name=name, panels=[panel(*each) for each in shown.items()], is_open=True
+            )
+            for name, shown in SECTIONS.items()
+        ],
+        settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, smoothing_type="none", max_runs=100),
+        runset_settings=workspaces.RunsetSettings(groupby=[expr.Metric("Group")]),
+    )
+
+
+def as_json(workspace: Any) -> str:
+    """What would be sent to W&B, for reading."""
+    sent = workspace._to_model().model_dump(mode="json", by_alias=True)
+    return json.dumps(sent["spec"], indent=2)
