@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -148,18 +148,23 @@ class Trainer:
         self.objective.regularizer.after_step(self.student, step)
         return terms
 
-    @torch.no_grad()
     def evaluate(self, batches: LabeledBatches) -> float:
         """Error in percent of the network that the method names."""
-        network = self.objective.regularizer.evaluated(self.student)
-        network.eval()
         wrong, total = torch.zeros((), dtype=torch.int64, device=self.device), 0
-        for images, labels in batches():
-            with autocast(self.device, self.config.precision):
-                logits, _ = network(images)
+        for logits, _, labels in self.predict(batches):
             wrong += (logits.argmax(1) != labels).sum()
             total += len(labels)
         return 100.0 * wrong.item() / total
+
+    @torch.no_grad()
+    def predict(self, batches: LabeledBatches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Logits (n, c), features (n, a) and labels (n,), batch by batch, of that same network."""
+        network = self.objective.regularizer.evaluated(self.student)
+        network.eval()
+        for images, labels in batches():
+            with autocast(self.device, self.config.precision):
+                logits, features = network(images)
+            yield logits, features, labels
 
     # Losses: summed over the epoch on the device, looked at where that costs nothing.
 
@@ -245,8 +250,7 @@ class Trainer:
         if state is None:
             self.tracker.resume_at(0)
             return False
-        _load_into(self.student, state["student"], self.checkpoint_file)
-        _load_into(self.objective, state["objective"], self.checkpoint_file)
+        self.load_networks(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.next_step, self.loss_sums = state["next_step"], state["loss_sums"]
         done = self.next_step == self.config.num_steps
@@ -255,6 +259,17 @@ class Trainer:
             self.step(0).num_epochs if done else self.next_step // steps_per_epoch
         )
         return True
+
+    def load_networks(self, state: Mapping[str, Any]) -> None:
+        """Take student, method and covariances out of a checkpoint's state: enough to evaluate.
+
+        Raises
+        ------
+        UsageError
+            It belongs to another network.
+        """
+        _load_into(self.student, state["student"], self.checkpoint_file)
+        _load_into(self.objective, state["objective"], self.checkpoint_file)
 
     # Signals: the first asks for a clean stop, the second stops at once.
 
