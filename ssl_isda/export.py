@@ -23,24 +23,30 @@ from ssl_isda.tsne import (
     cluster_quality,
     draw,
     embed,
+    readable,
 )
 
 
 def titles(runs: Sequence[Resolved]) -> list[str]:
-    """What stands above each run's panel: method, ISDA and number of labels, the seed if need be."""
-    plain = [_title(run) for run in runs]
+    """What stands above each run's panel, before its error; the seed only where it matters."""
+    plain = [(_method(run), _data(run)) for run in runs]
     count = Counter(plain)
     return [
-        f"{title}, seed {run.config.seed}" if count[title] > 1 else title
-        for title, run in zip(plain, runs, strict=True)
+        f"{method}{f', seed {run.config.seed}' if count[method, data] > 1 else ''}\n{data}"
+        for (method, data), run in zip(plain, runs, strict=True)
     ]
 
 
-def _title(run: Resolved) -> str:
-    method, labels = run.config.method, run.config.labels
-    name = method.upper() if len(method) <= 3 else method.replace("_", " ").capitalize()
-    isda = " + ISDA" if run.config.isda else ""
-    return f"{name}{isda}, {'all' if labels is None else f'{labels:,}'} labels"
+def _method(run: Resolved) -> str:
+    name = run.config.method
+    words = name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize()
+    return f"{words} + ISDA" if run.config.isda else words
+
+
+def _data(run: Resolved) -> str:
+    config = run.config
+    name = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
+    return f"{readable(name)}, {'all' if config.labels is None else f'{config.labels:,}'} labels"
 
 
 def export_run(path: Path, title: str, found: Features, options: ExportConfig) -> Panel:
@@ -82,7 +88,7 @@ def export_run(path: Path, title: str, found: Features, options: ExportConfig) -
     }
     write_atomically(path / "clusters.json", (json.dumps(quality, indent=2) + "\n").encode())
     show(f"{path}: {_in_words(quality)}")
-    panel = Panel(f"{title}\ntest error {found.error():.2f} %", coordinates, labels)
+    panel = Panel(f"{title}: test error {found.error():.2f} %", coordinates, labels)
     write_figure(path, [panel], found.class_names.tolist())
     return panel
 

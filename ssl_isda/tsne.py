@@ -33,7 +33,9 @@ COLOURS = (
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 """Ten colours that readers with any colour vision tell apart best (Petroff, arXiv:2107.02270)."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
+MARKERS = {"o": 1.0, "s": 0.9, "^": 1.1, "D": 0.7, "v": 1.1, "P": 1.2, "X": 1.2, "<": 1.1}
+MARKERS |= {"*": 1.9, ">": 1.1}
+"""Ten shapes, and the factors on their areas that make them look equally large."""
 MOST_CLASSES_NAMED = 100
 """As many as there are pairs of a colour and a marker; beyond that no legend could tell them apart."""
 
@@ -92,7 +94,8 @@ def check_embeddable(points: np.ndarray, perplexity: float) -> None:
 def embed(points: np.ndarray, perplexity: float) -> np.ndarray:
     """(n, 2) float32: t-SNE from the first two principal components, with a fixed seed.
 
-    A bar shows the iterations on a terminal.
+    In one thread: sums in another order end in another picture, and threads that wait for a busy
+    core cost more than they bring. A bar shows the iterations on a terminal.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def embed(points: np.ndarray, perplexity: float) -> np.ndarray:
     """
     check_embeddable(points, perplexity)
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     tsne = TSNE(
         init="pca",
@@ -108,7 +112,7 @@ def embed(points: np.ndarray, perplexity: float) -> np.ndarray:
         random_state=SEED,
         verbose=2,  # prints every 50th iteration, which _iterations_shown reads
     )
-    with _iterations_shown():
+    with _iterations_shown(), threadpool_limits(1):
         coordinates: np.ndarray = tsne.fit_transform(_scaled(points))
     return coordinates.astype(np.float32)
 
@@ -209,10 +213,10 @@ def _figure(panels: Sequence[Panel], class_names: Sequence[str]) -> Figure:
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(max(4.2 * columns, 5.2), 4.6 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
         _scatter(axes, panel, len(class_names))
-    for axes in list(grid)[len(panels) :]:
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
     if len(class_names) <= MOST_CLASSES_NAMED:
         _add_legend(figure, class_names)
@@ -220,41 +224,56 @@ def _figure(panels: Sequence[Panel], class_names: Sequence[str]) -> Figure:
 
 
 def _scatter(axes: Any, panel: Panel, num_classes: int) -> None:
-    size = float(np.clip(12_000 / len(panel.labels), 4, 26))
+    area = float(np.clip(12_000 / len(panel.labels), 4, 26))
     for label in range(num_classes):
-        chosen = panel.coordinates[panel.labels == label]
-        axes.scatter(*chosen.T, s=size, **_style(label), linewidths=0.25, edgecolors="white")
+        colour, marker = _style(label)
+        x, y = panel.coordinates[panel.labels == label].T
+        axes.scatter(
+            *(x, y, area * MARKERS[marker]),
+            color=colour,
+            marker=marker,
+            linewidths=0.25,
+            edgecolors="white",
+        )
     axes.set_title(panel.title, fontsize=11, parse_math=False)
     axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     for spine in axes.spines.values():
         spine.set_color("#c0c0c0")
 
 
-def _style(label: int) -> dict[str, Any]:
-    """Unique for the first hundred classes; the first ten differ in both."""
-    tens = label // len(COLOURS)
-    return {"color": COLOURS[label % 10], "marker": MARKERS[(label + tens) % 10]}
+def _style(label: int) -> tuple[str, str]:
+    """Colour and marker: unique for the first hundred classes; the first ten differ in both."""
+    tens, ones = divmod(label, 10)
+    return COLOURS[ones], [*MARKERS][(ones + tens) % 10]
 
 
 def _add_legend(figure: Figure, class_names: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    styles = [_style(label) for label in range(len(class_names))]
-    handles = [Line2D([], [], linestyle="none", markersize=6, **style) for style in styles]
-    names = [_readable(name) for name in class_names]
-    widest = max(map(len, names))
-    columns = max(1, min(len(names), int(figure.get_figwidth() * 11 / (widest + 5))))
-    placeholders = ["x" * len(name) for name in names]  # a name may begin with "_" or hold "$"
+    handles = [
+        Line2D([], [], linestyle="none", color=colour, marker=marker, markersize=6 * scale**0.5)
+        for colour, marker in map(_style, range(len(class_names)))
+        for scale in (MARKERS[marker],)
+    ]
+    names = [readable(name) for name in class_names]
+    fitting = max(1, int(figure.get_figwidth() * 13 / (max(map(len, names)) + 5)))
+    rows = -(-len(names) // fitting)
     legend = figure.legend(
-        handles, placeholders, loc="outside lower center", ncols=columns, frameon=False, fontsize=9,
-        handletextpad=0.2, columnspacing=1.2,
-    )  # fmt: skip
+        handles,
+        ["x" * len(name) for name in names],  # a name itself may begin with "_" or hold "$"
+        loc="outside lower center",
+        ncols=-(-len(names) // rows),
+        frameon=False,
+        fontsize=9,
+        handletextpad=0.2,
+        columnspacing=1.2,
+    )
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
 
 
-def _readable(name: str, longest: int = 20) -> str:
+def readable(name: str, longest: int = 20) -> str:
     """On one line, short, and of characters that a file can hold."""
     text = " ".join(str(name).split()).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= longest else text[: longest - 1] + "…"
