@@ -212,14 +212,18 @@ def _figure(panels: Sequence[Panel], class_names: Sequence[str]) -> Figure:
 
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(4.2 * columns, 5.2), 4.6 * rows + 0.6), layout="constrained")
+    names = [readable(name) for name in class_names[:MOST_CLASSES_NAMED]]
+    width = max(4.2 * columns, 5.2)
+    legend_columns = _legend_columns(width, names)
+    height = 4.6 * rows + 0.4 + 0.2 * -(-len(names) // legend_columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
         _scatter(axes, panel, len(class_names))
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     if len(class_names) <= MOST_CLASSES_NAMED:
-        _add_legend(figure, class_names)
+        _add_legend(figure, names, legend_columns)
     return figure
 
 
@@ -232,7 +236,7 @@ def _scatter(axes: Any, panel: Panel, num_classes: int) -> None:
             *(x, y, area * MARKERS[marker]),
             color=colour,
             marker=marker,
-            linewidths=0.25,
+            linewidths=area / 100,
             edgecolors="white",
         )
     axes.set_title(panel.title, fontsize=11, parse_math=False)
@@ -247,22 +251,26 @@ def _style(label: int) -> tuple[str, str]:
     return COLOURS[ones], [*MARKERS][(ones + tens) % 10]
 
 
-def _add_legend(figure: Figure, class_names: Sequence[str]) -> None:
+def _legend_columns(width: float, names: Sequence[str]) -> int:
+    """As many as fit into ``width`` inches, or fewer if that makes no more rows."""
+    fitting = max(1, int(width * 13 / (max(map(len, names)) + 5)))
+    rows = -(-len(names) // fitting)
+    return -(-len(names) // rows)
+
+
+def _add_legend(figure: Figure, names: Sequence[str], columns: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], linestyle="none", color=colour, marker=marker, markersize=6 * scale**0.5)
-        for colour, marker in map(_style, range(len(class_names)))
+        for colour, marker in map(_style, range(len(names)))
         for scale in (MARKERS[marker],)
     ]
-    names = [readable(name) for name in class_names]
-    fitting = max(1, int(figure.get_figwidth() * 13 / (max(map(len, names)) + 5)))
-    rows = -(-len(names) // fitting)
     legend = figure.legend(
         handles,
         ["x" * len(name) for name in names],  # a name itself may begin with "_" or hold "$"
         loc="outside lower center",
-        ncols=-(-len(names) // rows),
+        ncols=columns,
         frameon=False,
         fontsize=9,
         handletextpad=0.2,
