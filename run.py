@@ -2,12 +2,15 @@
 
     python run.py --method vat --isda --labels 4000            # the paper's recipe on CIFAR-10
     python run.py --dataset digits --method vat --isda         # one minute, no download
+    python run.py export runs/digits-20/vat+isda/seed0         # features.npz, tsne.png
 
 This file joins the three packages: ssl_isda (the core), methods and datasets.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import platform
@@ -15,11 +18,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
+FOLDERS = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
 sys.path.insert(0, str(HERE))  # PYTHONSAFEPATH leaves it out, and others have a `datasets` too
 
 from ssl_isda.errors import RunError, UsageError  # noqa: E402
@@ -36,11 +41,14 @@ if TYPE_CHECKING:
     from datasets.preprocessing import PreparedImages
     from datasets.splits import Split
     from ssl_isda.config import Resolved
+    from ssl_isda.export_config import ExportConfig
+    from ssl_isda.features import Features
     from ssl_isda.models.registry import Classifier
     from ssl_isda.regularizer import Regularizer
     from ssl_isda.run_folder import RunFolder
     from ssl_isda.tracking import Tracker
     from ssl_isda.trainer import Trainer
+    from ssl_isda.tsne import Panel
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,12 +66,14 @@ def main(arguments: Sequence[str]) -> int:
 def _command(arguments: Sequence[str]) -> int:
     from ssl_isda.command_line import answer, resolve
 
-    folders = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
-    text = answer(arguments, **folders)
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]].run(arguments[1:])
+    helps = {word: command.help for word, command in COMMANDS.items()}
+    text = answer(arguments, **FOLDERS, commands=helps)
     if text is not None:
         show(text.rstrip("\n"))
         return 0
-    return train(resolve(arguments, **folders))
+    return train(resolve(arguments, **FOLDERS, commands=helps))
 
 
 def train(resolved: Resolved) -> int:
@@ -381,6 +391,148 @@ def _across_seeds(errors: list[float]) -> str:
         f"test error {statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f} % "
         f"(mean ± standard deviation of {len(errors)} seeds)"
     )
+
+
+# ---- export
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Features, t-SNE and cluster quality of trained runs; see ``ssl_isda.export_config.USAGE``."""
+    from ssl_isda.command_line import command_help, read_command
+    from ssl_isda.config import settings_of
+    from ssl_isda.export_config import USAGE, ExportConfig
+
+    settings = settings_of(ExportConfig)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(USAGE, settings))
+        return 0
+    names, values = read_command(arguments, settings)
+    options = ExportConfig(**values)
+    if options.points <= options.perplexity:
+        raise UsageError(
+            f"--perplexity must be below --points, {options.points}; got {options.perplexity:g}"
+        )
+    if not names:
+        raise UsageError("export needs a run's folder, such as runs/digits-20/vat/seed0")
+    if len({Path(name).resolve() for name in names}) < len(names):
+        raise UsageError("export: a run is given twice; once is enough")
+    resolved = [_settings_of_run(Path(name), options) for name in names]
+    if len({each.config.dataset for each in resolved}) > 1:
+        raise UsageError("export: the runs are of different data sets; export them one by one")
+    out = options.out or (Path() if len(names) > 1 else None)
+    _use_our_datasets()
+    from ssl_isda.run_folder import RunFolder
+
+    folders = [RunFolder(each, Path(name)) for each, name in zip(resolved, names, strict=True)]
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(folder.locked())
+        if out is not None:
+            _make_folder(out)
+        _export_all(folders, options, out)
+    return 0
+
+
+def _settings_of_run(path: Path, options: ExportConfig) -> Resolved:
+    """Its recorded settings, with what ``options`` say about the place where it runs now."""
+    from ssl_isda.command_line import resolve
+
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such run; a folder with config.yaml is needed")
+    for name in ("config.yaml", "split.json"):
+        if not (path / name).is_file():
+            raise UsageError(f"{path} is no run: it has no {name}")
+    if not any(path.glob("checkpoint.pt*")):
+        raise UsageError(f"{path} has no checkpoint yet: train it first")
+    place = {name: getattr(options, name) for name in ("data_dir", "device", "threads")}
+    flags = [
+        f"--{name.replace('_', '-')}={value}" for name, value in place.items() if value is not None
+    ]
+    return resolve([f"--config={path / 'config.yaml'}", *flags], **FOLDERS)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out: cannot make the folder {path}: {error.strerror}") from error
+
+
+def _export_all(folders: list[RunFolder], options: ExportConfig, out: Path | None) -> None:
+    """One run after another, then the figure of all."""
+    from ssl_isda.export import export_run, titles, write_figure
+
+    panels: list[Panel] = []
+    first: Features | None = None
+    for folder, title in zip(folders, titles([f.resolved for f in folders]), strict=True):
+        found = _evaluate(folder, options)
+        if first is not None and not first.has_the_test_images_of(found):
+            raise UsageError(
+                f"{folder.path} was tested on other images than {folders[0].path}: "
+                "one figure cannot compare them; export them one by one"
+            )
+        first = first or found
+        panels.append(export_run(folder.path, title, found, options))
+    if out is not None and first is not None:
+        write_figure(out, panels, first.class_names.tolist())
+
+
+def _evaluate(folder: RunFolder, options: ExportConfig) -> Features:
+    """The run's network, as its newest whole checkpoint has it, on the images."""
+    from datasets.batches import evaluation_batches
+    from ssl_isda.features import Features, parts
+    from ssl_isda.tracking import Tracker, bar
+
+    workspace = Workspace(folder.resolved)
+    data, split = workspace.data, _split(folder, workspace)
+    trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
+    digest = _load_newest(trainer)
+    part = parts(len(data.train_labels), split.labeled, split.validation, len(data.test_labels))
+    sets = [(workspace.train_images, data.train_labels), (workspace.test_images, data.test_labels)]
+    if options.test_only:
+        part, sets = part[len(data.train_labels) :], sets[1:]
+    batches = itertools.chain.from_iterable(
+        trainer.predict(lambda s=each: evaluation_batches(*s)) for each in sets
+    )
+    show(f"{folder.path}: {len(part):,} images through the network ...")
+    with bar(len(part), "image") as shown:
+        return Features.gathered(_counted(batches, shown), part, data.class_names, digest)
+
+
+def _load_newest(trainer: Trainer) -> str:
+    """Read the checkpoint into the networks, change no file; the SHA-256 of the one that was used."""
+    from ssl_isda import checkpoint
+
+    try:
+        state, complaints = checkpoint.load_latest(trainer.checkpoint_file, trainer.device)
+    except checkpoint.CheckpointDamaged as error:
+        raise UsageError(f"{error}. Nothing can be exported") from error
+    if state is None:
+        raise UsageError(f"{trainer.tracker.folder} has no checkpoint yet: train it first")
+    for complaint in complaints:
+        show(f"warning: {complaint}; the one before is exported", stream=sys.stderr)
+    trainer.load_networks(state)
+    used = checkpoint.candidates(trainer.checkpoint_file)[len(complaints)]
+    return hashlib.sha256(used.read_bytes()).hexdigest()
+
+
+def _counted(batches: Iterator[Any], shown: Any) -> Iterator[Any]:
+    for batch in batches:
+        yield batch
+        if shown is not None:
+            shown.update(len(batch[0]))
+
+
+class Command(NamedTuple):
+    """What the first word of a command line can stand for."""
+
+    help: str
+    run: Callable[[Sequence[str]], int]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "export": Command("RUN ...  (features and t-SNE of trained runs; export --help)", export),
+}
 
 
 def _make_printable() -> None:

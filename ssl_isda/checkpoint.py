@@ -62,6 +62,12 @@ def previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
+def candidates(path: Path) -> list[Path]:
+    """The files that may hold the state kept at ``path``, the newest first."""
+    places = (path.with_name(path.name + ".new"), path, previous(path))
+    return [place for place in places if place.exists()]
+
+
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read and verify one checkpoint, made anew in today's version. Nothing in it is executed.
 
@@ -107,16 +113,15 @@ def load_latest(
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest checkpoint that is whole, or None if there never was one; and what was passed over.
 
+    Each complaint is about one of ``candidates(path)``, in their order; the next one was loaded.
+
     Raises
     ------
     CheckpointDamaged
         There are checkpoints and none can be used: starting over is for the user to decide.
     """
-    candidates = [
-        p for p in (path.with_name(path.name + ".new"), path, previous(path)) if p.exists()
-    ]
     complaints: list[str] = []
-    for candidate in candidates:
+    for candidate in candidates(path):
         try:
             return load(candidate, device), complaints
         except CheckpointDamaged as error:

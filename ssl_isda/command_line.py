@@ -104,6 +104,45 @@ def resolve(
     return _checked(given, {**RUN_SETTINGS, **methods[method]}, flags.seeds)
 
 
+def read_command(
+    arguments: Sequence[str], settings: Mapping[str, Setting]
+) -> tuple[list[str], dict[str, Any]]:
+    """What stands behind a command's word: the plain words, and a value for each of ``settings``.
+
+    Raises
+    ------
+    UsageError
+        One line: an unknown flag, a value that is missing, wrong or given twice.
+    """
+    by_flag = {setting.flag: setting for setting in settings.values()}
+    rest, words, flags = list(arguments), [], _Flags()
+    while rest:
+        if not rest[0].startswith("-"):
+            words.append(rest.pop(0))
+            continue
+        flag, equals, _ = rest[0].partition("=")
+        setting = by_flag.get(flag) or by_flag.get(flag.replace("--no-", "--", 1))
+        if setting is None or (flag not in by_flag and not setting.is_switch):
+            hint = nearest(flag, by_flag)
+            raise UsageError(f"unknown flag {shown(flag)}{hint} (--help lists them all)")
+        if not setting.is_switch:
+            _read_flag(flags, rest, by_flag)
+        elif equals:
+            raise UsageError(f"{flag} stands alone, without a value")
+        else:
+            flags.put(setting.name, rest.pop(0), flag in by_flag)
+    given = flags.given(settings)
+    return words, {n: s.check(given[n]) if n in given else s.default for n, s in settings.items()}
+
+
+def command_help(usage: str, settings: Mapping[str, Setting]) -> str:
+    """``usage`` and a line for each flag of a command."""
+    lines = [usage.rstrip("\n"), ""]
+    for setting in settings.values():
+        lines += _help_line(setting)
+    return "\n".join(lines)
+
+
 # ---- flags
 
 

@@ -38,7 +38,7 @@ def _usable(path: Path) -> Path:
     return path
 
 
-_Path = Annotated[Path, Field(strict=False), AfterValidator(_usable)]
+UsablePath = Annotated[Path, Field(strict=False), AfterValidator(_usable)]
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -64,7 +64,7 @@ class RunConfig(BaseModel):
     """Labeled images, the same number for each class; the rest serve without their labels."""
     validation: bool = False
     """Hold out 25 % of the labeled images to choose settings on."""
-    split: _Path | None = None
+    split: UsablePath | None = None
     """A split file to use instead of drawing labeled images by the seed."""
     svhn_extra: bool = False
     """svhn: join its 531,131 extra images, without their labels."""
@@ -100,9 +100,9 @@ class RunConfig(BaseModel):
     covariance: Literal["full", "diagonal", "shared", "identity"] = "full"
     """Form of the class covariances."""
 
-    data_dir: _Path = Path("data")
+    data_dir: UsablePath = Path("data")
     """Where data sets lie or are downloaded to."""
-    runs_dir: _Path = Path("runs")
+    runs_dir: UsablePath = Path("runs")
     """Where run folders go."""
     fresh: bool = False
     """Delete the run folder first, and start over."""
@@ -218,15 +218,20 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
-RUN_SETTINGS: Mapping[str, Setting] = {
-    name: Setting(
-        name,
-        Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation,
-        None if info.is_required() else info.default,
-        " ".join((info.description or "").split()),
-    )
-    for name, info in RunConfig.model_fields.items()
-}
+def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
+    """What can be set in a model whose fields carry their descriptions, by name."""
+    return {
+        name: Setting(
+            name,
+            Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation,
+            None if info.is_required() else info.default,
+            " ".join((info.description or "").split()),
+        )
+        for name, info in model.model_fields.items()
+    }
+
+
+RUN_SETTINGS: Mapping[str, Setting] = settings_of(RunConfig)
 """The settings that every run has, by name."""
 
 

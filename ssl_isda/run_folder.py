@@ -10,6 +10,7 @@ import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ssl_isda.checkpoint import remove_stray_files
@@ -30,11 +31,12 @@ def cell_name(resolved: Resolved) -> str:
 
 
 class RunFolder:
-    """``runs_dir/<dataset>-<labels>/<method>[+isda]/seed<k>``."""
+    """``runs_dir/<dataset>-<labels>/<method>[+isda]/seed<k>``, or wherever it was moved to."""
 
-    def __init__(self, resolved: Resolved) -> None:
+    def __init__(self, resolved: Resolved, path: Path | None = None) -> None:
         self.resolved = resolved
-        self.path = resolved.config.runs_dir / cell_name(resolved) / f"seed{resolved.config.seed}"
+        name = f"seed{resolved.config.seed}"
+        self.path = path or resolved.config.runs_dir / cell_name(resolved) / name
         self.config_file = self.path / "config.yaml"
         self.split_file = self.path / "split.json"
         self.result_file = self.path / "result.json"
@@ -69,17 +71,11 @@ class RunFolder:
         UsageError
             It cannot be made or written, another process has it, or its settings differ.
         """
-        from filelock import FileLock, Timeout
-
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            held = lock.acquire()
-        except Timeout as error:
-            raise UsageError(f"{self.path} is in use by another process") from error
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        with held:
+        with self.locked():
             if self.resolved.config.fresh:
                 self._empty()
             self._refuse_other_settings()
@@ -87,6 +83,26 @@ class RunFolder:
                 self.split_file.unlink(missing_ok=True)
                 write_atomically(self.config_file, self.resolved.to_yaml().encode())
             remove_stray_files(self.path)
+            yield
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the folder, which is there, and change nothing in it.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written, or another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            held = FileLock(self.path / ".lock", timeout=0).acquire()
+        except Timeout as error:
+            raise UsageError(f"{self.path} is in use by another process") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
+        with held:
             yield
 
     def write_result(self, result: dict[str, Any]) -> None:

@@ -90,16 +90,21 @@ class Tracker:
     @contextlib.contextmanager
     def progress(self, first: int, total: int) -> Iterator[Any]:
         """A bar over training steps, on a terminal only; yields a function to call at each step."""
-        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-            yield lambda: None
-            return
-        from tqdm import tqdm
-
-        with tqdm(
-            initial=first, total=total, unit="step", leave=False, dynamic_ncols=True
-        ) as self._bar:
-            yield self._bar.update
+        with bar(total, "step", first=first, hidden=self.quiet) as self._bar:
+            yield (lambda: None) if self._bar is None else self._bar.update
         self._bar = None
+
+
+@contextlib.contextmanager
+def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Iterator[Any]:
+    """tqdm's bar from ``first`` to ``total``, on a terminal; elsewhere None, and nothing is shown."""
+    if hidden or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(initial=first, total=total, unit=unit, leave=False, dynamic_ncols=True) as shown:
+        yield shown
 
 
 def show(line: str, bar: Any = None, stream: IO[str] | None = None) -> None:

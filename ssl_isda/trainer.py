@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -177,31 +178,32 @@ class Trainer:
         return terms
 
     def evaluate(self, batches: LabeledBatches) -> float:
-        """Error in percent of the network that the method names.
+        """Error in percent of the network that the method names. Raises as ``predict``."""
+        return error_percent(self.confusion(batches))
+
+    def confusion(self, batches: LabeledBatches) -> Tensor:
+        """(C, C) int64: true classes in rows, predicted ones in columns. Raises as ``predict``."""
+        counts = [confusion_matrix(logits, labels) for logits, _, labels in self.predict(batches)]
+        return torch.stack(counts).sum(0)
+
+    @torch.no_grad()
+    def predict(self, batches: LabeledBatches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Logits (n, c), features (n, a) and labels (n,), batch by batch, of that same network.
 
         Raises
         ------
         Interrupted
             A signal came; the state is saved, and the same command begins with this evaluation.
         """
-        return error_percent(self.confusion(batches))
-
-    @torch.no_grad()
-    def confusion(self, batches: LabeledBatches) -> Tensor:
-        """(C, C) int64: true classes in rows, predicted ones in columns. Raises as ``evaluate``."""
         network = self.objective.regularizer.evaluated(self.student).eval()
-        return torch.stack(
-            [
-                confusion_matrix(self._predict(network, images), labels)
-                for images, labels in batches()
-            ]
-        ).sum(0)
+        for images, labels in batches():
+            yield *self._pass(network, images), labels
 
-    def _predict(self, network: nn.Module, images: Tensor) -> Tensor:
+    def _pass(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         self._stop_if_asked()
         with autocast(self.device, self.config.precision):
-            logits: Tensor = network(images)[0]
-        return logits
+            logits, features = network(images)
+        return logits, features
 
     @torch.no_grad()
     def _diagnose(self) -> dict[str, float]:
@@ -215,8 +217,8 @@ class Trainer:
         evaluated = self.objective.regularizer.evaluated(student).eval()
         counts = PseudoLabels()
         for images, labels in self.pseudo_labeled():
-            other = None if evaluated is student else self._predict(evaluated, images)
-            counts.add(self._predict(student, images), other, labels)
+            other = None if evaluated is student else self._pass(evaluated, images)[0]
+            counts.add(self._pass(student, images)[0], other, labels)
         return found | counts.percentages()
 
     # Losses: summed over the epoch on the device, looked at where that costs nothing.
@@ -319,22 +321,15 @@ class Trainer:
         if state is None:
             self.tracker.resume_at(0)
             return False
-        try:
+        with self._refusing_other_states():
             self._load(state)
             before = dict(state["computed_on"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise UsageError(
-                f"{self.checkpoint_file} does not hold the state of a run ({reason}). "
-                "Nothing was deleted; --fresh starts over"
-            ) from error
         self.tracker.resume_at(self._num_finished_epochs())
         self._note_another_place(before)
         return True
 
     def _load(self, state: dict[str, Any]) -> None:
-        _load_into(self.student, state["student"], self.checkpoint_file)
-        _load_into(self.objective, state["objective"], self.checkpoint_file)
+        self.load_networks(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.next_step, self.loss_sums = state["next_step"], dict(state["loss_sums"])
         self.gradient_norms = dict(state["gradient_norms"])
@@ -358,6 +353,29 @@ class Trainer:
                 f"note: {', '.join(changes)}: from here on the bits may differ from those of a run "
                 "that was never moved"
             )
+
+    def load_networks(self, state: Mapping[str, Any]) -> None:
+        """Take student, method and covariances out of a checkpoint's state: enough to evaluate.
+
+        Raises
+        ------
+        UsageError
+            It belongs to another network, or is no state of a run.
+        """
+        with self._refusing_other_states():
+            _load_into(self.student, state["student"], self.checkpoint_file)
+            _load_into(self.objective, state["objective"], self.checkpoint_file)
+
+    @contextmanager
+    def _refusing_other_states(self) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UsageError(
+                f"{self.checkpoint_file} does not hold the state of a run ({reason}). "
+                "Nothing was deleted; --fresh starts over"
+            ) from error
 
     # Signals: the first asks for a clean stop, the second stops at once.
 

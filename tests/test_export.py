@@ -1,0 +1,397 @@
+"""``run.py export`` on real runs, in processes of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+
+from tests.test_run import (
+    DIGITS,
+    ENVIRONMENT,
+    QUICK,
+    ROOT,
+    WITHOUT_TORCH,
+    names,
+    refusal,
+    run,
+    train,
+)
+
+CELLS = {
+    "supervised": Path("runs/digits-20/supervised/seed0"),
+    "mean_teacher": Path("runs/digits-40/mean_teacher+isda/seed0"),
+}
+WRITTEN = {"features.npz", "tsne.npz", "tsne.png", "tsne.svg", "clusters.json"}
+FEW = ["--points", "40", "--perplexity", "5"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A supervised run, and one of Mean Teacher + ISDA that holds out labels for validation."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(*DIGITS, "--method", "supervised", "--steps", "6", cwd=folder)
+    flags = ["--method", "mean_teacher", "--isda", "--steps", "6", "--labels", "40", "--validation"]
+    train(*DIGITS, *flags, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory) -> tuple[Path, str]:
+    """The same, both exported with one command; and what that printed."""
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("exported") / "here")
+    return folder, train("export", *map(str, CELLS.values()), *FEW, cwd=folder)
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained runs, to be changed."""
+    return shutil.copytree(trained, tmp_path / "here")
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+# ---- what is written
+
+
+@pytest.mark.slow
+def test_nothing_else_is_written_or_changed(trained: Path, exported) -> None:
+    folder, _ = exported
+    before, after = contents(trained), contents(folder)
+    added = {"tsne.png", "tsne.svg"}
+    added |= {str(cell / name) for cell in CELLS.values() for name in WRITTEN}
+    assert after.keys() == before.keys() | added
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", CELLS)
+def test_the_exported_predictions_have_the_error_of_the_last_epoch(exported, method: str) -> None:
+    """Mean Teacher is tested, and so exported, with its teacher."""
+    path = exported[0] / CELLS[method]
+    found = arrays(path / "features.npz")
+    expected = json.loads((path / "result.json").read_text())["last_epoch_error"]
+    test = found["part"] == 2
+    wrong = found["predictions"][test] != found["labels"][test]
+    assert test.sum() == 450 and 100 * wrong.mean() == pytest.approx(expected, abs=1e-12)
+    assert (found["logits"].argmax(1) == found["predictions"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "key"), [("supervised", "student"), ("mean_teacher", "objective")]
+)
+def test_the_logits_are_the_head_of_the_evaluated_network_on_the_features(
+    exported, method: str, key: str
+) -> None:
+    path = exported[0] / CELLS[method]
+    found = arrays(path / "features.npz")
+    prefix = "regularizer.teacher." if key == "objective" else ""
+    payload = (path / "checkpoint.pt").read_bytes().partition(b"\n")[2]
+    weights = torch.load(io.BytesIO(payload), weights_only=True)[key]
+    head, bias = weights[f"{prefix}head.weight"], weights[f"{prefix}head.bias"]
+    expected = torch.from_numpy(found["features"]) @ head.T + bias
+    torch.testing.assert_close(torch.from_numpy(found["logits"]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", CELLS)
+def test_parts_places_and_labels_are_those_of_the_split_and_the_data(exported, method: str) -> None:
+    from datasets.digits import digits
+
+    path, data = exported[0] / CELLS[method], digits(Path())
+    found = arrays(path / "features.npz")
+    split = json.loads((path / "split.json").read_text())
+    part_names = found["part_names"].tolist()
+    places = {
+        name: found["index"][found["part"] == part_names.index(name)].tolist()
+        for name in part_names
+    }
+    taken = {*split["labeled"], *split["validation"]}
+    assert places == {
+        "labeled": split["labeled"],
+        "unlabeled": [k for k in range(1347) if k not in taken],
+        "test": list(range(450)),
+        "validation": split["validation"],
+    }
+    test = found["part"] == 2
+    assert (found["labels"][test] == data.test_labels.numpy()).all()
+    assert (found["labels"][~test] == data.train_labels.numpy()[found["index"][~test]]).all()
+    assert found["class_names"].tolist() == list(data.class_names)
+    digest = hashlib.sha256((path / "checkpoint.pt").read_bytes()).hexdigest()
+    assert str(found["checkpoint_sha256"]) == digest
+
+
+@pytest.mark.slow
+def test_the_panels_show_the_same_images(exported) -> None:
+    folder, _ = exported
+    drawn = [arrays(folder / cell / "tsne.npz") for cell in CELLS.values()]
+    assert (drawn[0]["index"] == drawn[1]["index"]).all()
+    assert np.bincount(drawn[0]["labels"]).tolist() == [4] * 10
+    assert not np.array_equal(drawn[0]["coordinates"], drawn[1]["coordinates"])
+    for each, cell in zip(drawn, CELLS.values(), strict=True):
+        assert each["coordinates"].shape == (40, 2) and each["coordinates"].dtype == np.float32
+        features = arrays(folder / cell / "features.npz")
+        test = features["part"] == 2
+        for name in ("labels", "predictions"):
+            assert (each[name] == features[name][test][each["index"]]).all()
+    pictures = (folder / "tsne.png", folder / CELLS["supervised"] / "tsne.png")
+    both, one = (Image.open(io.BytesIO(path.read_bytes())).width for path in pictures)
+    assert both > 1.5 * one
+
+
+@pytest.mark.slow
+def test_cluster_numbers_are_saved_and_printed(exported) -> None:
+    folder, printed = exported
+    for cell in CELLS.values():
+        quality = json.loads((folder / cell / "clusters.json").read_text())
+        assert (quality["points"], quality["distance"], quality["neighbours"]) == (
+            40,
+            "euclidean",
+            5,
+        )
+        accuracies = [quality[space]["knn_accuracy"] for space in ("features", "tsne")]
+        silhouettes = [quality[space]["silhouette"] for space in ("features", "tsne")]
+        for accuracy, silhouette in zip(accuracies, silhouettes, strict=True):
+            assert f"{accuracy:.2f} % and silhouette {silhouette:.3f}" in printed
+
+
+@pytest.mark.fault(38)
+@pytest.mark.slow
+def test_fault_38_a_pipe_sees_a_line_before_and_after_t_sne(exported) -> None:
+    _, printed = exported
+    assert not re.search(r"\r|\x1b|\[t-SNE\]|it/s|\d%\|", printed)
+    lines = [line for line in printed.splitlines() if line.startswith("t-SNE")]
+    assert len(lines) == 4 and len(printed.splitlines()) == 13
+    assert re.fullmatch(r"t-SNE of 40 test images x 6 features \.\.\.", lines[0])
+    assert re.fullmatch(r"t-SNE took \d+ s", lines[1])
+
+
+@pytest.mark.slow
+def test_again_gives_the_same_bytes_and_out_takes_the_figure(exported, tmp_path: Path) -> None:
+    folder, _ = exported
+    before = contents(folder)
+    out = tmp_path / "new" / "figures"
+    train("export", *map(str, CELLS.values()), *FEW, "--out", str(out), cwd=folder)
+    assert contents(folder) == before
+    assert contents(out) == {name: before[name] for name in ("tsne.png", "tsne.svg")}
+
+
+@pytest.mark.slow
+def test_a_moved_run_and_only_the_test_images(runs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved run"
+    shutil.move(runs / CELLS["supervised"], moved)
+    train("export", str(moved), "--test-only", *FEW, cwd=tmp_path)
+    assert set(arrays(moved / "features.npz")["part"].tolist()) == {2}
+    assert not (tmp_path / "tsne.png").exists()  # one run: no figure beside its own
+
+
+@pytest.mark.slow
+def test_training_goes_on_after_an_export_as_if_there_had_been_none(runs: Path) -> None:
+    cell = runs / CELLS["supervised"]
+    reference = (cell / "checkpoint.pt").read_bytes(), (cell / "metrics.jsonl").read_bytes()
+    (cell / "result.json").unlink()
+    train("export", str(cell), *FEW, cwd=runs)
+    flags = ["--method", "supervised", "--steps", "6"]
+    assert "resuming at step 6 of 6" in train(*DIGITS, *flags, cwd=runs)
+    assert (
+        (cell / "checkpoint.pt").read_bytes(),
+        (cell / "metrics.jsonl").read_bytes(),
+    ) == reference
+    assert names(cell) >= WRITTEN
+
+
+@pytest.mark.fault(4)
+@pytest.mark.slow
+def test_fault_4_a_damaged_checkpoint_gives_way_to_the_one_before(runs: Path) -> None:
+    cell = runs / CELLS["supervised"]
+    checkpoint = cell / "checkpoint.pt"
+    before = cell / "checkpoint.pt.previous"
+    shutil.copy(checkpoint, before)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    process = run("export", str(cell), *FEW, cwd=runs)
+    assert process.returncode == 0
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("warning: ") and "checkpoint.pt is damaged" in line
+    digest = hashlib.sha256(before.read_bytes()).hexdigest()
+    assert str(arrays(cell / "features.npz")["checkpoint_sha256"]) == digest
+    before.unlink()
+    assert "is damaged" in refusal("export", str(cell), cwd=runs)
+
+
+@pytest.mark.slow
+def test_images_without_a_label_have_minus_one(tmp_path: Path) -> None:
+    draws = np.random.RandomState(0)
+    for part, count in (("train/cat", 4), ("train/dog", 4), ("unlabeled", 3), ("test/cat", 5)):
+        folder = tmp_path / "pets" / part
+        folder.mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(draws.randint(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{k}.png")
+    shutil.copytree(tmp_path / "pets/test/cat", tmp_path / "pets/test/dog")
+    flags = ["--dataset", "folder", "--data-dir", "pets", "--image-size", "16", "--labels", "4"]
+    sizes = ["--batch-size", "4", "--unlabeled-batch-size", "8", "--steps", "2"]
+    train(*QUICK, *flags, *sizes, "--method", "supervised", cwd=tmp_path)
+    cell = tmp_path / "runs/pets-4/supervised/seed0"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place = ["--data-dir", str(tmp_path / "pets")]
+    train("export", str(cell), *place, "--perplexity", "3", cwd=elsewhere)
+    found = arrays(cell / "features.npz")
+    assert (found["labels"] == -1).sum() == 3
+    assert (found["part"][found["labels"] == -1] == 1).all()
+    assert found["class_names"].tolist() == ["cat", "dog"]
+
+
+# ---- refused, and nothing written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "export needs a run's folder"),
+        ("runs/none", "runs/none: no such run"),
+        ("runs", "runs is no run: it has no config.yaml"),
+        (f"{CELLS['supervised']} runs", "runs is no run"),
+        (f"{CELLS['supervised']} {CELLS['supervised']}/", "given twice"),
+        (f"{CELLS['supervised']} --point 5", "unknown flag '--point'; did you mean '--points'?"),
+        (
+            f"{CELLS['supervised']} --points 5",
+            "--points must be greater than or equal to 6, got '5'",
+        ),
+        (f"{CELLS['supervised']} --points many", "--points must be an integer, got 'many'"),
+        (f"{CELLS['supervised']} --perplexity nan", "--perplexity must be"),
+        (f"{CELLS['supervised']} --points", "--points needs a value"),
+        (f"{CELLS['supervised']} --seeds 1", "unknown flag '--seeds'"),
+        (f"{CELLS['supervised']} --test-only=1", "--test-only stands alone"),
+        (f"{CELLS['supervised']} --no-points 3", "unknown flag '--no-points'"),
+        (f"{CELLS['supervised']} --version", "unknown flag '--version'"),
+    ],
+)
+def test_usage_errors_answer_without_torch(trained: Path, arguments: str, words: str) -> None:
+    before = contents(trained)
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "export", *arguments.split()],
+        cwd=trained,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stdout) == (2, "")
+    (line,) = child.stderr.splitlines()
+    assert line.startswith("run.py: ") and words in line
+    assert contents(trained) == before
+
+
+@pytest.mark.fault(41)
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [["--points", "30"], ["--perplexity", "450"]])
+def test_fault_41_fewer_points_than_the_perplexity(trained: Path, flags: list[str]) -> None:
+    before = contents(trained)
+    line = refusal("export", str(CELLS["supervised"]), *flags, cwd=trained)
+    assert "--perplexity must be below" in line
+    assert contents(trained) == before
+
+
+@pytest.mark.fault(41)
+@pytest.mark.slow
+@pytest.mark.parametrize(("value", "words"), [(torch.nan, "not finite"), (0.0, "are the same")])
+def test_fault_41_a_network_that_diverged_or_collapsed(
+    runs: Path, value: float, words: str
+) -> None:
+    from ssl_isda.checkpoint import load, save
+
+    cell = CELLS["supervised"]
+    state = load(runs / cell / "checkpoint.pt")
+    for name, tensor in state["student"].items():
+        if tensor.is_floating_point() and "head" not in name:
+            tensor.fill_(value)
+    save(runs / cell / "checkpoint.pt", state)
+    before = contents(runs)
+    line = refusal("export", str(cell), cwd=runs)
+    assert f"{cell}: the features of" in line and words in line
+    assert contents(runs) == before
+
+
+@pytest.mark.fault(12)
+def test_fault_12_a_run_in_training_is_not_disturbed(trained: Path, tmp_path: Path) -> None:
+    before = contents(trained)
+    with FileLock(trained / CELLS["mean_teacher"] / ".lock"):
+        cells = map(str, CELLS.values())
+        line = refusal("export", *cells, "--out", str(tmp_path / "out"), cwd=trained)
+    assert f"{CELLS['mean_teacher']} is in use" in line
+    assert contents(trained) == before and names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("missing", ["config.yaml", "split.json", "checkpoint.pt"])
+def test_a_run_without_one_of_its_files(runs: Path, missing: str) -> None:
+    cell = CELLS["supervised"]
+    (runs / cell / missing).unlink()
+    before = contents(runs)
+    line = refusal("export", str(cell), cwd=runs)
+    assert str(cell) in line and missing.partition(".")[0] in line
+    assert contents(runs) == before
+
+
+def test_a_checkpoint_of_another_network(runs: Path) -> None:
+    cells = [runs / cell for cell in CELLS.values()]
+    shutil.copy(cells[1] / "checkpoint.pt", cells[0] / "checkpoint.pt")
+    before = contents(runs)
+    assert "belongs to another network" in refusal("export", str(cells[0]), cwd=runs)
+    assert contents(runs) == before
+
+
+def test_other_data_sets_have_no_place_in_one_figure(runs: Path) -> None:
+    config = runs / CELLS["mean_teacher"] / "config.yaml"
+    config.write_text(config.read_text().replace("dataset: digits", "dataset: svhn"))
+    line = refusal("export", *map(str, CELLS.values()), cwd=runs)
+    assert "different data sets" in line
+
+
+def test_a_figure_folder_that_cannot_be_made(trained: Path) -> None:
+    line = refusal("export", str(CELLS["supervised"]), "--out", "/proc/figures", cwd=trained)
+    assert "cannot make the folder /proc/figures" in line
+
+
+# ---- help
+
+
+def test_help_names_files_and_flags(tmp_path: Path) -> None:
+    text = train("export", "--help", cwd=tmp_path)
+    assert text.startswith("usage: python run.py export RUN [RUN ...]")
+    assert all(name in text for name in ("features.npz", "tsne.png", "clusters.json"))
+    flags = ("points", "perplexity", "out", "[no-]test-only", "data-dir", "device", "threads")
+    assert all(f"  --{flag} " in text for flag in flags)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "python run.py export RUN" in train("--help", cwd=tmp_path)
+
+
+def test_the_readme_s_export_commands_are_understood() -> None:
+    from ssl_isda.command_line import read_command
+    from ssl_isda.config import settings_of
+    from ssl_isda.export_config import ExportConfig
+
+    commands = re.findall(r"python run\.py export ([^#`|\n]*)", (ROOT / "README.md").read_text())
+    assert commands
+    for command in commands:
+        words, _ = read_command(shlex.split(command), settings_of(ExportConfig))
+        assert words
