@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +53,32 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        _, command = COMMANDS[arguments[0]]
+        return command(arguments[1:])
     from ssl_isda.command_line import answer, resolve
 
     folders = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
-    text = answer(arguments, **folders)
+    commands = {word: what for word, (what, _) in COMMANDS.items()}
+    text = answer(arguments, **folders, commands=commands)
     if text is not None:
         show(text.rstrip("\n"))
         return 0
-    return train(resolve(arguments, **folders))
+    return train(resolve(arguments, **folders, commands=commands))
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Tables and figures of runs."""
+    from ssl_isda.report.command import command
+
+    return command(arguments)
+
+
+COMMANDS: Mapping[str, tuple[str, Callable[[Sequence[str]], int]]] = {
+    "report": ("runs                      # tables and figures of all runs in a folder", report),
+}
+"""What may stand first instead of a flag: what ``--help`` shows behind it, and what it calls with
+the words that follow."""
 
 
 def train(resolved: Resolved) -> int:
@@ -148,6 +166,8 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
+        if exit_code < 128:  # not a signal
+            tracker.note_failure(error)
         raise
     finally:
         if tracker.view:
