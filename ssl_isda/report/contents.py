@@ -106,6 +106,16 @@ class Report:
         return comparisons_of(self.cells)
 
     @property
+    def has_papers_values(self) -> bool:
+        """Whether anything in the table can be compared."""
+        return any(entry.papers for entry in self.entries.values())
+
+    @property
+    def has_deviations(self) -> bool:
+        """Whether something is compared that was made with other settings than the paper's."""
+        return any(cell.deviations for cell in self.cells)
+
+    @property
     def summary(self) -> str:
         """ "12 runs in 4 cells: 9 finished, 2 failed, 1 damaged"."""
         states: Counter[str] = Counter(run.state for run in self.runs)

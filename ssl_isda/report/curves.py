@@ -30,7 +30,7 @@ class Curve:
     steps: list[float]
     means: list[float]
     stds: list[float]
-    """Empty for a single run."""
+    """Empty for a single run, and where none were asked for."""
     n: int
     is_finished: bool
     """False: no run of the cell is finished, and these are the unfinished ones."""
@@ -72,7 +72,7 @@ def quantities_of(cells: Iterable[Cell]) -> list[Quantity]:
     ]
 
 
-def curve(cell: Cell, quantity: Quantity) -> Curve | None:
+def curve(cell: Cell, quantity: Quantity, *, with_std: bool) -> Curve | None:
     """The curve of the finished runs, or where there are none of those that came so far; or None.
 
     It ends where its shortest run ends.
@@ -87,7 +87,9 @@ def curve(cell: Cell, quantity: Quantity) -> Curve | None:
     return Curve(
         steps=[logged[0][index]["step"] for index in picked],
         means=[statistics.fmean(values) for values in columns],
-        stds=[statistics.stdev(values) for values in columns] if len(logged) > 1 else [],
+        stds=[statistics.stdev(values) for values in columns]
+        if with_std and len(logged) > 1
+        else [],
         n=len(logged),
         is_finished=bool(cell.finished),
     )

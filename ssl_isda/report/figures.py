@@ -82,7 +82,7 @@ def _lines(
     variants: dict[Any, int] = {}
     lines = []
     for cell in cells:
-        found = curve(cell, quantity)
+        found = curve(cell, quantity, with_std=band)
         number = variants[cell.method, cell.isda] = variants.get((cell.method, cell.isda), -1) + 1
         if found and found.steps:
             style = (("-", "-."), ("--", ":"))[cell.isda][number % 2]

@@ -38,8 +38,12 @@ def _lines(report: Report) -> Iterator[str]:
     yield "# Report on training runs"
     yield f"\n{escaped(report.summary)}. Figures: [report.html](report.html)."
     yield "\n## Test error\n"
-    yield "In %, mean ± standard deviation (n - 1) of n seeds; in brackets the paper's Table 6, and"
-    yield "ours minus the paper's. ⚠ marks settings that are not the paper's.\n"
+    yield "In %, mean ± standard deviation (n - 1) of n seeds, each the mean of its last epochs."
+    if report.has_papers_values:
+        yield "In brackets: the paper's Table 6 (five runs), and ours minus the paper's."
+    if report.has_deviations:
+        yield "⚠ marks settings that are not the paper's."
+    yield ""
     yield from _results(report)
     if report.comparisons:
         yield "\n## With and without ISDA\n"

@@ -24,9 +24,11 @@ _HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", "labels"})
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its caption, also for those who do not see it."""
+    """A picture with its caption."""
 
     title: str
+    description: str
+    """For those who do not see it."""
     source: str
     """As a data URL."""
 
@@ -98,21 +100,23 @@ def _error_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
         of_method = [cell for cell in cells if cell.method == method]
         if svg := error_figure(of_method):
             name = row_name((method, False, ""))
-            yield _figure(f"{name}: test error, {column.name}", svg)
+            yield _figure(name, f"Test error of {name} over the training, {column.name}", svg)
 
 
 def _quantity_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
     """One for each quantity, with all methods."""
     for quantity in quantities_of(cells):
         if quantity != TEST_ERROR and (svg := quantity_figure(cells, quantity)):
-            yield _figure(f"{quantity.title}, {column.name}", svg)
+            description = f"{quantity.title} over the training, {column.name}"
+            yield _figure(quantity.title, description, svg)
 
 
 def _matrix(cell: Cell, classes: Classes) -> Figure | None:
     if classes.is_small:
         return None
-    return _figure(f"{cell.name}: confusion matrix", matrix_figure(classes.shares))
+    name = "Confusion matrix"
+    return _figure(name, f"{name} of {cell.name}", matrix_figure(classes.shares))
 
 
-def _figure(title: str, svg: bytes) -> Figure:
-    return Figure(title, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")
+def _figure(title: str, description: str, svg: bytes) -> Figure:
+    return Figure(title, description, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")

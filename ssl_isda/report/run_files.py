@@ -6,7 +6,6 @@ Every reader takes the path of one file and gives plain numbers and text.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,9 +53,10 @@ class LogFacts:
 
 def number(value: object) -> float | None:
     """``value`` if it is a finite number of a sensible size, else None; true is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if type(value) not in (int, float):
         return None
-    return float(value) if abs(value) <= LARGEST_NUMBER and math.isfinite(value) else None
+    assert isinstance(value, (int, float))
+    return float(value) if -LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
 
 
 def read_config(path: Path) -> dict[str, object]:
