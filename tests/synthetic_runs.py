@@ -12,7 +12,6 @@ from ssl_isda.command_line import resolve
 from ssl_isda.run_folder import cell_name, summarize
 
 ROOT = Path(__file__).resolve().parents[1]
-CLASS_NAMES = [f"class {letter}" for letter in "abcdefghij"]
 
 
 def write_run(
@@ -52,7 +51,8 @@ def write_run(
     if state == "finished":
         found = {**summarize(history), **_PROVENANCE, **result}
         if confusion:
-            found |= {"class_names": CLASS_NAMES[: len(confusion)], "confusion": confusion}
+            names = [f"class {number}" for number in range(len(confusion))]
+            found |= {"class_names": names, "confusion": confusion}
         (folder / "result.json").write_text(json.dumps(found))
     return folder
 
