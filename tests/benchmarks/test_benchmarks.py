@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda.regularizer import METHODS
-from tests.benchmarks import augmentation, isda, loss, startup, step
+from tests.benchmarks import augmentation, isda, loss, report, startup, step
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
 
@@ -50,6 +50,10 @@ def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):
     startup.run_python(*startup.first_step(tmp_path), "--print-config")
     with pytest.raises(subprocess.CalledProcessError):
         startup.run_python("run.py", "--no-such-flag")
+
+
+def test_report_reads_every_run_that_it_wrote():
+    assert next(report.measure(TINY, num_epochs=2, num_seeds=1)).case.startswith("40 runs of 2 ")
 
 
 def test_quartiles_of_paired_ratios():
