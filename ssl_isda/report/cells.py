@@ -120,8 +120,8 @@ class Cell:
         remarks = ["single seed"] if len(self.errors) == 1 else []
         for state in ("unfinished", "failed", "damaged", "repeated"):
             runs = self.of_state(state)
-            remarks += [f"{state}: {_seeds(run.seed for run in runs)}"] if runs else []
-        remarks += [f"missing: {_seeds(self.missing_seeds)}"] if self.missing_seeds else []
+            remarks += [f"{state}: {seeds_name(run.seed for run in runs)}"] if runs else []
+        remarks += [f"missing: {seeds_name(self.missing_seeds)}"] if self.missing_seeds else []
         return remarks
 
 
@@ -265,7 +265,7 @@ def _with_missing_seeds(cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def _seeds(seeds: Iterable[int]) -> str:
+def seeds_name(seeds: Iterable[int]) -> str:
     """ "seed 3", or "seeds 3, 4"."""
     listed = sorted(set(seeds))
     return f"seed{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}"

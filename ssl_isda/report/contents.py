@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from ssl_isda.report.cells import (
     papers_value,
     row_name,
     row_order,
+    seeds_name,
 )
 from ssl_isda.report.curves import images_per_second, training_seconds
 from ssl_isda.report.estimates import Estimate, estimate
@@ -138,15 +139,15 @@ class Report:
                 _place(cell) for cell in self.cells if len(cell.errors) == 1
             ],
             "Cells without a result": [_place(cell) for cell in self.cells if not cell.errors],
-            "Seeds that other cells of the column have": [
-                f"{_place(cell)}: {cell.remarks[-1]}" for cell in self.cells if cell.missing_seeds
-            ],
-            "Settings that differ from the paper's recipe": [
-                f"{_place(cell)}: {'; '.join(map(str, cell.deviations))}"
+            "Seeds missing that other cells of the column have": _grouped(
+                (seeds_name(cell.missing_seeds), cell) for cell in self.cells if cell.missing_seeds
+            ),
+            "Settings that differ from the paper's recipe": _grouped(
+                ("; ".join(map(str, cell.deviations)), cell)
                 for cell in self.cells
                 if cell.deviations
-            ],
-            "Not what it seems": list(self._doubts()),
+            ),
+            "Not what it seems": [*_grouped(self._doubts()), *self._doubts_of_columns()],
             "Warnings in the logs": [
                 f"{run.path}: {warning}" for run in self.runs for warning in run.warnings
             ],
@@ -156,23 +157,25 @@ class Report:
     def _with_problems(self, state: str) -> list[str]:
         return [f"{run.path}: {run.problem}" for run in self.runs if run.state == state]
 
-    def _doubts(self) -> Iterator[str]:
-        """What makes numbers unlike that the table puts side by side."""
+    def _doubts(self) -> Iterator[tuple[str, Cell]]:
+        """What makes numbers unlike that one mean puts together."""
         for cell in self.cells:
             for what, fact in (("commits", commit), ("versions of torch", torch_version)):
                 if len(set(filter(None, map(fact, cell.finished)))) > 1:
-                    yield f"{_place(cell)}: its runs are of different {what}"
+                    yield f"runs of different {what}", cell
             if any(commit(run).endswith("-dirty") for run in cell.finished):
-                yield f"{_place(cell)}: made with files that differ from the commit"
+                yield "made with files that differ from the commit", cell
             digests = [run.split.digest for run in cell.finished if run.split]
             if len(digests) > 1 and len(set(digests)) == 1:
-                yield f"{_place(cell)}: all seeds have the same labeled images"
+                yield "all seeds have the same labeled images", cell
             if len({run.result.get("averaged_epochs") for run in cell.finished}) > 1:
-                yield f"{_place(cell)}: its errors average different numbers of epochs"
+                yield "errors that average different numbers of epochs", cell
+
+    def _doubts_of_columns(self) -> Iterator[str]:
         for column in self.columns:
             runs = [run for cell in self.cells_in(column) for run in cell.finished]
             if len({run.split.checksum for run in runs if run.split}) > 1:
-                yield f"{column.name}: the runs were made on different data (checksums differ)"
+                yield f"runs on different data (their checksums differ): {column.name}"
 
 
 def speed_of(cell: Cell) -> Speed:
@@ -237,6 +240,18 @@ def selected_error(run: Run) -> float | None:
 
 def _place(cell: Cell) -> str:
     return f"{cell.column.name}, {row_name(cell.row)}"
+
+
+def _grouped(cases: Iterable[tuple[str, Cell]]) -> list[str]:
+    """Each statement once: "seed 3: CIFAR-10, 1,000 labels (VAT; VAT + ISDA), SVHN, 500 labels (VAT)"."""
+    cells: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for statement, cell in cases:
+        cells[statement][cell.column.name].append(cell.name)
+    listed = {
+        statement: ", ".join(f"{column} ({'; '.join(names)})" for column, names in of.items())
+        for statement, of in cells.items()
+    }
+    return [f"{statement}: {places}" for statement, places in listed.items()]
 
 
 def _count(things: Sequence[object], name: str) -> str:

@@ -48,7 +48,7 @@ def error_figure(cells: Sequence[Cell]) -> bytes | None:
     """Test error of one method's cells, mean line and band of one standard deviation."""
     colours = itertools.cycle(PALETTE)
     lines = _lines(cells, TEST_ERROR, {cell.row: next(colours) for cell in cells}, band=True)
-    return _line_figure(lines, TEST_ERROR) if lines else None
+    return _line_figure(lines, TEST_ERROR, may_be_logarithmic=True) if lines else None
 
 
 def quantity_figure(cells: Sequence[Cell], quantity: Quantity) -> bytes | None:
@@ -99,7 +99,9 @@ def _label(cell: Cell, found: Curve, with_n: bool) -> str:
     return f"{name}{count}{'' if found.is_finished else ', unfinished'}"
 
 
-def _line_figure(lines: Sequence[Line], quantity: Quantity) -> bytes:
+def _line_figure(
+    lines: Sequence[Line], quantity: Quantity, *, may_be_logarithmic: bool = False
+) -> bytes:
     """The axes, and below them a legend as high as it needs to be."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -114,6 +116,8 @@ def _line_figure(lines: Sequence[Line], quantity: Quantity) -> bytes:
         handles = [_draw(axes, line) for line in lines]
         axes.set_xlabel("training step")
         axes.set_ylabel(quantity.axis)
+        if may_be_logarithmic:
+            _make_logarithmic(axes)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
         figure.legend(
@@ -126,6 +130,22 @@ def _line_figure(lines: Sequence[Line], quantity: Quantity) -> bytes:
             columnspacing=1.0,
         )
         return _svg(figure)
+
+
+def _make_logarithmic(axes: Any) -> None:
+    """Where values lie far apart, so that small ones can be told from each other too."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axes.dataLim.intervaly
+    ticks = [tick * 10.0**power for power in (-2, -1, 0, 1) for tick in (1, 1.5, 2, 3, 5, 7)]
+    if low <= 0 or high / low < 3:
+        return
+    axes.set_yscale("log")
+    axes.set_ylim(low / 1.05, high * 1.05)
+    axes.yaxis.set_major_locator(FixedLocator([t for t in ticks if low / 1.05 <= t <= high * 1.05]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel(f"{axes.get_ylabel()}, log scale")
 
 
 def _draw(axes: Any, line: Line) -> Any:

@@ -158,8 +158,8 @@ def test_settings_that_are_not_the_papers_are_named(tmp_path: Path) -> None:
     report = report_of(tmp_path)
     (caution,) = report.cautions["Settings that differ from the paper's recipe"]
     assert caution == (
-        "CIFAR-10, 4,000 labels, VAT + ISDA: width 0.25 (paper: 1); steps 4,000 (paper: 156,000); "
-        "lambda_0 0.3 (paper: 0.1 or 0.25 or 0.5 or 0.75 or 1)"
+        "width 0.25 (paper: 1); steps 4,000 (paper: 156,000); lambda_0 0.3 (paper: 0.1 or 0.25 or "
+        "0.5 or 0.75 or 1): CIFAR-10, 4,000 labels (VAT + ISDA)"
     )
     assert "⚠" in report_files(report)["report.html"]
 
@@ -202,8 +202,8 @@ def test_fault_40_missing_seeds_are_named(tmp_path: Path) -> None:
     write_run(tmp_path, *CIFAR, "--isda", "--seed", "1")
     report = report_of(tmp_path)
     assert entries(report)["VAT + ISDA"][2:] == ["single seed", "missing: seeds 0, 2"]
-    assert report.cautions["Seeds that other cells of the column have"] == [
-        "CIFAR-10, 4,000 labels, VAT + ISDA: missing: seeds 0, 2"
+    assert report.cautions["Seeds missing that other cells of the column have"] == [
+        "seeds 0, 2: CIFAR-10, 4,000 labels (VAT + ISDA)"
     ]
 
 
@@ -345,19 +345,18 @@ def test_what_makes_numbers_unlike_is_said(tmp_path: Path) -> None:
     folder = write_run(tmp_path, *CIFAR, "--seed", "1", versions={"torch": "2.7.0"})
     split = json.loads((folder / "split.json").read_text())
     (folder / "split.json").write_text(json.dumps({**split, "digest": f"{0:064x}"}))
-    write_run(tmp_path, *CIFAR, "--isda", "--seed", "0")
+    write_run(tmp_path, *CIFAR, "--isda", "--seed", "0", commit="abc-dirty")
     other = tmp_path / "cifar10-4000/vat+isda/seed0"
     (other / "split.json").write_text(json.dumps({**split, "checksum": "d"}))
     with open(other / "log.txt", "a") as log:
         log.write("2026-01-02 03:04:05 warning: the consistency term does not train\n")
     cautions = report_of(tmp_path).cautions
-    vat = "CIFAR-10, 4,000 labels, VAT"
     assert cautions["Not what it seems"] == [
-        f"{vat}: its runs are of different commits",
-        f"{vat}: its runs are of different versions of torch",
-        f"{vat}: made with files that differ from the commit",
-        f"{vat}: all seeds have the same labeled images",
-        "CIFAR-10, 4,000 labels: the runs were made on different data (checksums differ)",
+        "runs of different commits: CIFAR-10, 4,000 labels (VAT)",
+        "runs of different versions of torch: CIFAR-10, 4,000 labels (VAT)",
+        "made with files that differ from the commit: CIFAR-10, 4,000 labels (VAT; VAT + ISDA)",
+        "all seeds have the same labeled images: CIFAR-10, 4,000 labels (VAT)",
+        "runs on different data (their checksums differ): CIFAR-10, 4,000 labels",
     ]
     assert cautions["Warnings in the logs"] == [f"{other}: the consistency term does not train"]
 
