@@ -112,7 +112,7 @@ def _line_figure(
     height = _AXES_HEIGHT + below
     with matplotlib.rc_context(_settings()):
         figure = Figure(figsize=(_WIDTH, height))
-        axes = figure.add_axes((0.16, below / height, 0.81, (_AXES_HEIGHT - 0.1) / height))
+        axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
         handles = [_draw(axes, line) for line in lines]
         axes.set_xlabel("training step")
         axes.set_ylabel(quantity.axis)

@@ -23,6 +23,8 @@ _COMMANDS = {
     ">": r"$>$",
     "|": r"$|$",
     '"': "''",
+    "[": "{[}",  # after a line break it would begin a length
+    "*": "{*}",
     "Π": r"$\Pi$",
     "±": r"$\pm$",
     "λ": r"$\lambda$",
