@@ -170,6 +170,8 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
+        if exit_code < 128:  # not a signal
+            tracker.note_failure(error)
         raise
     finally:
         if tracker.view:
@@ -523,6 +525,23 @@ def _counted(batches: Iterator[Any], shown: Any) -> Iterator[Any]:
             shown.update(len(batch[0]))
 
 
+# ---- the other commands
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Tables and figures of runs; see ``ssl_isda.report``."""
+    from ssl_isda.report.command import command
+
+    return command(arguments)
+
+
+def dashboard(arguments: Sequence[str]) -> int:
+    """A W&B workspace; see ``ssl_isda.dashboard``."""
+    from ssl_isda.dashboard import command
+
+    return command(arguments)
+
+
 class Command(NamedTuple):
     """What the first word of a command line can stand for."""
 
@@ -531,8 +550,13 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
-    "export": Command("RUN ...  (features and t-SNE of trained runs; export --help)", export),
+    "export": Command("RUN ...       # features and t-SNE of trained runs", export),
+    "report": Command("runs          # tables and figures of all runs in a folder", report),
+    "dashboard": Command(
+        "--entity ME   # a W&B page with a mean and a band over the seeds", dashboard
+    ),
 }
+"""What may stand first instead of a flag. Each has a --help of its own."""
 
 
 def _make_printable() -> None:

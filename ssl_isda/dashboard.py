@@ -6,9 +6,71 @@ Needs wandb-workspaces. ``specification`` touches no network; saving it does.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ssl_isda.errors import UsageError
+from ssl_isda.tracking import show
+
+USAGE = """\
+usage: python run.py dashboard --entity NAME [flags]
+
+Makes a workspace in a project at Weights & Biases: runs grouped by cell, for each metric the mean over
+the seeds with a band of one standard deviation.
+
+  python run.py dashboard --entity my_team
+"""
+
+
+class DashboardConfig(BaseModel):
+    """Where the workspace goes."""
+
+    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
+
+    entity: Annotated[str, Field(min_length=1)] | None = None
+    """Your name or your team's at W&B."""
+    project: Annotated[str, Field(min_length=1)] = "ssl-isda"
+    """Its project."""
+    print: bool = False
+    """Print the specification instead of sending it."""
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Make the workspace that the words after ``dashboard`` ask for; the exit code.
+
+    Raises
+    ------
+    UsageError
+        A flag is wrong, the package is missing, or W&B refuses.
+    """
+    from ssl_isda.command_line import command_help, read_command
+    from ssl_isda.config import settings_of
+
+    settings = settings_of(DashboardConfig)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(USAGE, settings))
+        return 0
+    words, values = read_command(arguments, settings)
+    options = DashboardConfig(**values)
+    if words or options.entity is None:
+        raise UsageError("dashboard needs --entity NAME, your name or your team's at W&B")
+    workspace = specification(options.entity, options.project)
+    if options.print:
+        show(as_json(workspace))
+        return 0
+    try:
+        workspace.save()
+    except Exception as error:  # not logged in, no network, no such project: W&B's own words
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(
+            f"W&B did not take the workspace ({type(error).__name__}: {reason}); is `wandb login` "
+            f"done, and does {options.entity}/{options.project} hold a run?"
+        ) from error
+    show(f"dashboard: {workspace.url}")
+    return 0
+
 
 NAME = "ssl-isda"
 X_AXIS = "epoch"
@@ -49,15 +111,15 @@ def specification(entity: str, project: str) -> Any:
     """
     try:
         import wandb_workspaces.expr as expr
-        import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as workspaces
+        from wandb_workspaces.reports.v2.interface import LinePlot
     except ImportError as error:
         raise UsageError(
             "run.py dashboard needs the package wandb-workspaces: pip install wandb-workspaces"
         ) from error
 
     def panel(metric: str, title: str) -> Any:
-        return panels.LinePlot(
+        return LinePlot(
             title=title,
             x=X_AXIS,
             y=[metric],

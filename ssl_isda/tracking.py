@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from ssl_isda.errors import UsageError
+from ssl_isda.errors import OutputFailed, UsageError
 from ssl_isda.files import output_failed
 
 Metrics = Mapping[str, float | int]
@@ -79,13 +79,21 @@ class Tracker:
 
     def say(self, line: str) -> None:
         """One line for log.txt, with the time, and for the console."""
-        _append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        self._log(line)
         if not self.quiet:
             show(line, bar=self._bar)
+
+    def note_failure(self, error: Exception) -> None:
+        """The reason why the run ends, for log.txt alone, if it can still be written."""
+        with contextlib.suppress(OutputFailed):
+            self._log(f"failed: {error}")
 
     def warn(self, line: str) -> None:
         """The same for what should not be overlooked."""
         self.say(f"warning: {line}")
+
+    def _log(self, line: str) -> None:
+        _append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
 
     @contextlib.contextmanager
     def progress(self, first: int, total: int) -> Iterator[Any]:

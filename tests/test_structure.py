@@ -25,7 +25,7 @@ CORE = (
 )
 EXTRAS = (
     *("pydantic", "torchvision", "sklearn", "wandb", "yaml", "filelock", "PIL", "tqdm", "scipy"),
-    *("jaxtyping", "beartype", "matplotlib"),
+    *("jaxtyping", "beartype", "matplotlib", "jinja2"),
 )
 
 
@@ -114,6 +114,22 @@ def test_the_core_imports_torch_numpy_and_the_standard_library(module: str) -> N
             node.body = []  # type: ignore[assignment]
     allowed = {*sys.stdlib_module_names, "torch", "numpy", "ssl_isda"}
     assert set(imported(path, tree)) <= allowed
+
+
+def test_the_report_needs_no_torch_and_other_packages_only_where_it_uses_them() -> None:
+    for path in sources("ssl_isda/report"):
+        tree = ast.parse(path.read_text("utf-8"))
+        at_top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        found = {name for node in at_top for name in imported(path, node)}
+        assert found <= {*sys.stdlib_module_names, "ssl_isda"}, path
+        assert "torch" not in imports(path), path
+
+
+def test_pip_installs_the_reports_template() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    shipped = settings["tool"]["setuptools"]["package-data"]["ssl_isda.report"]
+    others = [path for path in (ROOT / "ssl_isda/report").iterdir() if path.suffix == ".j2"]
+    assert shipped == ["*.j2"] and [path.name for path in others] == ["page.html.j2"]
 
 
 @pytest.mark.parametrize("path", sources("methods"), ids=lambda path: path.stem)

@@ -18,13 +18,13 @@ from ssl_isda.precision import fastest_precision
 from tests.benchmarks import __doc__ as description
 from tests.benchmarks.measurement import Row, Settings
 
-PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint")
+PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report")
 COLUMNS = "{:<13}{:<40}{:>11}{:>11}  {:<22}{:<15}{:>9}{:>10}"
 NOTE = """\
 ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
 backward passes that the method needs and the SGD step; isda, the same step without ISDA; loss, the
 per-sample formulation; augmentation, torchvision's transforms, image by image; startup, see the case;
-checkpoint, the ten minutes of training before it (nominal, not measured).
+checkpoint, the ten minutes of training before it (nominal, not measured); report, an idle Python.
 images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes."""
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda.regularizer import METHODS
-from tests.benchmarks import augmentation, checkpoint, isda, loss, startup, step
+from tests.benchmarks import augmentation, checkpoint, isda, loss, report, startup, step
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
 
@@ -56,6 +56,10 @@ def test_checkpoint_has_a_row_a_method():
     rows = list(checkpoint.measure(TINY))
     assert [row.case.split()[0] for row in rows] == sorted(METHODS)
     assert all(seconds > 600 for row in rows for seconds in row.ours)
+
+
+def test_report_reads_every_run_that_it_wrote():
+    assert next(report.measure(TINY, num_epochs=2, num_seeds=1)).case.startswith("40 runs of 2 ")
 
 
 def test_quartiles_of_paired_ratios():

@@ -167,3 +167,16 @@ def test_json_is_one_line_per_epoch(tracker: Tracker) -> None:
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_failure_is_noted_in_the_log_alone(tracker: Tracker, capsys) -> None:
+    tracker.quiet = False
+    tracker.note_failure(OutputFailed("disk full"))
+    last = (tracker.folder / "log.txt").read_text().splitlines()[-1]
+    assert last.endswith(" failed: disk full") and not capsys.readouterr().out
+
+
+def test_a_failure_that_cannot_be_noted_is_no_second_failure(tracker: Tracker) -> None:
+    (tracker.folder / "log.txt").unlink()
+    (tracker.folder / "log.txt").mkdir()
+    tracker.note_failure(OutputFailed("disk full"))
