@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -474,7 +474,7 @@ def _export_all(folders: list[RunFolder], options: ExportConfig, out: Path | Non
                 "one figure cannot compare them; export them one by one"
             )
         first = first or found
-        panels.append(export_run(folder.path, title, found, options))
+        panels.append(export_run(folder.resolved, folder.path, title, found, options))
     if out is not None and first is not None:
         write_figure(out, panels, first.class_names.tolist())
 
@@ -483,7 +483,7 @@ def _evaluate(folder: RunFolder, options: ExportConfig) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images."""
     from datasets.batches import evaluation_batches
     from ssl_isda.features import Features, parts
-    from ssl_isda.tracking import Tracker, bar
+    from ssl_isda.tracking import Tracker, counted
 
     workspace = Workspace(folder.resolved)
     data, split = workspace.data, _split(folder, workspace)
@@ -497,8 +497,8 @@ def _evaluate(folder: RunFolder, options: ExportConfig) -> Features:
         trainer.predict(lambda s=each: evaluation_batches(*s)) for each in sets
     )
     show(f"{folder.path}: {len(part):,} images through the network ...")
-    with bar(len(part), "image") as shown:
-        return Features.gathered(_counted(batches, shown), part, data.class_names, digest)
+    shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
+    return Features.gathered(shown, part, data.class_names, digest)
 
 
 def _load_newest(trainer: Trainer) -> str:
@@ -516,13 +516,6 @@ def _load_newest(trainer: Trainer) -> str:
     trainer.load_networks(state)
     used = checkpoint.candidates(trainer.checkpoint_file)[len(complaints)]
     return hashlib.sha256(used.read_bytes()).hexdigest()
-
-
-def _counted(batches: Iterator[Any], shown: Any) -> Iterator[Any]:
-    for batch in batches:
-        yield batch
-        if shown is not None:
-            shown.update(len(batch[0]))
 
 
 # ---- the other commands

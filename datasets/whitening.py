@@ -20,6 +20,7 @@ from torch import Tensor
 
 from datasets.array_cache import Arrays, cached_arrays
 from ssl_isda.errors import UsageError
+from ssl_isda.tracking import counted
 
 EPSILON = 1e-5
 FORMULA = f"x/255 - mean; U diag(1/sqrt(S + {EPSILON:g})) U^T; float64"
@@ -44,7 +45,7 @@ class Whitening:
         matrix = self.matrix.float().numpy()
         whitened = torch.empty(images.shape, dtype=torch.float32)
         parts = zip(images.split(CHUNK_IMAGES), whitened.split(CHUNK_IMAGES), strict=True)
-        for part, result in parts:
+        for part, result in counted(parts, len(images), "image", lambda pair: len(pair[0])):
             centred = (_unit_range(part) - self.mean).float().numpy()
             result.copy_(torch.from_numpy(centred @ matrix).view(part.shape))
         return whitened
@@ -87,7 +88,7 @@ def _mean_and_covariance(images: Tensor) -> tuple[Tensor, Tensor]:
     chunks = images.split(CHUNK_IMAGES)
     mean = torch.stack([_unit_range(chunk).sum(0) for chunk in chunks]).sum(0) / len(images)
     scatter = torch.zeros(len(mean), len(mean), dtype=torch.float64)
-    for chunk in chunks:
+    for chunk in counted(chunks, len(images), "image", len):
         centred = _unit_range(chunk) - mean
         scatter.addmm_(centred.T, centred)
     return mean, scatter / len(images)

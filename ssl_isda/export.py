@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.config import Resolved
+from ssl_isda.config import Resolved, experiment_settings
 from ssl_isda.errors import UsageError
 from ssl_isda.export_config import ExportConfig
 from ssl_isda.features import TEST, Features, npz_bytes
 from ssl_isda.files import write_atomically
+from ssl_isda.run_folder import cell_name
 from ssl_isda.tracking import duration, show
 from ssl_isda.tsne import (
     NUM_NEIGHBOURS,
@@ -25,6 +26,7 @@ from ssl_isda.tsne import (
     embed,
     readable,
 )
+from ssl_isda.wandb_view import open_view, run_id
 
 
 def titles(runs: Sequence[Resolved]) -> list[str]:
@@ -49,7 +51,9 @@ def _data(run: Resolved) -> str:
     return f"{readable(name)}, {'all' if config.labels is None else f'{config.labels:,}'} labels"
 
 
-def export_run(path: Path, title: str, found: Features, options: ExportConfig) -> Panel:
+def export_run(
+    run: Resolved, path: Path, title: str, found: Features, options: ExportConfig
+) -> Panel:
     """Write the files of the run at ``path``, telling what is done; its panel for a common figure.
 
     Raises
@@ -90,7 +94,32 @@ def export_run(path: Path, title: str, found: Features, options: ExportConfig) -
     show(f"{path}: {_in_words(quality)}")
     panel = Panel(f"{title}: test error {found.error():.2f} %", coordinates, labels)
     write_figure(path, [panel], found.class_names.tolist())
+    show_at_wandb(run, path, quality, options)
     return panel
+
+
+def show_at_wandb(
+    run: Resolved, path: Path, quality: Mapping[str, Any], options: ExportConfig
+) -> None:
+    """The picture and the numbers, beside the training's curves: same group, job type "export"."""
+    config, cell = run.config, cell_name(run)
+    name = f"{cell}/seed{config.seed}/export"
+    view = open_view(
+        options.wandb or config.wandb,
+        project=config.wandb_project,
+        folder=path,
+        group=cell,
+        name=name,
+        identity=run_id(config.wandb_project, name, experiment_settings(run)),
+        tags=[config.method, config.dataset, *["isda"] * config.isda],
+        config={**config.model_dump(mode="json"), **run.method_options},
+        history=(),
+        warn=lambda line: show(f"warning: {line}"),
+        job_type="export",
+    )
+    if view:
+        view.show_image("tsne", path / "tsne.png")
+        view.finish({k: v for k, v in quality.items() if not isinstance(v, dict)}, 0)
 
 
 def write_figure(folder: Path, panels: Sequence[Panel], class_names: Sequence[str]) -> None:

@@ -44,3 +44,5 @@ class ExportConfig(BaseModel):
     """auto: a GPU where there is one; unset: as in training."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; unset: as in training."""
+    wandb: Literal["auto", "offline", "online", "disabled"] | None = None
+    """Show the picture at Weights & Biases, as a run of job type "export"; unset: as in training."""

@@ -11,14 +11,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 from ssl_isda.errors import OutputFailed, UsageError
 from ssl_isda.files import output_failed
 
 Metrics = Mapping[str, float | int]
+Item = TypeVar("Item")
 
 
 class View(Protocol):
@@ -113,6 +114,17 @@ def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Itera
 
     with tqdm(initial=first, total=total, unit=unit, leave=False, dynamic_ncols=True) as shown:
         yield shown
+
+
+def counted(
+    items: Iterable[Item], total: int, unit: str, size: Callable[[Item], int]
+) -> Iterator[Item]:
+    """The same items, with a bar that moves by the ``size`` of each once it is dealt with."""
+    with bar(total, unit) as shown:
+        for item in items:
+            yield item
+            if shown is not None:
+                shown.update(size(item))
 
 
 def show(line: str, bar: Any = None, stream: IO[str] | None = None) -> None:

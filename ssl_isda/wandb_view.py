@@ -34,6 +34,17 @@ class WandbView:
         self._quietly(lambda: self._run.log(dict(metrics)))
         self._warn_if_full()
 
+    def show_image(self, name: str, file: Path) -> None:
+        """A picture under ``name``."""
+
+        def send() -> None:
+            import wandb
+
+            self._run.log({name: wandb.Image(str(file))})
+
+        self._quietly(send)
+        self._warn_if_full()
+
     def finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
         """The run is over; waits a bounded time for what is still on its way.
 
@@ -88,6 +99,7 @@ def open_view(
     config: Mapping[str, Any],
     history: Iterable[Mapping[str, float | int]],
     warn: Callable[[str], None],
+    job_type: str = "train",
 ) -> WandbView | None:
     """Start a W&B run in ``folder``: one warning at most, and None where there is nothing to show to.
 
@@ -116,7 +128,7 @@ def open_view(
         "group": group,
         "name": name,
         "id": identity,
-        "job_type": "train",
+        "job_type": job_type,
         "tags": list(tags),
         "config": dict(config),
     }

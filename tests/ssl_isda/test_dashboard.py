@@ -5,17 +5,23 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+import run
 from ssl_isda.command_line import resolve
 from ssl_isda.dashboard import SECTIONS, as_json, specification
 from ssl_isda.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import wandb_workspaces.workspaces as workspaces
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces itself
 
 
@@ -70,3 +76,27 @@ def test_the_sweep_s_commands_are_ours() -> None:
         cells.add((config.method, config.isda, config.seed))
     assert len(cells) == 5 * 2 * 5
     assert "${args_no_boolean_flags}" in sweep["command"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--entity"], ["someone", "--entity", "me"], ["--entty", "me"]]
+)
+def test_bad_words_are_one_line(arguments: str, capsys) -> None:
+    assert run.main(["dashboard", *arguments.split()]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_print_sends_nothing(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(workspaces.Workspace, "save", None)
+    assert run.main(["dashboard", "--entity", "me", "--print"]) == 0
+    assert json.loads(capsys.readouterr().out)["section"]["panelBankConfig"]
+
+
+def test_what_wandb_refuses_is_one_line(capsys, monkeypatch) -> None:
+    def refuse(self: object) -> None:
+        raise ValueError("no such project\nand more")
+
+    monkeypatch.setattr(workspaces.Workspace, "save", refuse)
+    assert run.main(["dashboard", "--entity", "me", "--project", "p"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no such project and more" in line and "wandb login" in line and "me/p" in line

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ssl_isda.errors import OutputFailed, UsageError
-from ssl_isda.tracking import Tracker, duration
+from ssl_isda.tracking import Tracker, counted, duration
 
 
 def log(tracker: Tracker, epoch: int) -> None:
@@ -180,3 +180,13 @@ def test_a_failure_that_cannot_be_noted_is_no_second_failure(tracker: Tracker) -
     (tracker.folder / "log.txt").unlink()
     (tracker.folder / "log.txt").mkdir()
     tracker.note_failure(OutputFailed("disk full"))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_counted_items_are_the_same_and_move_a_bar_on_a_terminal(monkeypatch, terminal) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(counted(["ab", "c"], 3, "letter", len)) == ["ab", "c"]
+    assert ("/3" in stream.getvalue()) == terminal

@@ -217,6 +217,14 @@ def test_fault_29_an_older_wandb_without_a_setting_stops_nothing(start) -> None:
     assert view is None and len(warnings) == 1
 
 
+def test_a_picture_is_shown(start, tmp_path: Path) -> None:
+    fake = FakeWandb()
+    fake.Image = lambda path: ("image", path)
+    view, warnings = start("auto", fake)
+    view.show_image("tsne", tmp_path / "tsne.png")
+    assert fake.run.logged == [{"tsne": ("image", str(tmp_path / "tsne.png"))}] and not warnings
+
+
 def test_an_error_without_words_is_named() -> None:
     assert wandb_view._first_line(KeyError()) == "KeyError"
 
