@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
+from ssl_isda.config import UsablePath, settings_of
 from ssl_isda.errors import UsageError
 from ssl_isda.files import output_failed, write_atomically
 from ssl_isda.tracking import show
-from ssl_isda.yaml_files import nearest, printed, shown
+from ssl_isda.yaml_files import printed, shown
 
 if TYPE_CHECKING:
     from ssl_isda.report.contents import Report
@@ -19,10 +22,17 @@ usage: python run.py report [RUNS ...] [--out DIR]
 
 Tables and figures of runs: mean ± standard deviation beside the paper's Table 6, learning curves,
 times, classes, and where each number comes from. Reads run folders and changes nothing in them.
+RUNS are run folders, or folders above them; without any, the folder runs.
+"""
 
-  RUNS          run folders, or folders above them [runs]
-  --out DIR     where report.html, report.md, results.csv and table.tex go, over older ones [report]
-  --help        this text"""
+
+class ReportConfig(BaseModel):
+    """Where the report goes."""
+
+    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
+
+    out: UsablePath = Path("report")
+    """Where report.html, report.md, results.csv and table.tex go, over older ones."""
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -35,14 +45,20 @@ def command(arguments: Sequence[str]) -> int:
     OutputFailed
         A file could not be written.
     """
-    if "--help" in arguments or "-h" in arguments:
-        show(USAGE)
-        return 0
-    places, out = _parse(arguments)
+    from ssl_isda.command_line import command_help, read_command
     from ssl_isda.report.contents import Report
     from ssl_isda.report.runs import find_runs
 
-    report = Report(find_runs(places))
+    settings = settings_of(ReportConfig)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(USAGE, settings))
+        return 0
+    places, values = read_command(arguments, settings)
+    out = ReportConfig(**values).out
+    for place in places:
+        if not place or "\0" in place:
+            raise UsageError(f"RUNS must be paths, got {shown(place) if place else 'nothing'}")
+    report = Report(find_runs([Path(place) for place in places or ["runs"]]))
     write_report(report_files(report), out)
     show(f"{printed(out / 'report.html')}: {report.summary}")
     return 0
@@ -83,33 +99,3 @@ def write_report(files: dict[str, str], out: Path) -> None:
         raise output_failed(error, out, 0) from error
     for name, text in files.items():
         write_atomically(out / name, text.encode("utf-8", "backslashreplace"))
-
-
-def _parse(arguments: Sequence[str]) -> tuple[list[Path], Path]:
-    """The places to look at, and where the report goes."""
-    words, places, outs = list(arguments), [], []
-    while words:
-        word = words.pop(0)
-        flag, equals, value = word.partition("=")
-        if flag == "--out":
-            outs.append(value if equals else _value(words))
-        elif word.startswith("-"):
-            hint = nearest(flag, ("--out", "--help"))
-            raise UsageError(f"report: unknown flag {shown(flag)}{hint} (--help lists them all)")
-        else:
-            places.append(_path(word, "RUNS"))
-    if len(set(outs)) > 1:
-        raise UsageError(f"report: --out is given twice: {shown(outs[0])}, {shown(outs[1])}")
-    return places or [Path("runs")], _path(outs[0] if outs else "report", "--out")
-
-
-def _value(words: list[str]) -> str:
-    if not words or words[0].startswith("-"):
-        raise UsageError("report: --out needs a value")
-    return words.pop(0)
-
-
-def _path(text: str, what: str) -> Path:
-    if not text or "\0" in text:
-        raise UsageError(f"report: {what} must be a path, got {shown(text) if text else 'nothing'}")
-    return Path(text)

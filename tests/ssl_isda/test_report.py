@@ -562,10 +562,10 @@ def test_the_command_writes_four_files_and_says_where(
         (["runs", "--ouT", "x"], "unknown flag '--ouT'; did you mean '--out'?"),
         (["runs", "--out"], "--out needs a value"),
         (["runs", "--out", ""], "--out must be a path, got nothing"),
-        (["runs", "--out", "a", "--out", "b"], "--out is given twice: 'a', 'b'"),
+        (["runs", "--out", "a", "--out", "b"], "--out is given twice: --out 'a', --out 'b'"),
         (["runs", "--out", "file"], "--out file is a file; a folder is needed"),
         (["runs", "--out", "file/below"], "--out file/below lies below a file"),
-        ([""], "RUNS must be a path, got nothing"),
+        ([""], "RUNS must be paths, got nothing"),
     ],
 )
 def test_wrong_commands(
