@@ -57,20 +57,26 @@ def test_fault_23_one_computes_the_others_wait(tmp_path: Path) -> None:
     assert work.times == 1
 
 
-HOLDER = (
-    "import filelock, sys, time; filelock.FileLock(sys.argv[1]).acquire(); print(); time.sleep(60)"
-)
+HOLDER = """
+import filelock, sys, time
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.mark.fault(23)
 def test_fault_23_a_lock_is_free_again_after_kill(tmp_path: Path) -> None:
-    command = [sys.executable, "-uc", HOLDER, str(tmp_path / "c.lock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        assert child.stdout
-        child.stdout.readline()
-        with pytest.raises(TimeoutError):
-            FileLock(tmp_path / "c.lock", timeout=0).acquire()
-        child.kill()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "c.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"held\n"
+        taken = FileLock(tmp_path / "c.lock")
+        try:
+            with pytest.raises(TimeoutError):
+                taken.acquire(timeout=0)
+        finally:
+            holder.kill()
     cached_arrays(tmp_path / "c.npz", "key", work := Work())
     assert work.times == 1
 
