@@ -23,6 +23,14 @@ FILES = {
     *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
     *("checkpoint.pt", "result.json"),
 }
+WITHOUT_TORCH = f"""
+import sys
+sys.modules["torch"] = None
+sys.path.insert(0, {str(ROOT)!r})
+import run
+sys.exit(run.main(sys.argv[1:]))
+"""
+"""A program that answers like run.py where torch cannot be imported."""
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:

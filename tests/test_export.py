@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from tests.test_run import (
+from tests.commands import (
     DIGITS,
     ENVIRONMENT,
     QUICK,

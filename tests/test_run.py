@@ -23,9 +23,9 @@ from tests.commands import (
     ENVIRONMENT,
     FILES,
     QUICK,
-    ROOT,
     RUN,
     SUPERVISED,
+    WITHOUT_TORCH,
     ends_like,
     modified,
     names,
@@ -283,15 +283,6 @@ def test_fault_24_labels_that_cannot_be(tmp_path: Path, labels: str) -> None:
     line = refusal(*SUPERVISED, f"--labels={labels}", cwd=tmp_path)
     assert "multiple" in line and "10 to 1290" in line
     assert names(tmp_path) == set()
-
-
-WITHOUT_TORCH = f"""
-import sys
-sys.modules["torch"] = None
-sys.path.insert(0, {str(ROOT)!r})
-import run
-sys.exit(run.main(sys.argv[1:]))
-"""
 
 
 @pytest.mark.fault(26)
