@@ -160,7 +160,7 @@ class Trainer:
         return Step(index, config.num_steps, config.steps_per_epoch, config.seed)
 
     def train_step(self, step: Step) -> Terms:
-        """One step of SGD on Eq. 19. Nothing in it waits for a GPU."""
+        """One step of SGD on Eq. 19. Nothing waits for a GPU, save at the last step of an epoch."""
         self.student.train()
         self.objective.train()
         for group in self.optimizer.param_groups:

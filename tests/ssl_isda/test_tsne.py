@@ -139,7 +139,7 @@ def test_clusters_stay_together_and_the_picture_is_the_same_each_time(capfd) -> 
 def test_fault_38_on_a_terminal_a_bar_shows_the_iterations(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    embed(clustered(30)[0], 5)
+    embed(clustered(400)[0], 5)  # long enough for a bar that moves ten times a second
     printed = capsys.readouterr()
     assert printed.out == "" and "iteration" in printed.err
     assert re.search(r"\b[1-9]\d*/1000\b", printed.err)
