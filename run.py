@@ -130,12 +130,11 @@ class Workspace:
 
 def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
     """Train, or go on training, the run of one folder; its result."""
-    from ssl_isda.config import experiment_settings
-    from ssl_isda.run_folder import cell_name, summarize
+    from ssl_isda.run_folder import summarize
     from ssl_isda.tracking import Tracker
-    from ssl_isda.wandb_view import open_view, run_id
+    from ssl_isda.wandb_view import open_run_view
 
-    resolved, config = folder.resolved, folder.resolved.config
+    resolved = folder.resolved
     tracker = Tracker(folder.path)
     split = _split(folder, workspace)
     trainer = build_trainer(resolved, workspace, split, tracker)
@@ -143,19 +142,7 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
     else:
         tracker.say(_opening_line(resolved, workspace, trainer))
-    name = f"{cell_name(resolved)}/seed{config.seed}"
-    tracker.view = open_view(
-        config.wandb,
-        project=config.wandb_project,
-        folder=folder.path,
-        group=cell_name(resolved),
-        name=name,
-        identity=run_id(config.wandb_project, name, experiment_settings(resolved)),
-        tags=[config.method, config.dataset, *["isda"] * config.isda],
-        config={**config.model_dump(mode="json"), **resolved.method_options},
-        history=tracker.shown(),
-        warn=tracker.warn,
-    )
+    tracker.view = open_run_view(resolved, folder.path, history=tracker.shown(), warn=tracker.warn)
     commit = _commit()  # now: by the end of a long run the files may have moved on
     summary: dict[str, Any] = {}
     exit_code = 1

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.config import Resolved, experiment_settings
+from ssl_isda.config import Resolved
 from ssl_isda.errors import UsageError
 from ssl_isda.export_config import ExportConfig
 from ssl_isda.features import TEST, Features, npz_bytes
 from ssl_isda.files import write_atomically
-from ssl_isda.run_folder import cell_name
 from ssl_isda.tracking import duration, show
 from ssl_isda.tsne import (
     NUM_NEIGHBOURS,
@@ -26,7 +25,7 @@ from ssl_isda.tsne import (
     embed,
     readable,
 )
-from ssl_isda.wandb_view import open_view, run_id
+from ssl_isda.wandb_view import open_run_view
 
 
 def titles(runs: Sequence[Resolved]) -> list[str]:
@@ -102,17 +101,10 @@ def show_at_wandb(
     run: Resolved, path: Path, quality: Mapping[str, Any], options: ExportConfig
 ) -> None:
     """The picture and the numbers, beside the training's curves: same group, job type "export"."""
-    config, cell = run.config, cell_name(run)
-    name = f"{cell}/seed{config.seed}/export"
-    view = open_view(
-        options.wandb or config.wandb,
-        project=config.wandb_project,
-        folder=path,
-        group=cell,
-        name=name,
-        identity=run_id(config.wandb_project, name, experiment_settings(run)),
-        tags=[config.method, config.dataset, *["isda"] * config.isda],
-        config={**config.model_dump(mode="json"), **run.method_options},
+    view = open_run_view(
+        run,
+        path,
+        mode=options.wandb,
         history=(),
         warn=lambda line: show(f"warning: {line}"),
         job_type="export",

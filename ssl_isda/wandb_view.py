@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ssl_isda.config import Resolved, experiment_settings
+from ssl_isda.run_folder import cell_name
+
 Mode = Literal["auto", "offline", "online", "disabled"]
 START_SECONDS, FINISH_SECONDS = 20, 50
 FULL_BYTES = 100_000
@@ -85,6 +88,33 @@ def run_id(project: str, name: str, settings: Mapping[str, Any]) -> str:
     """The same for the same experiment and seed, however often it is stopped: 16 hexadecimal digits."""
     text = json.dumps([project, name, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def open_run_view(
+    run: Resolved,
+    folder: Path,
+    *,
+    history: Iterable[Mapping[str, float | int]],
+    warn: Callable[[str], None],
+    mode: Mode | None = None,
+    job_type: str = "train",
+) -> WandbView | None:
+    """``open_view`` for what is done with one run, under its cell; ``mode`` unset: the run's own."""
+    config, cell = run.config, cell_name(run)
+    name = f"{cell}/seed{config.seed}" + (f"/{job_type}" if job_type != "train" else "")
+    return open_view(
+        mode or config.wandb,
+        project=config.wandb_project,
+        folder=folder,
+        group=cell,
+        name=name,
+        identity=run_id(config.wandb_project, name, experiment_settings(run)),
+        tags=[config.method, config.dataset, *["isda"] * config.isda],
+        config={**config.model_dump(mode="json"), **run.method_options},
+        history=history,
+        warn=warn,
+        job_type=job_type,
+    )
 
 
 def open_view(

@@ -1,6 +1,6 @@
 """Kill training runs again and again, and see whether they end as if nothing had happened.
 
-    make soak                                              # about half an hour on two free cores
+    make soak                                              # a quarter of an hour on two busy cores
     python -m tests.soak --only vat+isda --steps 60 --kills 3 --terms 1
 
 Each way of training runs once undisturbed. Then it is started, killed at a random moment and started
