@@ -18,8 +18,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ FOLDERS = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
 sys.path.insert(0, str(HERE))  # PYTHONSAFEPATH leaves it out, and others have a `datasets` too
 
 from ssl_isda.errors import RunError, UsageError  # noqa: E402
+from ssl_isda.launch import is_first_launched, local_rank, num_launched  # noqa: E402
 from ssl_isda.tracking import show  # noqa: E402
 
 DIAGNOSED_IMAGES = 2_000
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _command(arguments)
     except RunError as error:
-        show(f"run.py: {error}", stream=sys.stderr)
+        if is_first_launched():
+            show(f"run.py: {error}", stream=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         show("run.py: interrupted", stream=sys.stderr)
@@ -88,16 +90,35 @@ def train(resolved: Resolved) -> int:
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
     found = [folder.finished() for folder in folders]
     results, workspace = [], None
-    for folder, result in zip(folders, found, strict=True):
-        if result is None:
-            with folder.opened():
-                workspace = workspace or Workspace(resolved)
-                result = _train_one(folder, workspace)
-        show(f"{folder.path}: {describe(result)}")
-        results.append(result)
-    if len(results) > 1:
+    with nullcontext() if all(found) else _processes(config.device):
+        for folder, result in zip(folders, found, strict=True):
+            if result is None:
+                with _owned(folder):
+                    workspace = workspace or Workspace(resolved)
+                    result = _train_one(folder, workspace)
+            results.append(result)
+            if is_first_launched():
+                show(f"{folder.path}: {describe(result)}")
+    if len(results) > 1 and is_first_launched():
         show(_across_seeds([result["error"] for result in results]))
     return 0
+
+
+def _processes(device: str) -> AbstractContextManager[None]:
+    """The block in which all processes of this run, usually one, are joined."""
+    from ssl_isda.distributed import process_group
+
+    return process_group(_device(device))
+
+
+@contextmanager
+def _owned(folder: RunFolder) -> Iterator[None]:
+    """The run's folder, opened by the first process for all of them."""
+    from ssl_isda.distributed import from_first
+
+    with ExitStack() as stack:
+        from_first(lambda: stack.enter_context(folder.opened()))
+        yield
 
 
 class Workspace:
@@ -130,30 +151,35 @@ class Workspace:
 
 def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
     """Train, or go on training, the run of one folder; its result."""
+    from ssl_isda.distributed import from_first, is_first
     from ssl_isda.run_folder import summarize
-    from ssl_isda.tracking import Tracker
+    from ssl_isda.tracking import SilentTracker, Tracker
     from ssl_isda.wandb_view import open_run_view
 
     resolved = folder.resolved
-    tracker = Tracker(folder.path)
-    split = _split(folder, workspace)
+    tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
+    split = from_first(lambda: _split(folder, workspace))
     trainer = build_trainer(resolved, workspace, split, tracker)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
     else:
         tracker.say(_opening_line(resolved, workspace, trainer))
-    tracker.view = open_run_view(resolved, folder.path, history=tracker.shown(), warn=tracker.warn)
+    if is_first():
+        tracker.view = open_run_view(
+            resolved, folder.path, history=tracker.shown(), warn=tracker.warn
+        )
     commit = _commit()  # now: by the end of a long run the files may have moved on
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
         trainer.run()
-        summary = summarize(tracker.history())
-        result = {**summary, **_provenance(workspace, tracker), "commit": commit}
         confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
-        folder.write_result(
-            {**result, "class_names": workspace.data.class_names, "confusion": confusion}
-        )
+        if is_first():
+            summary = summarize(tracker.history())
+            result = {**summary, **_provenance(workspace, tracker), "commit": commit}
+            folder.write_result(
+                {**result, "class_names": workspace.data.class_names, "confusion": confusion}
+            )
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
@@ -173,6 +199,9 @@ def build_trainer(
     import torch
 
     from datasets.batches import evaluation_batches
+    from ssl_isda.compilation import compile_networks
+    from ssl_isda.memory import refuse_what_does_not_fit
+    from ssl_isda.models.registry import Classifier
     from ssl_isda.objective import IsdaConfig, Objective
     from ssl_isda.trainer import Trainer, TrainerConfig
 
@@ -188,9 +217,14 @@ def build_trainer(
     sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
     hidden = workspace.train_images.chosen(sample)
     isda = IsdaConfig(config.lambda_0, config.eta_1, config.covariance) if config.isda else None
-    objective = Objective(regularizer, isda, len(data.class_names), student.head.in_features).to(
-        workspace.device
-    )
+    shape = (len(data.class_names), student.head.in_features)
+    if isda:
+        largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
+        refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
+    objective = Objective(regularizer, isda, *shape).to(workspace.device)
+    if config.compile:
+        copies = (each for each in regularizer.modules() if isinstance(each, Classifier))
+        compile_networks((student, *copies), workspace.device)
     num_unlabeled = batches.sampler.unlabeled_batch_size if regularizer.num_views else 0
     schedule = TrainerConfig(
         num_steps=config.steps or config.epochs * batches.steps_per_epoch,
@@ -218,8 +252,10 @@ def build_trainer(
 def _student(resolved: Resolved, workspace: Workspace) -> Classifier:
     import torch
 
+    from ssl_isda.distributed import num_processes
     from ssl_isda.models import MODELS
     from ssl_isda.randomness import global_draws
+    from ssl_isda.whole_batch import act_on_whole_batch
 
     config, images = resolved.config, workspace.data.train_images
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
@@ -230,7 +266,10 @@ def _student(resolved: Resolved, workspace: Workspace) -> Classifier:
         student.eval().features(torch.zeros(1, *images.shape[1:]))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
-    return student.to(workspace.device, memory_format=torch.channels_last)
+    student = student.to(workspace.device, memory_format=torch.channels_last)
+    if num_processes() > 1:
+        act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
+    return student
 
 
 def _regularizer(resolved: Resolved, student: Classifier, num_images: int) -> Regularizer:
@@ -250,7 +289,7 @@ def _batches(
     from datasets.batches import TwoStreamBatches
 
     config = resolved.config
-    return TwoStreamBatches(
+    batches = TwoStreamBatches(
         workspace.train_images,
         workspace.data.train_labels,
         split,
@@ -264,6 +303,17 @@ def _batches(
         input_noise=regularizer.input_noise,
         device=workspace.device,
     )
+    if config.compile and num_launched() > 1:
+        raise UsageError("--compile works on one process; leave it out under torchrun")
+    for flag, size in (
+        ("--batch-size", config.batch_size),
+        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size),
+    ):
+        if size % num_launched():
+            raise UsageError(
+                f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
+            )
+    return batches
 
 
 def _split(folder: RunFolder, workspace: Workspace) -> Split:
@@ -296,7 +346,17 @@ def _device(name: str) -> torch.device:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no GPU is available here; --device cpu trains without one")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if num_launched() == 1:
+        return torch.device("cuda")
+    if local_rank() >= torch.cuda.device_count():
+        raise UsageError(
+            f"{torch.cuda.device_count()} GPUs are here, and process {local_rank()} finds none left: "
+            "start as many processes as there are GPUs (torchrun --nproc-per-node)"
+        )
+    torch.cuda.set_device(local_rank())
+    return torch.device("cuda", local_rank())
 
 
 def _use_our_datasets() -> None:
@@ -335,6 +395,7 @@ def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
         "images_per_second": round(statistics.median(rates or [0.0]), 1),
         "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": num_launched(),
         "precision": workspace.precision,
         "versions": {
             "ssl_isda": __version__,

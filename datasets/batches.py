@@ -12,11 +12,14 @@ from datasets.preprocessing import PreparedImages
 from datasets.samplers import LabeledUnlabeledSampler
 from datasets.splits import Split
 from ssl_isda.batch import Batch
+from ssl_isda.distributed import part, whole
 from ssl_isda.step import Step
 
 
 class TwoStreamBatches:
     """The labeled and the unlabeled stream of one training run; ``batch(step)`` is a pure function.
+
+    On several processes each gets its part of a batch that is drawn for all of them.
 
     The images are moved to ``device`` and padded once. Nothing waits for a GPU: indices and draws
     are made on the CPU and sent ahead in one small tensor per stream and view.
@@ -72,21 +75,21 @@ class TwoStreamBatches:
         return self.sampler.steps_per_epoch
 
     def batch(self, step: Step) -> Batch:
-        """The batch of ``step``, on the device, images in channels_last order."""
+        """The batch of ``step``, or this process's part, on the device, images in channels_last order."""
         labeled = self.sampler.labeled(step.index)
         unlabeled = self.sampler.unlabeled(step.index)
         if self.num_views == 0:
             unlabeled = unlabeled[:0]
         return Batch(
             images=self._view(step, labeled, "labeled", "labeled flip"),
-            labels=self._send(self._labels[labeled]),
+            labels=self._send(self._labels[part(labeled)]),
             views=tuple(
                 self._view(
                     step, unlabeled, f"view {k}", f"view {0 if self.shares_flip else k} flip"
                 )
                 for k in range(self.num_views)
             ),
-            indices=self._send(unlabeled),
+            indices=self._send(part(unlabeled)),
         )
 
     def _view(self, step: Step, indices: Tensor, name: str, flip_purpose: str) -> Tensor:
@@ -95,7 +98,7 @@ class TwoStreamBatches:
         draws = [indices[:, None], draw_offsets(len(indices), self.max_translation, translation)]
         if self.flip:
             draws.append(draw_flips(len(indices), step.generator(flip_purpose))[:, None])
-        sent = self._send(torch.cat(draws, dim=1))  # (B, 3 or 4): index, down, across, flip
+        sent = self._send(part(torch.cat(draws, dim=1)))  # (B, 3 or 4): index, down, across, flip
         gathered = translate_and_flip(
             self._prepared.images,
             sent[:, 0],
@@ -110,8 +113,8 @@ class TwoStreamBatches:
             return images
         generator = step.generator(purpose, self.device)
         # Drawn in ordinary order: torch fills channels_last tensors ten times more slowly.
-        noise = torch.randn(images.shape, generator=generator, device=self.device)
-        return images.add(noise, alpha=self.input_noise)
+        noise = torch.randn(whole(images.shape), generator=generator, device=self.device)
+        return images.add(part(noise), alpha=self.input_noise)
 
     def _send(self, tensor: Tensor) -> Tensor:
         """To the device, from page-locked memory where that lets the copy run beside the CPU."""

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.batch import Batch
+from ssl_isda.distributed import gathered
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.schedules import gaussian_ramp_up
 from ssl_isda.step import Step
@@ -88,8 +89,9 @@ class TemporalEnsembling(Regularizer):
     def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
         probabilities = logits.softmax(1)
         known = (self.count[batch.indices] > 0).unsqueeze(1)
-        self.predictions[batch.indices] = probabilities.detach().to(self.predictions.dtype)
-        self.seen[batch.indices] = True
+        indices = gathered(batch.indices)
+        self.predictions[indices] = gathered(probabilities).to(self.predictions.dtype)
+        self.seen[indices] = True
         return (known * (probabilities - self.targets(batch.indices)).square()).mean()
 
     @torch.no_grad()

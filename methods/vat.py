@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ssl_isda.batch import Batch
 from ssl_isda.batchnorm import frozen_running_statistics
+from ssl_isda.distributed import part, whole
 from ssl_isda.losses import entropy, softmax_kl
 from ssl_isda.regularizer import METHODS, UNLABELED_PASS, Regularizer
 from ssl_isda.step import Step
@@ -86,9 +87,8 @@ class VAT(Regularizer):
         """r_vadv for each image, of norm epsilon; (U, channels, height, width), a constant."""
         xi = self.config.xi or (1e-6 if images.dtype == torch.float64 else 1e-2)
         generator = step.generator("vat direction", images.device)
-        direction = _unit(
-            torch.randn(images.shape, generator=generator, device=images.device).to(images)
-        )
+        noise = torch.randn(whole(images.shape), generator=generator, device=images.device)
+        direction = _unit(part(noise).to(images))
         with torch.autocast(images.device.type, enabled=False):
             with torch.no_grad():
                 clean = _predict(student, images, step)

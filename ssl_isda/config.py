@@ -55,6 +55,8 @@ class RunConfig(BaseModel):
     """The network."""
     width: float = Field(1.0, gt=0)
     """Factor on the number of the network's channels; 0.25 suits a laptop."""
+    sync_batchnorm: bool = True
+    """On several processes: normalize by the whole batch, not by each process's part."""
     seed: int = Field(0, ge=0)
     """Chooses labeled images, initial weights and order."""
 
@@ -110,6 +112,8 @@ class RunConfig(BaseModel):
     """auto: a GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where it is faster."""
+    compile: bool = False
+    """Compile the network by torch.compile, on a GPU into CUDA graphs; takes a minute first."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; unset: as many as PyTorch chooses."""
     checkpoint_minutes: float = Field(10.0, ge=0)
@@ -124,7 +128,7 @@ class RunConfig(BaseModel):
 
 WHERE_AND_HOW = "Where and how it runs"
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "What to train": ("method", "isda", "model", "width", "seed"),
+    "What to train": ("method", "isda", "model", "width", "sync_batchnorm", "seed"),
     "Data": (
         *("dataset", "labels", "validation", "split", "svhn_extra", "image_size"),
         *("preprocessing", "max_translation", "flip"),
@@ -135,7 +139,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "ISDA": ("lambda_0", "eta_1", "covariance"),
     WHERE_AND_HOW: (
-        *("data_dir", "runs_dir", "fresh", "device", "precision", "threads"),
+        *("data_dir", "runs_dir", "fresh", "device", "precision", "compile", "threads"),
         *("checkpoint_minutes", "checkpoint_epochs", "wandb", "wandb_project"),
     ),
 }

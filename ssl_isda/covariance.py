@@ -77,18 +77,21 @@ class ClassCovariance(nn.Module):
 
     def _update_present_classes(self, x: Tensor, labels: Tensor) -> None:
         """Touch, in place, only what the batch holds: the fastest form on a CPU."""
-        for c in labels.unique().tolist():
-            members = x[labels == c]
-            m, n = len(members), int(self.count[c])
-            mean = members.mean(0)
-            centered, shift = members - mean, mean - self.mean[c]
-            if self.form == "diagonal":
-                self.scatter[c] += centered.square().sum(0) + (n * m / (n + m)) * shift.square()
-            else:
-                self.scatter[c].addmm_(centered.T, centered)
-                self.scatter[c].addr_(shift, shift, alpha=n * m / (n + m))
-            self.mean[c] += (m / (n + m)) * shift
-            self.count[c] += m
+        classes, position, counts = labels.unique(return_inverse=True, return_counts=True)
+        m, n = counts.to(x.dtype).unsqueeze(1), self.count[classes].to(x.dtype).unsqueeze(1)
+        mean = x.new_zeros(len(classes), x.shape[1]).index_add_(0, position, x) / m
+        shift = mean - self.mean[classes]
+        # Between-class term of Eq. 2 as one more row of each class: sqrt(n m / (n + m)) shift.
+        rows = torch.cat([x - mean[position], (n * m / (n + m)).sqrt() * shift])
+        owner = torch.cat([position, torch.arange(len(classes), device=x.device)])
+        if self.form == "diagonal":
+            self.scatter.index_add_(0, classes[owner], rows.square())
+        else:
+            of_class = rows[owner.argsort(stable=True)].split((counts + 1).tolist())
+            for c, members in zip(classes.tolist(), of_class, strict=True):
+                self.scatter[c].addmm_(members.T, members)
+        self.mean.index_add_(0, classes, m / (n + m) * shift)
+        self.count.index_add_(0, classes, counts)
 
     def _update_every_class(self, x: Tensor, labels: Tensor) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
@@ -135,8 +138,8 @@ class ClassCovariance(nn.Module):
         n = self.count[classes].clamp(min=1).view(-1, 1, 1)
         if self.form == "diagonal":
             return directions * self.scatter[classes].unsqueeze(1) / n
-        if directions.is_cuda:
-            return directions @ self.scatter[classes] / n
+        if len(classes) == self.num_classes:  # all of them, in order: see in_use
+            return (directions @ self.scatter).div_(n)
         products = torch.empty_like(directions)
         for i, c in enumerate(classes.tolist()):  # no copy of any Sigma
             torch.mm(directions[i], self.scatter[c], out=products[i])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.covariance import ClassCovariance
+from ssl_isda.distributed import average_
 
 CONFIDENT = 0.95
 """A prediction whose largest probability is at least this much is called confident."""
@@ -86,6 +87,8 @@ def gradient_norm(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
     """
     if not loss.requires_grad:
         return torch.zeros((), device=loss.device)
-    gradients = torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
-    norms = [g.detach().float().norm() for g in gradients if g is not None]
+    found = torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
+    gradients = [gradient.detach() for gradient in found if gradient is not None]
+    average_(gradients)
+    norms = [g.float().norm() for g in gradients]
     return torch.stack(norms).norm() if norms else torch.zeros((), device=loss.device)

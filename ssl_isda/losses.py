@@ -119,7 +119,7 @@ def isda_cross_entropy(
     _check_head(logits, weight, covariance)
     classes, positions = covariance.in_use(labels)
     variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
-    return F.cross_entropy(logits + (strength / 2) * variance[positions], labels)
+    return F.cross_entropy(logits + (strength / 2) * variance.index_select(0, positions), labels)
 
 
 @_full_precision

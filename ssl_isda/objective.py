@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from ssl_isda.batch import Batch
 from ssl_isda.batchnorm import frozen_running_statistics
 from ssl_isda.covariance import ClassCovariance, Form
+from ssl_isda.distributed import gathered
 from ssl_isda.losses import isda_cross_entropy, semantic_consistency
 from ssl_isda.models.registry import Classifier
 from ssl_isda.regularizer import UNLABELED_PASS, Regularizer
 from ssl_isda.schedules import isda_strength
 from ssl_isda.step import Step
+from ssl_isda.whole_batch import streams
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Objective(nn.Module):
         losses, weights = {}, {"supervised": 1.0}
         if self.isda and self.covariance:
             strength, head = isda_strength(self.isda.lambda_0, step.progress), student.head.weight
-            self.covariance.update(features.detach(), batch.labels)
+            self.covariance.update(gathered(features), gathered(batch.labels))
             losses["supervised"] = isda_cross_entropy(
                 logits, batch.labels, head, self.covariance, strength
             )
@@ -93,7 +95,8 @@ class Objective(nn.Module):
         device, num_labeled = batch.images.device, len(batch.labels)
         joined = bool(batch.views) and self.regularizer.joins_streams
         images = torch.cat([batch.images, batch.views[0]]) if joined else batch.images
-        with step.global_draws("labeled pass", device):
+        lengths = (num_labeled, len(images) - num_labeled)
+        with step.global_draws("labeled pass", device), streams(*lengths):
             logits, features = student(images)
         if joined:
             return logits[:num_labeled], features[:num_labeled], logits[num_labeled:]

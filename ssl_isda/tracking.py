@@ -104,6 +104,22 @@ class Tracker:
         self._bar = None
 
 
+class SilentTracker(Tracker):
+    """For the processes of a run that are not its first: writes and shows nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, quiet=True)
+
+    def resume_at(self, epoch: int) -> None:
+        pass
+
+    def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
+        pass
+
+    def _log(self, line: str) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Iterator[Any]:
     """tqdm's bar from ``first`` to ``total``, on a terminal; elsewhere None, and nothing is shown."""

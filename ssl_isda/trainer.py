@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_isda import checkpoint
+from ssl_isda import checkpoint, distributed
 from ssl_isda.batch import Batch
 from ssl_isda.diagnostics import (
     PseudoLabels,
@@ -24,6 +25,7 @@ from ssl_isda.diagnostics import (
     mean_variance,
 )
 from ssl_isda.errors import RunError, TrainingFailed, UsageError
+from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
 from ssl_isda.precision import Precision, autocast
@@ -96,10 +98,12 @@ class Trainer:
             nesterov=True,
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self.num_classes = student.head.out_features
         self.next_step = 0
         self.loss_sums: dict[str, Tensor] = {}
         self.gradient_norms: dict[str, Tensor] = {}
         self._dead_terms: set[str] = set()
+        self._told_memory = False
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
         self._signal: int | None = None
 
@@ -140,6 +144,7 @@ class Trainer:
             self.train_step(step)
             self.next_step += 1
             advance()
+            self._tell_memory()
             self._stop_if_asked()
             if step.is_last_of_epoch:
                 seconds = time.monotonic() - epoch_began
@@ -148,6 +153,12 @@ class Trainer:
             if self._is_time_to_save(step, time.monotonic() - saved):
                 self.save()
                 saved = time.monotonic()
+
+    def _tell_memory(self) -> None:
+        """After the first step that this process has made: the later ones take no more."""
+        if not self._told_memory:
+            self._told_memory = True
+            self.tracker.say(described_peak(self.device))
 
     def _is_time_to_save(self, step: Step, seconds_since: float) -> bool:
         every = self.config.checkpoint_epochs
@@ -172,10 +183,25 @@ class Trainer:
             self._look_at_gradients(terms, step)
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
-        self._record(terms, step)
+        losses = {name: loss.detach().clone() for name, loss in terms.losses.items()}
+        distributed.average_([*self._gradients(), *losses.values(), *self._running_statistics()])
+        self._record(losses, step)
         self.optimizer.step()
         self.objective.regularizer.after_step(self.student, step)
         return terms
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.student.parameters() if p.grad is not None]
+
+    def _running_statistics(self) -> list[Tensor]:
+        """Of student and teacher: each process's own, unless BatchNorm is synchronized."""
+        return [
+            statistic
+            for module in (*self.student.modules(), *self.objective.modules())
+            if isinstance(module, _BatchNorm)
+            for statistic in (module.running_mean, module.running_var)
+            if statistic is not None
+        ]
 
     def evaluate(self, batches: LabeledBatches) -> float:
         """Error in percent of the network that the method names. Raises as ``predict``."""
@@ -183,8 +209,11 @@ class Trainer:
 
     def confusion(self, batches: LabeledBatches) -> Tensor:
         """(C, C) int64: true classes in rows, predicted ones in columns. Raises as ``predict``."""
-        counts = [confusion_matrix(logits, labels) for logits, _, labels in self.predict(batches)]
-        return torch.stack(counts).sum(0)
+        counts = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
+        counts = counts.to(self.device)
+        for logits, _, labels in self.predict(lambda: distributed.dealt(batches())):
+            counts += confusion_matrix(logits, labels)
+        return distributed.total(counts)
 
     @torch.no_grad()
     def predict(self, batches: LabeledBatches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -200,7 +229,8 @@ class Trainer:
             yield *self._pass(network, images), labels
 
     def _pass(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-        self._stop_if_asked()
+        if distributed.num_processes() == 1:  # several only agree between steps
+            self._stop_if_asked()
         with autocast(self.device, self.config.precision):
             logits, features = network(images)
         return logits, features
@@ -223,10 +253,10 @@ class Trainer:
 
     # Losses: summed over the epoch on the device, looked at where that costs nothing.
 
-    def _record(self, terms: Terms, step: Step) -> None:
-        for name, loss in terms.losses.items():
+    def _record(self, losses: Mapping[str, Tensor], step: Step) -> None:
+        for name, loss in losses.items():
             sums = self.loss_sums.setdefault(name, torch.zeros((), device=self.device))
-            sums += loss.detach()
+            sums += loss
         if self.device.type == "cpu" or step.index % 100 == 0:
             self._check_finite(step)
 
@@ -258,6 +288,18 @@ class Trainer:
         first = step.epoch * step.steps_per_epoch
         losses = {n: s.item() / (step.index + 1 - first) for n, s in self.loss_sums.items()}
         errors = {f"{name}_error": self.evaluate(b) for name, b in self.evaluations.items()}
+        if distributed.is_first():
+            self._log(step, losses, errors, seconds, num_steps)
+        self.loss_sums, self.gradient_norms = {}, {}  # from here on the epoch is done
+
+    def _log(
+        self,
+        step: Step,
+        losses: Mapping[str, float],
+        errors: dict[str, float],
+        seconds: float,
+        num_steps: int,
+    ) -> None:
         metrics: dict[str, float | int] = {"epoch": step.epoch + 1, "step": step.index + 1}
         metrics |= {f"{name}_loss": loss for name, loss in losses.items()}
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
@@ -273,7 +315,6 @@ class Trainer:
             left = (step.num_steps - step.index - 1) * seconds / num_steps
             speed = f"{rate:,.0f} images/s  {f'{duration(left)} left' if left else 'done'}"
         self.tracker.log_epoch(metrics, timing, _line(step, metrics, speed))
-        self.loss_sums, self.gradient_norms = {}, {}  # from here on the epoch is done
 
     # State: everything that the next step depends on and that no key can recompute.
 
@@ -295,14 +336,16 @@ class Trainer:
             "device": self.device.type,
             "precision": self.config.precision,
             "threads": torch.get_num_threads(),
+            "processes": distributed.num_processes(),
             "torch": str(torch.__version__),
         }
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint: the first process does, and the others' state is the same."""
         if self.loss_sums:
             self._check_finite(self.step(self.next_step - 1))
-        checkpoint.save(self.checkpoint_file, self.state())
+        if distributed.is_first():
+            checkpoint.save(self.checkpoint_file, self.state())
 
     def resume(self) -> bool:
         """Take up the newest whole checkpoint, if there is one; says whether there was.
@@ -312,10 +355,7 @@ class Trainer:
         UsageError
             No checkpoint can be used, or it belongs to another network.
         """
-        try:
-            state, complaints = checkpoint.load_latest(self.checkpoint_file, self.device)
-        except checkpoint.CheckpointDamaged as error:
-            raise UsageError(f"{error}. Nothing was deleted; --fresh starts over") from error
+        state, complaints = distributed.from_first(self._read)
         for complaint in complaints:
             self.tracker.warn(complaint)
         if state is None:
@@ -328,11 +368,20 @@ class Trainer:
         self._note_another_place(before)
         return True
 
+    def _read(self) -> tuple[dict[str, Any] | None, list[str]]:
+        try:
+            return checkpoint.load_latest(self.checkpoint_file)
+        except checkpoint.CheckpointDamaged as error:
+            raise UsageError(f"{error}. Nothing was deleted; --fresh starts over") from error
+
     def _load(self, state: dict[str, Any]) -> None:
         self.load_networks(state)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.next_step, self.loss_sums = state["next_step"], dict(state["loss_sums"])
-        self.gradient_norms = dict(state["gradient_norms"])
+        self.next_step = state["next_step"]
+        self.loss_sums, self.gradient_norms = (
+            {name: value.to(self.device) for name, value in state[key].items()}
+            for key in ("loss_sums", "gradient_norms")
+        )
         if not 0 <= self.next_step <= self.config.num_steps:
             raise ValueError(f"step {self.next_step} of {self.config.num_steps}")
 
@@ -397,13 +446,14 @@ class Trainer:
         return restore
 
     def _stop_if_asked(self) -> None:
-        if self._signal is None:
+        asked = distributed.largest(self._signal or 0)
+        if not asked:
             return
         self.save()
         raise Interrupted(
-            f"{signal.Signals(self._signal).name} at step {self.next_step} of "
+            f"{signal.Signals(asked).name} at step {self.next_step} of "
             f"{self.config.num_steps}: saved; the same command goes on from here",
-            self._signal,
+            asked,
         )
 
 

@@ -18,14 +18,16 @@ from ssl_isda.precision import fastest_precision
 from tests.benchmarks import __doc__ as description
 from tests.benchmarks.measurement import Row, Settings
 
-PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report")
-COLUMNS = "{:<13}{:<40}{:>11}{:>11}  {:<22}{:<15}{:>9}{:>10}"
+PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report", "full_run")
+COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 NOTE = """\
 ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
-backward passes that the method needs and the SGD step; isda, the same step without ISDA; loss, the
-per-sample formulation; augmentation, torchvision's transforms, image by image; startup, see the case;
-checkpoint, the ten minutes of training before it (nominal, not measured); report, an idle Python.
-images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes."""
+backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
+fp32 NCHW, the bare passes in fp32 and NCHW order; loss, the per-sample formulation; augmentation,
+torchvision's transforms, image by image; startup, see the case; checkpoint, the ten minutes of
+training before it (nominal, not measured); report, an idle Python; full_run, see the case.
+images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes;
+memory: the most that a call holds at once, ours / reference."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,12 +42,14 @@ def main(arguments: Sequence[str]) -> None:
         batch_size=parsed.batch_size,
         device=device,
         precision=parsed.precision or fastest_precision(device),
+        compile=parsed.compile,
     )
     header = describe(settings)
     print("\n".join(f"{name:<10} {value}" for name, value in header.items()), end="\n\n")
     print(
         COLUMNS.format(
-            *("part", "case", "ours ms", "ref. ms", "ratio", "target", "images/s", "TFLOP/s")
+            *("part", "case", "ours ms", "ref. ms", "ratio", "target", "images/s", "TFLOP/s"),
+            "memory",
         )
     )
     rows = []
@@ -67,7 +71,7 @@ def describe(settings: Settings) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "precision": f"{settings.precision}, channels_last",
-        "network": f"CNN-13, width {settings.width:g}",
+        "network": f"CNN-13, width {settings.width:g}{', compiled' * settings.compile}",
         "batch": f"{settings.batch_size} labeled + {settings.batch_size} unlabeled images",
         "rounds": f"{settings.rounds}; {seconds}",
     }
@@ -78,7 +82,7 @@ def line(row: Row) -> str:
     low, middle, high = row.quartiles
     target = ""
     if row.target is not None:
-        target = f"<= {row.target:g} {'met' if middle <= row.target else 'MISSED'}"
+        target = f"<= {row.target:.3g} {'met' if middle <= row.target else 'MISSED'}"
     ours, reference = statistics.median(row.ours), statistics.median(row.reference)
     return COLUMNS.format(
         row.part,
@@ -89,7 +93,12 @@ def line(row: Row) -> str:
         target,
         f"{row.images / ours:,.0f}" if row.images else "",
         f"{row.flops / reference / 1e12:,.2f}" if row.flops else "",
+        _memory(*row.memory) if row.memory else "",
     ).rstrip()
+
+
+def _memory(ours: int, reference: int) -> str:
+    return f"{ours / 1e6:,.1f} / {reference / 1e6:,.1f} MB = {ours / reference:.3f}"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -105,6 +114,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="unset: the faster one")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="compile ours, as run.py --compile")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
     return parser.parse_args(arguments)
 

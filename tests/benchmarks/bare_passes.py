@@ -44,15 +44,17 @@ class Bare:
         self.optimizer.step()
 
 
-def build(method: str, *, isda: bool, num_classes: int, settings: Settings) -> Callable[[], None]:
+def build(
+    method: str, *, isda: bool, num_classes: int, settings: Settings, channels_last: bool = True
+) -> Callable[[], None]:
     """A call that does the bare passes of one step of ``method``."""
-    network = CNN13(num_classes, width=settings.width)
-    network = network.to(settings.device, memory_format=torch.channels_last)
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    network = CNN13(num_classes, width=settings.width).to(settings.device, memory_format=order)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
     )
     n = settings.batch_size
-    joined = torch.randn(2 * n, 3, 32, 32).to(settings.device, memory_format=torch.channels_last)
+    joined = torch.randn(2 * n, 3, 32, 32).to(settings.device, memory_format=order)
     labels = torch.randint(num_classes, (n,), device=settings.device)
     bare = Bare(network, optimizer, joined[:n], labels, joined[n:], joined, settings)
     if method == "mean_teacher":

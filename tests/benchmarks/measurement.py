@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda.precision import Precision
@@ -26,6 +28,8 @@ class Settings:
     """Labeled images in a step, and as many unlabeled ones."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = "fp32"
+    compile: bool = False
+    """Whether our networks are compiled; the references' are not."""
     seconds: float = 0.1
     """Shorter calls are repeated within a round until they take this long together."""
 
@@ -53,6 +57,8 @@ class Row:
     """Images that one call of ours trains on."""
     flops: int = 0
     """Floating-point operations of one call of the reference."""
+    memory: tuple[int, int] | None = None
+    """Bytes that one call of ours holds at its peak beyond what it was given, and the reference's."""
 
     @property
     def ratios(self) -> list[float]:
@@ -96,6 +102,21 @@ def _timed(call: Call, repeats: int, settings: Settings) -> float:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def allocated_bytes(call: Call, device: torch.device) -> int:
+    """The most memory that tensors made within one call hold at once."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    assert profiler.profiler is not None
+    found = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(found, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes), default=0)
 
 
 def counted_flops(call: Call) -> int:

@@ -10,14 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_isda.covariance import Form
+
 
 class PerSampleCovariance:
     """Eqs. 1-3 through one (n, c, a) tensor that holds each feature in its class's column."""
 
-    def __init__(self, num_classes: int, num_features: int, device: torch.device) -> None:
+    def __init__(
+        self, num_classes: int, num_features: int, device: torch.device, form: Form = "full"
+    ) -> None:
+        self.diagonal = form == "diagonal"
+        square = () if self.diagonal else (num_features,)
         self.count = torch.zeros(num_classes, device=device)
         self.mean = torch.zeros(num_classes, num_features, device=device)
-        self.sigma = torch.zeros(num_classes, num_features, num_features, device=device)
+        self.sigma = torch.zeros(num_classes, num_features, *square, device=device)
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
@@ -25,25 +31,37 @@ class PerSampleCovariance:
         m, n = member.sum(0), self.count.unsqueeze(1)  # (c, 1)
         by_class = member * features.unsqueeze(1)  # (n, c, a)
         mean = by_class.sum(0) / m.clamp(min=1)
-        centered = (by_class - member * mean).transpose(0, 1)  # (c, n, a)
-        sigma = centered.mT @ centered / m.clamp(min=1).unsqueeze(2)
-        share = (m / (n + m).clamp(min=1)).unsqueeze(2)  # (c, 1, 1)
-        shift = (self.mean - mean).unsqueeze(2)  # (c, a, 1)
-        between = share * (1 - share) * (shift @ shift.mT)
-        self.sigma = (1 - share) * self.sigma + share * sigma + between
-        self.mean = (1 - share[:, 0]) * self.mean + share[:, 0] * mean
+        centered = by_class - member * mean
+        share = m / (n + m).clamp(min=1)  # (c, 1)
+        shift = self.mean - mean  # (c, a)
+        if self.diagonal:
+            sigma = centered.square().sum(0) / m.clamp(min=1)
+            between = shift.square()
+            part = share
+        else:
+            by_row = centered.transpose(0, 1)  # (c, n, a)
+            sigma = by_row.mT @ by_row / m.clamp(min=1).unsqueeze(2)
+            between = shift.unsqueeze(2) @ shift.unsqueeze(1)
+            part = share.unsqueeze(2)
+        self.sigma = (1 - part) * self.sigma + part * sigma + part * (1 - part) * between
+        self.mean = (1 - share) * self.mean + share * mean
         self.count = self.count + m.squeeze(1)
 
 
 def cross_entropy(
     logits: Tensor, labels: Tensor, weight: Tensor, sigma: Tensor, strength: float
 ) -> Tensor:
-    """Prop. 1: the diagonal of a (c, c) product for each image."""
+    """Prop. 1: the diagonal of a (c, c) product for each image; with a diagonal Sigma, a weighted sum
+    of the squares of each image's (c, a) differences."""
     n, (c, a) = len(labels), weight.shape
     own = weight[labels].unsqueeze(1).expand(n, c, a)
     difference = weight.expand(n, c, a) - own
-    product = difference @ sigma[labels] @ difference.mT  # (n, c, c)
-    return F.cross_entropy(logits + strength / 2 * product.diagonal(dim1=1, dim2=2), labels)
+    if sigma.ndim == 2:
+        variance = (difference.square() * sigma[labels].unsqueeze(1)).sum(2)
+    else:
+        product = difference @ sigma[labels] @ difference.mT  # (n, c, c)
+        variance = product.diagonal(dim1=1, dim2=2)
+    return F.cross_entropy(logits + strength / 2 * variance, labels)
 
 
 def consistency(logits: Tensor, weight: Tensor, sigma: Tensor, strength: float) -> Tensor:

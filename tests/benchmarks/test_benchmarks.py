@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda.regularizer import METHODS
-from tests.benchmarks import augmentation, checkpoint, isda, loss, report, startup, step
+from tests.benchmarks import augmentation, checkpoint, full_run, isda, loss, report, startup, step
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
 
@@ -28,8 +28,10 @@ def one_thread():
 def test_step_has_two_rows_a_method():
     rows = list(step.measure(TINY))
     cases = [case for method in sorted(METHODS) for case in (method, f"{method} + ISDA")]
-    assert [row.case for row in rows] == cases
-    assert all(row.flops > 0 and row.images in (4, 8) for row in rows)
+    assert [row.case for row in rows if row.part == "step"] == cases
+    assert all(row.flops > 0 for row in rows if row.part == "step")
+    assert [row.part for row in rows[:4]] == ["step", "step", "on / off", "fp32 NCHW"]
+    assert all(row.images in (4, 8) for row in rows)
 
 
 def test_isda_compares_at_two_widths_and_two_numbers_of_classes():
@@ -37,8 +39,17 @@ def test_isda_compares_at_two_widths_and_two_numbers_of_classes():
 
 
 def test_loss_agrees_with_the_per_sample_formulation():
-    rows = list(loss.measure(TINY, shapes=((8, 3, 4), (6, 5, 7))))
-    assert [row.case.split(",")[0] for row in rows] == ["update + Prop. 1", "Prop. 2"] * 2
+    shapes = {(8, 3, 4): "full", (6, 5, 7): "full", (40, 3, 4): "diagonal"}
+    rows = list(loss.measure(TINY, shapes))
+    both = ["update + Prop. 1", "Prop. 2"]
+    assert [row.case.split(",")[0] for row in rows] == [*both, *both, "update + Prop. 1"]
+    assert all(ours > 0 and theirs > 0 for row in rows for ours, theirs in [row.memory])
+
+
+def test_what_does_not_fit_into_the_memory_is_left_out(capsys, monkeypatch):
+    monkeypatch.setattr(loss, "free_bytes", lambda device: 1000)
+    assert list(loss.measure(TINY, {(8, 3, 4): "full"})) == []
+    assert "left out" in capsys.readouterr().out
 
 
 def test_augmentation_agrees_with_torchvision():
@@ -56,6 +67,12 @@ def test_checkpoint_has_a_row_a_method():
     rows = list(checkpoint.measure(TINY))
     assert [row.case.split()[0] for row in rows] == sorted(METHODS)
     assert all(seconds > 600 for row in rows for seconds in row.ours)
+
+
+def test_a_full_run_is_extrapolated():
+    rows = list(full_run.measure(TINY, measured_steps=2))
+    assert [row.reference[0] for row in rows[::2]] == [900, 1800]
+    assert all(row.flops > 0 for row in rows[1::2])
 
 
 def test_report_reads_every_run_that_it_wrote():

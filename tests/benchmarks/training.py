@@ -13,6 +13,7 @@ import methods
 from datasets.batches import TwoStreamBatches
 from datasets.preprocessing import PreparedImages
 from datasets.splits import Split
+from ssl_isda.compilation import compile_networks
 from ssl_isda.models import CNN13
 from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.regularizer import METHODS
@@ -44,6 +45,9 @@ def build_trainer(
     objective = Objective(
         regularizer, IsdaConfig() if isda else None, num_classes, student.head.in_features
     )
+    if settings.compile:
+        copies = (each for each in regularizer.modules() if isinstance(each, CNN13))
+        compile_networks((student, *copies), settings.device)
     images = torch.randint(256, (num_images, 3, 32, 32), dtype=torch.uint8)
     scale = torch.full((3, 1, 1), 1 / 64)
     batches = TwoStreamBatches(

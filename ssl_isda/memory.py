@@ -1,0 +1,109 @@
+"""How much memory there is, how much a run has taken, and how much ISDA is going to take."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from ssl_isda.covariance import Form
+from ssl_isda.errors import UsageError
+
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+_FP32 = 4
+
+
+def isda_bytes(
+    form: Form, num_classes: int, num_features: int, batch_size: int, *, every_class: bool
+) -> int:
+    """What ISDA holds at its peak: the covariances, and what both propositions form from them.
+
+    Prop. 1 holds three tensors of p x c x a; Prop. 2 one of those, a table of p x c x c and, of the
+    larger of that and n x c x c, three more; for n images, a features, c classes, p of them computed.
+
+    Parameters
+    ----------
+    batch_size : n, the larger of the two streams
+    every_class : whether all classes are computed (on a GPU) or only those that occur
+    """
+    n, c, a = batch_size, num_classes, num_features
+    p = c if every_class else min(c, n)
+    held = {"full": c * a * a, "diagonal": c * a, "shared": a * a, "identity": 0}[form]
+    formed = max(3 * p * c * a, p * c * a + p * c * c + 3 * max(n, p) * c * c)
+    return _FP32 * (held + formed)
+
+
+def refuse_what_does_not_fit(
+    form: Form, num_classes: int, num_features: int, batch_size: int, device: torch.device
+) -> None:
+    """Before anything is allocated.
+
+    Raises
+    ------
+    UsageError
+        ISDA would need more memory than there is; says whether diagonal covariances fit.
+    """
+    shape = (num_classes, num_features, batch_size)
+    every_class = device.type == "cuda"
+    needed, free = isda_bytes(form, *shape, every_class=every_class), free_bytes(device)
+    if free is None or needed < free:
+        return
+    diagonal = isda_bytes("diagonal", *shape, every_class=every_class)
+    advice = f"--covariance diagonal needs {_gigabytes(diagonal)}"
+    if diagonal >= free:
+        advice = "smaller --batch-size and --unlabeled-batch-size need less"
+    raise UsageError(
+        f"ISDA with {form} covariances of {num_classes:,} classes and {num_features:,} features needs "
+        f"about {_gigabytes(needed)} of memory, {_gigabytes(free)} are free: {advice}"
+    )
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be allocated; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = [
+        size for size in (_available_to_machine(), _available_to_container()) if size is not None
+    ]
+    return min(found, default=None)
+
+
+def _available_to_machine() -> int | None:
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable")), None)
+
+
+def _available_to_container() -> int | None:
+    try:
+        limit, used = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        return int(limit) - int(used)
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return None
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory held so far: of the GPU by PyTorch, or by this whole process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def described_peak(device: torch.device) -> str:
+    """``peak_bytes`` in words."""
+    peak = peak_bytes(device)
+    owner = "GPU memory" if device.type == "cuda" else "memory of the process"
+    return f"{owner} at its peak: {'unknown' if peak is None else _gigabytes(peak)}"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"

@@ -1,0 +1,113 @@
+"""Layers that look beyond one image, made to act on the whole batch of all processes.
+
+BatchNorm's statistics are those of all parts; a dropout mask is drawn for the whole batch, from which
+a process takes its rows. A pass is then the same, to rounding, on any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_isda import distributed
+
+Network = TypeVar("Network", bound=nn.Module)
+_STREAMS: ContextVar[tuple[int, ...] | None] = ContextVar("streams", default=None)
+
+
+def act_on_whole_batch(network: Network, *, synchronize_batchnorm: bool) -> Network:
+    """Exchange the network's dropout and, if asked, BatchNorm layers; its state stays what it is."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, WholeBatchDropout(child.p))
+            elif isinstance(child, nn.BatchNorm2d) and synchronize_batchnorm:
+                setattr(module, name, _synchronized(child))
+    return network
+
+
+def _synchronized(layer: nn.BatchNorm2d) -> nn.Module:
+    if layer.weight.is_cuda:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-any-return]
+    twin = WholeBatchNorm(layer.num_features, layer.eps, layer.momentum)
+    twin.weight, twin.bias = layer.weight, layer.bias
+    twin._buffers.update(layer._buffers)
+    return twin
+
+
+@contextmanager
+def streams(*lengths: int) -> Iterator[None]:
+    """Within the block a batch is several streams laid end to end, of which a process has these parts."""
+    token = _STREAMS.set(lengths)
+    try:
+        yield
+    finally:
+        _STREAMS.reset(token)
+
+
+def _rows(num_images: int, device: torch.device) -> Tensor:
+    """Where this process's images stand in the whole batch."""
+    rows, first = [], 0
+    for length in _STREAMS.get() or (num_images,):
+        begin = first + distributed.rank() * length
+        rows.append(torch.arange(begin, begin + length, device=device))
+        first += length * distributed.num_processes()
+    return torch.cat(rows)
+
+
+class WholeBatchDropout(nn.Dropout):
+    """Dropout whose mask is the one that a single process would draw for all images."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return input
+        in_order = input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last)
+        ones = torch.ones(
+            distributed.whole(input.shape), dtype=input.dtype, device=input.device
+        ).contiguous(memory_format=torch.channels_last if in_order else torch.contiguous_format)
+        mask = F.dropout(ones, self.p).index_select(0, _rows(len(input), input.device))
+        return input * mask
+
+
+class WholeBatchNorm(nn.BatchNorm2d):
+    """BatchNorm by the statistics of all processes' images, on a CPU (PyTorch has it for GPUs)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))
+        mean = _Mean.apply(wide.mean((0, 2, 3), keepdim=True))
+        centered = wide - mean
+        variance = _Mean.apply(centered.square().mean((0, 2, 3), keepdim=True))
+        if self.track_running_stats:
+            self._follow(mean.detach().flatten(), variance.detach().flatten(), input)
+        scale = self.weight.view_as(mean) * (variance + self.eps).rsqrt()
+        normalized: Tensor = (centered * scale + self.bias.view_as(mean)).to(input.dtype)
+        return normalized
+
+    def _follow(self, mean: Tensor, variance: Tensor, input: Tensor) -> None:
+        """Running statistics, of which the variance is the unbiased one."""
+        n = distributed.num_processes() * input.numel() // input.shape[1]
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
+        self.num_batches_tracked += 1
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over the processes; a process's derivative is the mean of all of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return distributed.total(value) / distributed.num_processes()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return distributed.total(grads[0]) / distributed.num_processes()

@@ -1,0 +1,123 @@
+"""Short runs of every method, on one process or as one of several; the losses of each step.
+
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python -m tests.several_processes OUT float64
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import methods
+from datasets.batches import TwoStreamBatches, evaluation_batches
+from datasets.preprocessing import PreparedImages
+from datasets.splits import Split
+from ssl_isda.batch import Batch
+from ssl_isda.distributed import is_first, num_processes, process_group
+from ssl_isda.models import CNN13
+from ssl_isda.objective import IsdaConfig, Objective
+from ssl_isda.regularizer import METHODS
+from ssl_isda.step import Step
+from ssl_isda.tracking import SilentTracker
+from ssl_isda.trainer import Trainer, TrainerConfig
+from ssl_isda.whole_batch import act_on_whole_batch
+
+NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 50, 3, 36
+CELLS = list(itertools.product(sorted(METHODS), (False, True)))
+
+
+class Cast:
+    """The same batches in another floating-point type."""
+
+    def __init__(self, batches: TwoStreamBatches, dtype: torch.dtype) -> None:
+        self.batches, self.dtype = batches, dtype
+
+    def batch(self, step: Step) -> Batch:
+        batch = self.batches.batch(step)
+        views = tuple(view.to(self.dtype) for view in batch.views)
+        return replace(batch, images=batch.images.to(self.dtype), views=views)
+
+
+def build(method: str, isda: bool, dtype: torch.dtype, folder: Path, **changes: Any) -> Trainer:
+    """A small run whose learning rate is that of the recipe and whose terms all have weight."""
+    draws = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    student = CNN13(NUM_CLASSES, width=0.05).to(dtype, memory_format=torch.channels_last)
+    if num_processes() > 1:
+        act_on_whole_batch(student, synchronize_batchnorm=changes.pop("synchronize", True))
+    regularizer = METHODS[method](
+        getattr(methods, method).Config(),
+        student=student,
+        num_images=NUM_IMAGES,
+        num_classes=NUM_CLASSES,
+    )
+    objective = Objective(
+        regularizer, IsdaConfig() if isda else None, NUM_CLASSES, student.head.in_features
+    )
+    labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
+    images = torch.randn(NUM_IMAGES, 3, 16, 16, generator=draws) + labels.view(-1, 1, 1, 1) / 2
+    prepared = PreparedImages(images, None, None)
+    batches = TwoStreamBatches(
+        prepared,
+        labels,
+        Split("random", "", 0, labeled=tuple(range(12))),
+        labeled_batch_size=8,
+        unlabeled_batch_size=12,
+        seed=0,
+        flip=True,
+        num_views=regularizer.num_views,
+        shares_flip=regularizer.shares_flip,
+        input_noise=regularizer.input_noise,
+    )
+    config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20, **changes)
+    return Trainer(
+        student,
+        objective.to(dtype),
+        Cast(batches, dtype),
+        {
+            "test": lambda: (
+                (x.to(dtype), y) for x, y in evaluation_batches(prepared, labels, batch_size=7)
+            )
+        },
+        config,
+        SilentTracker(folder),
+    )
+
+
+def train(method: str, isda: bool, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
+    """The losses of each step, and the state at the end."""
+    trainer = build(method, isda, dtype, folder)
+    losses: list[dict[str, float]] = []
+    record = trainer._record
+    trainer._record = lambda found, step: (  # type: ignore[method-assign]
+        losses.append({name: loss.item() for name, loss in found.items()}),
+        record(found, step),
+    )[1]
+    for index in range(NUM_STEPS):
+        trainer.train_step(trainer.step(index))
+    return {
+        "losses": losses,
+        "confusion": trainer.confusion(trainer.evaluations["test"]),
+        "objective": trainer.objective.state_dict(),
+        "student": trainer.student.state_dict(),
+        "gradient_norms": trainer.gradient_norms,
+    }
+
+
+def train_all(dtype: torch.dtype, folder: Path) -> dict[tuple[str, bool], dict[str, Any]]:
+    """Every method, without and with ISDA."""
+    return {cell: train(*cell, dtype, folder) for cell in CELLS}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    with process_group(torch.device("cpu")):
+        found = train_all(getattr(torch, sys.argv[2]), out.parent)
+        if is_first():
+            torch.save(found, out)

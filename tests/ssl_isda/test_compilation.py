@@ -1,0 +1,43 @@
+"""Compiled networks train as the ordinary ones do, to rounding."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from ssl_isda import compilation
+from ssl_isda.errors import UsageError
+from ssl_isda.models import CNN13
+from tests.several_processes import build
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Compile in this process: the suite runs on few cores."""
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its compiler
+def test_compiled_equals_eager(one_thread, tmp_path):
+    """The teacher's and the student's passes, dropout masks and both bounds of ISDA, over 5 steps."""
+    losses = {}
+    for compiled in (False, True):
+        trainer = build("mean_teacher", True, torch.float64, tmp_path)
+        if compiled:
+            networks = [trainer.student, trainer.objective.regularizer.teacher]
+            compilation.compile_networks(networks, torch.device("cpu"))
+            assert all(network._compiled_call_impl is not None for network in networks)
+        steps = [trainer.train_step(trainer.step(index)).losses for index in range(5)]
+        losses[compiled] = torch.tensor([[loss.item() for loss in s.values()] for s in steps])
+        assert "body.0.weight" in trainer.student.state_dict()
+    torch.testing.assert_close(losses[True], losses[False], rtol=1e-9, atol=1e-9)
+
+
+def test_without_a_compiler_it_is_refused(monkeypatch):
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
+        compilation.compile_networks([CNN13(3, width=0.05)], torch.device("cpu"))
