@@ -61,7 +61,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 @pytest.mark.fault(25)
-def test_two_processes_share_a_split_and_write_one_run(undisturbed):
+def test_fault_25_two_processes_share_a_split_and_write_one_run(undisturbed):
     one, two = undisturbed / "one" / CELL, undisturbed / "two" / CELL
     assert (two / "split.json").read_bytes() == (one / "split.json").read_bytes()
     metrics = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
@@ -74,7 +74,7 @@ def test_two_processes_share_a_split_and_write_one_run(undisturbed):
 
 @pytest.mark.fault(32)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tmp_path, rank):
+def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tmp_path, rank):
     launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=1)
     await_epoch(tmp_path / "runs" / CELL, launcher, 2)
     subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)
@@ -85,7 +85,7 @@ def test_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tm
 
 
 @pytest.mark.fault(3)
-def test_a_signal_stops_all_processes_at_one_step(undisturbed, tmp_path):
+def test_fault_3_a_signal_stops_all_processes_at_one_step(undisturbed, tmp_path):
     arguments = [*MEAN_TEACHER, "--runs-dir", "runs"]
     launcher = torchrun(*arguments, cwd=tmp_path)
     await_epoch(tmp_path / "runs" / CELL, launcher)
