@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ssl_isda.grid.grid_file import read_grid
 from ssl_isda.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.grid.one_by_one import one_by_one
 from ssl_isda.grid.progress import Progress
-from ssl_isda.grid.stopping import Terminated, sigterm_interrupts
+from ssl_isda.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.grid.summary import summary
 from ssl_isda.method_options import read_methods
 from ssl_isda.tracking import show
@@ -134,11 +135,11 @@ def _start(runs: Sequence[GridRun], program: Path, options: GridConfig) -> int:
                 _engine(left, program, options, progress)
     except KeyboardInterrupt as error:
         progress.finish()
-        is_term = isinstance(error, Terminated)
+        number = signal.Signals(heard[0] if heard else signal.SIGINT)
         raise GridStopped(
-            f"{'SIGTERM' if is_term else 'SIGINT'}: {len(progress.errors)} of {len(runs)} runs are "
-            "done, the others are saved; the same command goes on",
-            143 if is_term else 130,
+            f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done, those that ran have "
+            "saved; the same command goes on",
+            128 + number,
         ) from error
     finally:
         progress.finish()

@@ -48,6 +48,11 @@ class _Draft:
     """By name: what the file and the command line set."""
     resolved: Resolved
 
+    @property
+    def identity(self) -> object:
+        """Equal for equal settings, whoever set them."""
+        return self.resolved.config, tuple(self.resolved.method_options.items())
+
     def value(self, name: str) -> Any:
         config = self.resolved.config
         if name in RUN_SETTINGS:
@@ -79,23 +84,23 @@ def expand(
     num_runs = sum(math.prod(map(len, _axes(block, flags).values())) for block in grid.blocks)
     if num_runs > MOST_RUNS:
         raise UsageError(f"{grid.source}: {num_runs:,} runs; a grid has at most {MOST_RUNS:,}")
-    drafts = []
+    drafts: dict[object, _Draft] = {}
     for block in grid.blocks:
         axes = _axes(block, flags)
         for values in itertools.product(*axes.values()):
             words = {**grid.settings, **dict(zip(axes, values, strict=True)), **flags}
-            drafts.append(_draft(grid, block, words, configs_dir, methods_dir))
-    varying = _varying_settings(drafts, flags)
-    runs: dict[Path, tuple[GridRun, str]] = {}
-    for draft in drafts:
+            draft = _draft(grid, block, words, configs_dir, methods_dir)
+            drafts.setdefault(draft.identity, draft)
+    varying = _varying_settings([*drafts.values()], flags)
+    runs: dict[Path, GridRun] = {}
+    for draft in drafts.values():
         run = _placed(grid, draft, varying)
-        other, where = runs.setdefault(run.path, (run, draft.block.where))
-        if not _is_same(run, other):
+        if run.path in runs:
             raise UsageError(
-                f"{draft.block.where}: a run has the same folder as another one of {where}, "
-                f"{run.path}, but other settings"
+                f"{draft.block.where}: two different runs would have one folder, {run.path}"
             )
-    return [run for run, _ in runs.values()]
+        runs[run.path] = run
+    return [*runs.values()]
 
 
 def _axes(block: Block, flags: Mapping[str, Given]) -> dict[str, tuple[Given, ...]]:
@@ -148,13 +153,6 @@ def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
         config = resolved.config.model_copy(update={"runs_dir": runs_dir})
         resolved = replace(resolved, config=config)
     return GridRun(tuple(_arguments(grid, words)), resolved)
-
-
-def _is_same(one: GridRun, other: GridRun) -> bool:
-    return (one.resolved.config, one.resolved.method_options) == (
-        other.resolved.config,
-        other.resolved.method_options,
-    )
 
 
 def _arguments(grid: GridFile, words: Mapping[str, Given]) -> list[str]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_isda.errors import UsageError
-from ssl_isda.grid.attempts import TICK, Outcome, run_to_end
+from ssl_isda.grid.attempts import TICK, Outcome
 from ssl_isda.grid.expansion import GridRun
 from ssl_isda.grid.progress import Progress
 from ssl_isda.grid.stopping import hear_sigterm
 
 LOST = -1
 """In place of an exit code, where a run has none because Ray could not keep it running."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds for the cluster's head to answer."""
 GRACE = 120.0
 """Seconds for all runs to save after Ctrl-C."""
 OBJECT_STORE = 100 * 2**20
@@ -54,37 +58,57 @@ def on_ray(runs: Sequence[GridRun], program: Path, share: Share, progress: Progr
     UsageError
         Ray does not start, the cluster cannot be reached, or no node is large enough for a run.
     """
-    ray = _connected(share)
-    try:
+    with _connected(share) as ray:
         hear_sigterm()  # Ray has put its own answer there
-        task = ray.remote(run_to_end).options(
+        task = ray.remote(_task(program, share.retries)).options(
             num_cpus=share.cpus_per_run,
             num_gpus=_gpus(ray, share),
             max_retries=share.retries,
             name="run.py",
         )
-        waiting = list(reversed(runs))
-        running: dict[Any, GridRun] = {}
-        try:
+        most = share.workers or len(runs)
+        waiting, running = list(reversed(runs)), dict[Any, GridRun]()
+        with _saving(ray, running):
             while waiting or running:
-                while waiting and len(running) < (share.workers or len(runs)):
+                while waiting and len(running) < most:
                     run = waiting.pop()
-                    command = [str(program), *run.arguments]
-                    running[task.remote(command, os.getcwd(), share.retries)] = run
+                    running[task.remote(run.arguments)] = run
                 for ref in ray.wait(list(running), num_returns=1, timeout=TICK)[0]:
                     progress.ended(running.pop(ref), _outcome(ray, ref))
                 progress.tick()
-        except BaseException:
-            for ref in running:
-                ray.cancel(ref)
-            if running:
-                ray.wait(list(running), num_returns=len(running), timeout=GRACE)
-            raise
-    finally:
-        ray.shutdown()
 
 
-def _connected(share: Share) -> Any:
+def _task(program: Path, retries: int) -> Callable[[Sequence[str]], tuple[int, str]]:
+    """What a worker does with the arguments of a run; it takes everything along but this project."""
+    project, cwd = str(program.parent), os.getcwd()
+
+    def task(arguments: Sequence[str]) -> tuple[int, str]:
+        import sys
+
+        sys.path.insert(0, project)
+        from ssl_isda.grid.attempts import run_to_end
+
+        exit_code, reason = run_to_end([str(program), *arguments], cwd, retries)
+        return exit_code, reason
+
+    return task
+
+
+@contextmanager
+def _saving(ray: Any, running: Mapping[Any, GridRun]) -> Iterator[None]:
+    """If something interrupts, ask what is ``running`` to save, and wait for it."""
+    try:
+        yield
+    except BaseException:
+        for ref in running:
+            ray.cancel(ref)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=GRACE)
+        raise
+
+
+@contextmanager
+def _connected(share: Share) -> Iterator[Any]:
     """Ray, started here or joined, without telling anyone."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -92,21 +116,36 @@ def _connected(share: Share) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        options |= {
-            "address": "local",
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE,
-            "num_cpus": max(
-                os.cpu_count() or 1, math.ceil((share.workers or 1) * share.cpus_per_run)
-            ),
-        }
+        num_cpus = math.ceil((share.workers or 1) * share.cpus_per_run)
+        options |= {"address": "local", "num_cpus": max(os.cpu_count() or 1, num_cpus)}
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
+        if address:
+            _knock(address)
         ray.init(**options)
     except Exception as error:  # no cluster, another version, a wrong token: Ray's own words
         reason = " ".join(str(error).split())[:300]
         what = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else ""
         raise UsageError(f"{what or 'Ray does not start here'}: {reason}") from error
-    return ray
+    # In the background Ray prints what it retries; that would tear the table of progress apart.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself takes ten minutes to notice that nobody answers.
+
+    Raises
+    ------
+    OSError
+        Nobody does.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
 
 
 def _gpus(ray: Any, share: Share) -> float:

@@ -54,7 +54,8 @@ class Progress:
         self._watched: dict[Path, _Watched] = {}
         self._work_done = 0.0  # of runs that have ended here
         self._drawn = 0
-        self._on_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._stream = sys.stdout
+        self._on_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         for run in runs:
             if not self._keep_result(run):
                 self._watched[run.path] = _watched(run.path / "log.txt")
@@ -90,7 +91,7 @@ class Progress:
             if not watched.started and _size(watched.file) != watched.size_before:
                 watched.started = True
                 if not self._on_terminal:
-                    show(f"started {path}")
+                    show(f"started {path}", stream=self._stream)
         if self._on_terminal:
             self._draw()
 
@@ -131,7 +132,7 @@ class Progress:
 
     def _say(self, line: str) -> None:
         self._erase()
-        show(line)
+        show(line, stream=self._stream)
         if self._on_terminal:
             self._draw()
 
@@ -145,12 +146,12 @@ class Progress:
         lines = [head + self._left()]
         lines += [f"  {path}  epoch {w.epoch or '-'}" for path, w in active.items()]
         lines = [line[: width - 1] for line in lines[: max(2, height - 2)]]
-        show("\n".join(lines))
+        show("\n".join(lines), stream=self._stream)
         self._drawn = len(lines)
 
     def _erase(self) -> None:
         if self._drawn:
-            print(f"\x1b[{self._drawn}F\x1b[J", end="", flush=True)
+            print(f"\x1b[{self._drawn}F\x1b[J", end="", flush=True, file=self._stream)
             self._drawn = 0
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+heard: list[int] = []
+"""The signals that came: of the exception itself Ray makes another one."""
 
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Within, SIGTERM raises ``Terminated``."""
+    """Within, SIGTERM raises KeyboardInterrupt, and is ``heard``."""
     before = signal.getsignal(signal.SIGTERM)
     hear_sigterm()
     try:
@@ -25,8 +24,10 @@ def sigterm_interrupts() -> Iterator[None]:
 
 def hear_sigterm() -> None:
     """Hear it again, where somebody else has put an answer of their own."""
+    heard.clear()
     signal.signal(signal.SIGTERM, _raise)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    heard.append(number)
+    raise KeyboardInterrupt
