@@ -125,8 +125,12 @@ def _connected(share: Share) -> Iterator[Any]:
         ray.init(**options)
     except Exception as error:  # no cluster, another version, a wrong token: Ray's own words
         reason = " ".join(str(error).split())[:300]
-        what = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else ""
-        raise UsageError(f"{what or 'Ray does not start here'}: {reason}") from error
+        if not address:
+            raise UsageError(f"Ray does not start here: {reason}") from error
+        raise UsageError(
+            f"the Ray cluster at RAY_ADDRESS={address} cannot be joined: {reason}; if it has a token, "
+            "docs/scaling.md says how to show it"
+        ) from error
     # In the background Ray prints what it retries; that would tear the table of progress apart.
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
