@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -107,6 +108,11 @@ def test_an_interrupted_grid_has_saved_and_goes_on(number: signal.Signals, tmp_p
 
 # ---- on a cluster
 
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",  # it listens on all networks
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -120,7 +126,7 @@ sys.stdin.readline()
 cluster.shutdown()
 """
 EIGHT = f"""
-settings: {{{QUICK}, steps: 200, unlabeled_batch_size: 64, checkpoint_minutes: 0.01}}
+settings: {{{QUICK}, steps: 120, unlabeled_batch_size: 64, checkpoint_minutes: 0.01}}
 runs:
   - method: [supervised, mean_teacher]
     isda: [false, true]
@@ -130,12 +136,12 @@ CELLS = [f"{method}{isda}" for method in ("supervised", "mean_teacher") for isda
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def cluster() -> Iterator[subprocess.Popen[str]]:
     """Two nodes with two CPUs each; says its address, and removes a node when it is told a line."""
     pytest.importorskip("ray", reason="Ray has no wheel for this Python")
     with subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
-        env=ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)},
+        env=ENVIRONMENT | RAY,
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -184,7 +190,7 @@ def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
     with subprocess.Popen(
         [*RUN, "grid", "grid.yaml", "--runs-dir", str(runs)],
         cwd=tmp_path,
-        env=ENVIRONMENT | {"RAY_ADDRESS": address},
+        env=ENVIRONMENT | RAY | {"RAY_ADDRESS": address},
         text=True,
         stdout=subprocess.PIPE,
     ) as child:
