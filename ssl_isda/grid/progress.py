@@ -140,7 +140,7 @@ class Progress:
         self._erase()
         width, height = shutil.get_terminal_size()
         active = {path: w for path, w in self._watched.items() if w.started}
-        head = f"{self._num_ended} of {self._num_runs} runs done, {len(active)} running"
+        head = f"{self._num_ended} of {self._num_runs} runs ended, {len(active)} running"
         if self.failures:
             head += f", {len(self.failures)} failed"
         lines = [head + self._left()]

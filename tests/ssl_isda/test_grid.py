@@ -501,7 +501,7 @@ def test_a_terminal_gets_a_table_that_is_redrawn(file, monkeypatch) -> None:
         say(each, f"epoch {each.resolved.config.seed}/40  supervised 1.0")
     seen.tick()
     first = terminal.getvalue()
-    assert first.splitlines()[0].startswith("0 of 6 runs done, 6 running")
+    assert first.splitlines()[0].startswith("0 of 6 runs ended, 6 running")
     assert "  runs/digits-20/vat/seed1  epoch 1/40" in first.splitlines()
     assert len(first.splitlines()) == 3, "a table that scrolls cannot be redrawn"
     seen.tick()
