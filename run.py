@@ -583,6 +583,13 @@ def dashboard(arguments: Sequence[str]) -> int:
     return command(arguments)
 
 
+def grid(arguments: Sequence[str]) -> int:
+    """Many runs; see ``ssl_isda.grid``."""
+    from ssl_isda.grid.command import command
+
+    return command(arguments, program=HERE / "run.py", **FOLDERS)
+
+
 class Command(NamedTuple):
     """What the first word of a command line can stand for."""
 
@@ -593,6 +600,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "export": Command("RUN ...       # features and t-SNE of trained runs", export),
     "report": Command("runs          # tables and figures of all runs in a folder", report),
+    "grid": Command("FILE.yaml       # many runs, here or on a Ray cluster", grid),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds", dashboard
     ),

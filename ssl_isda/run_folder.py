@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.checkpoint import remove_stray_files
 from ssl_isda.config import Resolved, differing_settings
 from ssl_isda.errors import UsageError
 from ssl_isda.files import write_atomically
 
 AVERAGED_EPOCHS = 10
 """The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
+
+IN_USE = "is in use by another process"
 
 
 def cell_name(resolved: Resolved) -> str:
@@ -71,6 +72,8 @@ class RunFolder:
         UsageError
             It cannot be made or written, another process has it, or its settings differ.
         """
+        from ssl_isda.checkpoint import remove_stray_files  # needs torch
+
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -99,7 +102,7 @@ class RunFolder:
         try:
             held = FileLock(self.path / ".lock", timeout=0).acquire()
         except Timeout as error:
-            raise UsageError(f"{self.path} is in use by another process") from error
+            raise UsageError(f"{self.path} {IN_USE}") from error
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
         with held:

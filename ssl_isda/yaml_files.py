@@ -126,11 +126,30 @@ def read_settings(path: Path, source: str) -> SettingsFile:
         It cannot be read, is no UTF-8, no YAML, or not a mapping of names to plain values with a
         part ``methods``; a key stands in it twice.
     """
+    root = compose(path, source)
+    file = SettingsFile(source)
+    top = pairs(root, source)
+    _, methods = top.pop("methods", (0, None))
+    file.settings = _all_given(top, source)
+    for method, (line, part) in pairs(methods, source).items() if methods else ():
+        file.methods[method] = _all_given(pairs(part, source), source)
+        file.method_lines[method] = line
+    return file
+
+
+def compose(path: Path, source: str) -> Node:
+    """The nodes of a YAML file, nothing of it constructed.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, is no UTF-8, no YAML, or empty.
+    """
     import yaml
 
     text = _text(path, source)
     try:
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root: Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}:{mark.line + 1}" if mark else source
@@ -144,14 +163,7 @@ def read_settings(path: Path, source: str) -> SettingsFile:
         raise UsageError(f"{source}: not valid settings: brackets nested too deep") from None
     if root is None:
         raise UsageError(f"{source} is empty; it needs lines such as 'labels: 4000'")
-    file = SettingsFile(source)
-    top = _pairs(root, source)
-    _, methods = top.pop("methods", (0, None))
-    file.settings = _all_given(top, source)
-    for method, (line, part) in _pairs(methods, source).items() if methods else ():
-        file.methods[method] = _all_given(_pairs(part, source), source)
-        file.method_lines[method] = line
-    return file
+    return root
 
 
 def _text(path: Path, source: str) -> str:
@@ -176,8 +188,14 @@ def _text(path: Path, source: str) -> str:
         ) from None
 
 
-def _pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
-    """The line and the node of each value in a mapping."""
+def pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
+    """The line and the node of each value in a mapping.
+
+    Raises
+    ------
+    UsageError
+        It is no mapping, a key is not one word or stands there twice, or something has a tag.
+    """
     import yaml
 
     where = f"{source}:{node.start_mark.line + 1}"
@@ -186,26 +204,33 @@ def _pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
         return {}
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{where}: 'name: value' lines are needed here, got {_words(node)}")
-    pairs: dict[str, tuple[int, Node]] = {}
+    found: dict[str, tuple[int, Node]] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         _refuse_tag(key, f"{source}:{line}")
         if not isinstance(key, yaml.ScalarNode):
             raise UsageError(f"{source}:{line}: a key is one word, got {_words(key)}")
-        if key.value in pairs:
-            first = pairs[key.value][0]
+        if key.value in found:
+            first = found[key.value][0]
             raise UsageError(
                 f"{source}:{line}: {shown(key.value)} is set twice, first in line {first}"
             )
-        pairs[key.value] = (line, value)
-    return pairs
+        found[key.value] = (line, value)
+    return found
 
 
-def _all_given(pairs: dict[str, tuple[int, Node]], source: str) -> dict[str, Given]:
-    return {name: _given(name, node, source, line) for name, (line, node) in pairs.items()}
+def _all_given(values: dict[str, tuple[int, Node]], source: str) -> dict[str, Given]:
+    return {name: given(name, node, source, line) for name, (line, node) in values.items()}
 
 
-def _given(name: str, node: Node, source: str, line: int) -> Given:
+def given(name: str, node: Node, source: str, line: int) -> Given:
+    """What stands in ``line`` as the value of ``name``.
+
+    Raises
+    ------
+    UsageError
+        It has a tag.
+    """
     import yaml
 
     _refuse_tag(node, f"{source}:{line}")

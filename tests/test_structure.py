@@ -116,8 +116,10 @@ def test_the_core_imports_torch_numpy_and_the_standard_library(module: str) -> N
     assert set(imported(path, tree)) <= allowed
 
 
-def test_the_report_needs_no_torch_and_other_packages_only_where_it_uses_them() -> None:
-    for path in sources("ssl_isda/report"):
+@pytest.mark.parametrize("part", ["report", "grid"])
+def test_it_needs_no_torch_and_other_packages_only_where_it_uses_them(part: str) -> None:
+    assert sources(f"ssl_isda/{part}")
+    for path in sources(f"ssl_isda/{part}"):
         tree = ast.parse(path.read_text("utf-8"))
         at_top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
         found = {name for node in at_top for name in imported(path, node)}

@@ -1,0 +1,162 @@
+"""``run.py grid``: check everything, then start what is not done yet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ssl_isda.command_line import command_help, read_command
+from ssl_isda.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
+from ssl_isda.errors import RunError, UsageError
+from ssl_isda.grid.expansion import GridRun, expand
+from ssl_isda.grid.grid_file import read_grid
+from ssl_isda.grid.on_ray import Share, is_installed, on_ray
+from ssl_isda.grid.one_by_one import one_by_one
+from ssl_isda.grid.progress import Progress
+from ssl_isda.grid.stopping import heard, sigterm_interrupts
+from ssl_isda.grid.summary import summary
+from ssl_isda.method_options import read_methods
+from ssl_isda.tracking import show
+from ssl_isda.yaml_files import Given
+
+USAGE = """\
+usage: python run.py grid FILE [flags]
+
+Starts every run of a grid file: methods x ISDA x labels x seeds, or whatever its lists hold. Each is an
+ordinary command: done runs are skipped, interrupted ones go on, and so does the grid itself when the
+same command is given again. With Ray (pip install 'ssl-isda[grid]') many run at once, here or on the
+cluster that RAY_ADDRESS names; without it they run one after another.
+
+  python run.py grid configs/table6.yaml --gpus-per-run 0.5
+  python run.py grid configs/table6.yaml --print-commands
+
+Flags of run.py, such as --runs-dir, --data-dir, --steps, --threads or --wandb, set a value for all runs,
+over what FILE says.
+"""
+NOT_GIVEN = object()
+
+
+class GridConfig(BaseModel):
+    """How the runs of a grid are started."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+    workers: int | None = Field(None, ge=1)
+    """Runs at the same time; 1: one after another, without Ray; unset: as many as find room."""
+    cpus_per_run: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """CPU cores that Ray sets aside for a run, which gets as many threads."""
+    gpus_per_run: float | None = Field(None, ge=0, le=1)
+    """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
+    retries: int = Field(3, ge=0)
+    """Times a run is started again after it, its worker or its machine was killed."""
+    print_commands: bool = False
+    """Print the commands instead, one a line, for xargs or a SLURM array."""
+
+
+class GridStopped(RunError):
+    """SIGINT or SIGTERM: the runs have saved, and the same command goes on."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def command(
+    arguments: Sequence[str], *, program: Path, configs_dir: Path, methods_dir: Path
+) -> int:
+    """Start the grid that the words after ``grid`` ask for; 1 if a run failed.
+
+    Parameters
+    ----------
+    program : run.py
+
+    Raises
+    ------
+    UsageError
+        A flag, the file, or a combination in it is wrong; nothing has been started.
+    GridStopped
+        A signal came.
+    """
+    own = settings_of(GridConfig)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(USAGE, own))
+        return 0
+    files, values = read_command(arguments, {**own, **_settings_for_all_runs()})
+    options = GridConfig(**{name: values[name] for name in own})
+    if len(files) != 1:
+        raise UsageError("grid needs one file, such as configs/table6.yaml")
+    methods = read_methods(methods_dir)
+    flags = {name: _given(name, v) for name, v in values.items() if name not in own}
+    flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
+    grid = read_grid(Path(files[0]), methods)
+    runs = expand(grid, flags, configs_dir=configs_dir, methods_dir=methods_dir)
+    if options.print_commands:
+        show("\n".join(_shell_command(program, run) for run in runs))
+        return 0
+    return _start(runs, program, options)
+
+
+def _settings_for_all_runs() -> dict[str, Setting]:
+    return {
+        name: replace(setting, default=NOT_GIVEN)
+        for name, setting in RUN_SETTINGS.items()
+        if name not in FLAG_ONLY
+    }
+
+
+def _given(name: str, value: Any) -> Given:
+    value = str(value) if isinstance(value, Path) else value
+    return Given(value, "", "flag", RUN_SETTINGS[name].flag)
+
+
+def _shell_command(program: Path, run: GridRun) -> str:
+    here = Path.cwd()
+    shown = program.relative_to(here) if program.is_relative_to(here) else program
+    return shlex.join([sys.executable, str(shown), *run.arguments])
+
+
+def _start(runs: Sequence[GridRun], program: Path, options: GridConfig) -> int:
+    progress = Progress(runs)
+    left = [run for run in runs if run.path in progress.left]
+    show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
+    try:
+        with sigterm_interrupts():
+            if left:
+                _engine(left, program, options, progress)
+    except KeyboardInterrupt as error:
+        progress.finish()
+        number = signal.Signals(heard[0] if heard else signal.SIGINT)
+        raise GridStopped(
+            f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done, those that ran have "
+            "saved; the same command goes on",
+            128 + number,
+        ) from error
+    finally:
+        progress.finish()
+    show(summary(runs, progress.errors, progress.failures))
+    return int(bool(progress.failures))
+
+
+def _engine(
+    runs: Sequence[GridRun], program: Path, options: GridConfig, progress: Progress
+) -> None:
+    if options.workers == 1:
+        one_by_one(runs, program, options.retries, progress)
+    elif is_installed():
+        share = Share(options.workers, options.cpus_per_run, options.gpus_per_run, options.retries)
+        on_ray(runs, program, share, progress)
+    elif options.workers or os.environ.get("RAY_ADDRESS"):
+        raise UsageError("grid needs Ray for this: pip install 'ssl-isda[grid]', or --workers 1")
+    else:
+        show("Ray is not installed (pip install 'ssl-isda[grid]'): one run after another")
+        one_by_one(runs, program, options.retries, progress)

@@ -1,0 +1,530 @@
+"""Grid files: what they stand for, what is refused, and how their runs are started and watched."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import run
+from ssl_isda.command_line import resolve
+from ssl_isda.errors import UsageError
+from ssl_isda.grid import attempts, command, on_ray, progress
+from ssl_isda.grid.attempts import Outcome, run_to_end
+from ssl_isda.grid.expansion import GridRun, expand
+from ssl_isda.grid.grid_file import read_grid
+from ssl_isda.grid.progress import Progress
+from ssl_isda.grid.summary import summary
+from ssl_isda.method_options import read_methods
+from ssl_isda.report.paper import TABLE_6
+from tests.commands import WITHOUT_TORCH
+from tests.synthetic_runs import write_run
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
+DIGITS = "settings: {dataset: digits}\nruns:\n  - "
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "my.yaml"
+
+
+def expanded(file: Path, text: str) -> list[GridRun]:
+    file.write_text(text)
+    return expand(read_grid(file, read_methods(ROOT / "methods")), {}, **FOLDERS)
+
+
+def printed(file: Path, text: str, *flags: str, capsys) -> list[str]:
+    """The printed commands, without interpreter and program."""
+    file.write_text(text)
+    assert run.main(["grid", str(file), "--print-commands", *flags]) == 0
+    start = f"{sys.executable} {ROOT / 'run.py'} "
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(start) for line in lines)
+    return [line.removeprefix(start) for line in lines]
+
+
+def refusal(file: Path, text: str, capsys, *flags: str) -> str:
+    file.write_text(text)
+    assert run.main(["grid", str(file), *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+# ---- expansion
+
+
+def test_a_block_is_the_product_of_its_lists_and_a_value_a_list_of_one(file, capsys) -> None:
+    text = (
+        DIGITS + "method: vat\n    isda: [false, true]\n    seed: [0, 1]\n  - method: supervised\n"
+    )
+    assert printed(file, text, capsys=capsys) == [
+        "--dataset digits --method vat --no-isda --seed 0",
+        "--dataset digits --method vat --no-isda --seed 1",
+        "--dataset digits --method vat --isda --seed 0",
+        "--dataset digits --method vat --isda --seed 1",
+        "--dataset digits --method supervised",
+    ]
+
+
+def test_a_command_gives_what_the_file_says(file) -> None:
+    """Numbers, text, nothing, a dash and spaces survive the way through a command line."""
+    text = (
+        "settings: {labels: null, wandb_project: '-a b', weight_decay: 1e-5, dataset: folder}\n"
+        "runs:\n  - {method: vat, epsilon: 2.5, lambda_0: 0.25, flip: false}"
+    )
+    (made,) = expanded(file, text)
+    resolved = resolve(made.arguments, **FOLDERS)
+    config = resolved.config
+    assert (config.labels, config.wandb_project, config.weight_decay) == (None, "-a b", 1e-5)
+    assert (config.lambda_0, config.flip, resolved.method_options["epsilon"]) == (0.25, False, 2.5)
+    assert (config, resolved.method_options) == (
+        made.resolved.config,
+        made.resolved.method_options,
+    )
+
+
+def test_table_6_is_the_papers() -> None:
+    grid = read_grid(ROOT / "configs" / "table6.yaml", read_methods(ROOT / "methods"))
+    runs = expand(grid, {}, **FOLDERS)
+    configs = [each.resolved.config for each in runs]
+    cells = {(c.dataset, c.labels, c.method, c.isda) for c in configs}
+    assert cells == TABLE_6.keys() and len(cells) == 44
+    assert len(runs) == 220 == len({each.path for each in runs})
+    assert {c.seed for c in configs} == {*range(5)}
+    assert runs[0].path == Path("runs/cifar10-1000/pi_model/seed0")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_grid_in_configs_expands_and_names_its_command(path: Path) -> None:
+    text = path.read_text("utf-8")
+    if "\nruns:" not in text:
+        assert "run.py grid" not in text
+        return
+    assert path.stem == "table6" or expand(
+        read_grid(path, read_methods(ROOT / "methods")), {}, **FOLDERS
+    )
+    assert f"python run.py grid configs/{path.name}" in text
+
+
+def test_further_axes_are_parts_of_the_folder(file) -> None:
+    text = DIGITS + "{method: vat, isda: true, lambda_0: [0.1, 1], epsilon: [1, 2], width: 0.5}"
+    runs = expanded(file, text + "\n  - {method: vat, isda: false}")
+    assert [str(each.path) for each in runs] == [
+        "runs/lambda_0=0.1/epsilon=1/width=0.5/digits-20/vat+isda/seed0",
+        "runs/lambda_0=0.1/epsilon=2/width=0.5/digits-20/vat+isda/seed0",
+        "runs/lambda_0=1/epsilon=1/width=0.5/digits-20/vat+isda/seed0",
+        "runs/lambda_0=1/epsilon=2/width=0.5/digits-20/vat+isda/seed0",
+        "runs/digits-20/vat/seed0",
+    ]
+    for each in runs:
+        assert resolve(each.arguments, **FOLDERS).config == each.resolved.config
+
+
+def test_one_value_for_all_is_no_part_and_a_path_is_one_part(file) -> None:
+    runs = expanded(file, DIGITS + "{method: [vat, supervised], width: 0.5}")
+    assert {str(each.path.parent.parent) for each in runs} == {"runs/digits-20"}
+    (first, _) = expanded(file, DIGITS + "{method: vat, data_dir: [my/data, other]}")
+    assert str(first.path) == "runs/data_dir=my%2Fdata/digits-20/vat/seed0"
+
+
+def test_the_same_command_twice_is_one_run(file) -> None:
+    assert len(expanded(file, DIGITS + "{method: vat, seed: [0, 1]}\n  - {method: vat}")) == 2
+    runs = expanded(file, DIGITS + "{method: vat, lambda_0: [1, 0.5]}\n  - {method: vat}")
+    assert [each.path.parts[1] for each in runs] == ["lambda_0=1", "lambda_0=0.5"]
+
+
+def test_different_runs_in_one_folder_are_refused(file, capsys) -> None:
+    text = "settings: {data_dir: my/digits, labels: 20}\nruns:\n  - "
+    line = refusal(file, text + "{method: vat, dataset: [digits, folder]}", capsys)
+    assert "my.yaml:3: two different runs would have one folder, runs/digits-20/vat/seed0" in line
+
+
+def test_flags_win_over_the_file(file, capsys) -> None:
+    text = "settings: {dataset: digits, steps: 9}\n"
+    text += "runs:\n  - {method: vat, seed: [0, 1], width: [0.1, 0.2]}"
+    flags = ["--steps", "5", "--width", "0.5", "--isda", "--runs-dir", "a b", "--wandb=disabled"]
+    assert printed(file, text, *flags, capsys=capsys) == [
+        f"--dataset digits --steps 5 --method vat --seed {seed} --isda --width 0.5 "
+        "--runs-dir 'a b' --wandb disabled"
+        for seed in (0, 1)
+    ]
+
+
+def test_a_config_is_found_beside_the_grid_or_above(file, tmp_path, capsys) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "my.yaml").write_text("dataset: digits\nlabels: 30\n")
+    grid = tmp_path / "configs" / "grid.yaml"
+    text = "config: configs/my.yaml\nruns:\n  - method: vat\n"
+    assert printed(grid, text, capsys=capsys) == ["--config configs/my.yaml --method vat"]
+    (tmp_path / "elsewhere").mkdir()
+    os.chdir(tmp_path / "elsewhere")
+    (command,) = printed(grid, text, capsys=capsys)
+    assert command == f"--config {tmp_path / 'configs' / 'my.yaml'} --method vat"
+
+
+# ---- refusals: one line, before anything starts
+
+WRONG = {
+    "runs:\n  - metod: vat": ["my.yaml:2: unknown setting 'metod'; did you mean 'method'?"],
+    "runs:\n  - {method: vat, fresh: true}": ["my.yaml:2: fresh has no place"],
+    "runs:\n  - {method: vat, runs_dir: r}": ["my.yaml:2: runs_dir belongs under 'settings:'"],
+    "runs:\n  - {method: vat, seed: [0, -1]}": ["my.yaml:2: seed must be", "got -1"],
+    "runs:\n  - {method: vat, seed: [0, 0]}": ["my.yaml:2: seed names 0 twice"],
+    "runs:\n  - {method: vat, seed: []}": ["my.yaml:2: seed has no values"],
+    "runs:\n  - {method: vat, seed: [[0]]}": ["my.yaml:2: seed must be an integer, got a list"],
+    "runs:\n  - {method: vat, dataset: [digit]}": ["my.yaml:2: ", "did you mean 'digits'?"],
+    "runs:\n  - {method: [vat, pi], dataset: digits}": ["my.yaml:2: ", "'pi'", "pi_model"],
+    "runs:\n\n  - {method: [vat, pi_model], epsilon: 2}": [
+        "my.yaml:3: --epsilon is an option of vat"
+    ],
+    "runs:\n  - {isda: true}": ["my.yaml:2: --method is missing"],
+    "runs: {method: vat}": ["my.yaml:1: runs must be a list of blocks"],
+    "runs: []": ["my.yaml:1: runs must be a list of blocks"],
+    "runs:\n  - vat": ["my.yaml:2: 'name: value' lines are needed"],
+    "settings: {seed: [0, 1]}\nruns:\n  - method: vat": ["my.yaml:1: seed is one value here"],
+    "settings: {sed: 0}\nruns:\n  - method: vat": ["my.yaml:1: unknown setting 'sed'", "'seed'"],
+    "setings: {seed: 0}\nruns:\n  - method: vat": ["my.yaml:1: unknown part", "'settings'"],
+    "seeds: 0\nruns:\n  - method: vat": ["my.yaml:1: unknown part 'seeds'"],
+    "settings: {seed: 0}": ["my.yaml is no grid", "runs:"],
+    "config: none.yaml\nruns:\n  - method: vat": ["my.yaml:1: config: 'none.yaml'"],
+    "config: []\nruns:\n  - method: vat": ["my.yaml:1: config must be a path"],
+    "runs:\n  - {method: vat, method: vat}": ["my.yaml:2: 'method' is set twice"],
+    "runs:\n  - {method: !!python/name:os.system vat}": ["my.yaml:2: tags"],
+    "runs: [": ["not valid YAML"],
+    "": ["my.yaml is empty"],
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_file_is_refused(text: str, file, capsys) -> None:
+    line = refusal(file, text, capsys)
+    assert all(part in line for part in WRONG[text]), line
+
+
+def test_the_answer_needs_no_torch(file) -> None:
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    asked = [sys.executable, "-c", WITHOUT_TORCH, "grid", str(file), "--print-commands"]
+    process = subprocess.run(asked, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert len(process.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ([], "grid needs one file"),
+        (["a.yaml", "b.yaml"], "grid needs one file"),
+        (["my.yaml", "--worker", "2"], "did you mean '--workers'?"),
+        (["my.yaml", "--workers", "0"], "--workers must be"),
+        (["my.yaml", "--gpus-per-run", "2"], "--gpus-per-run must be"),
+        (["my.yaml", "--fresh"], "unknown flag '--fresh'"),
+        (["mine.yaml"], "did you mean 'my.yaml'?"),
+    ],
+)
+def test_wrong_flags_are_refused(flags: list[str], part: str, file, capsys) -> None:
+    file.write_text(DIGITS + "method: vat")
+    assert run.main(["grid", *flags]) == 2
+    error = capsys.readouterr().err
+    assert part in error and error.count("\n") == 1
+
+
+def test_too_many_runs_are_refused_at_once(file, capsys) -> None:
+    axes = ", ".join(f"{name}: {[*range(1, 100)]}" for name in ("seed", "epochs", "batch_size"))
+    assert "970,299 runs" in refusal(file, f"runs:\n  - {{method: vat, {axes}}}", capsys)
+
+
+def test_help_lists_the_flags(capsys) -> None:
+    assert run.main(["grid", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in text for name in command.GridConfig.model_fields)
+    assert "--momentum" not in text
+
+
+# ---- without Ray, without a cluster
+
+
+def test_many_workers_need_ray(file, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(command, "is_installed", lambda: False)
+    file.write_text(DIGITS + "method: vat")
+    assert run.main(["grid", str(file), "--workers", "2"]) == 2
+    assert "pip install 'ssl-isda[grid]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "is_there"), [(["--workers", "1"], True), ([], False)])
+def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch, capsys) -> None:
+    started = []
+    monkeypatch.setattr(command, "is_installed", lambda: is_there)
+    monkeypatch.setattr(command, "one_by_one", lambda runs, *rest: started.extend(runs))
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    assert run.main(["grid", str(file), *flags]) == 0
+    assert [each.resolved.config.seed for each in started] == [0, 1]
+    assert ("not installed" in capsys.readouterr().out) == (not is_there)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(file, monkeypatch, capsys) -> None:
+    pytest.importorskip("ray", reason="Ray has no wheel for this Python")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    file.write_text(DIGITS + "method: vat")
+    assert run.main(["grid", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert "RAY_ADDRESS=127.0.0.1:9 cannot be joined" in error and error.count("\n") == 1
+
+
+class FakeRay:
+    """A cluster of these nodes."""
+
+    def __init__(self, *resources: dict[str, float]) -> None:
+        self.resources = resources
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"Alive": True, "Resources": each} for each in self.resources]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "given"), [(None, 8, 1), (None, 0, 0), (0.5, 8, 0.5), (0.0, 8, 0)]
+)
+def test_a_run_gets_a_gpu_where_there_is_one(asked, gpus, given) -> None:
+    nodes = FakeRay({"CPU": 4}, {"CPU": 32, "GPU": gpus})
+    assert on_ray._gpus(nodes, on_ray.Share(None, 8, asked, 3)) == given
+
+
+def test_a_run_that_no_node_can_hold_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no node has 8 CPUs and 0.5 of a GPU"):
+        on_ray._gpus(FakeRay({"CPU": 4, "GPU": 1}, {"CPU": 8}), on_ray.Share(None, 8, 0.5, 3))
+
+
+# ---- starting one run
+
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+with open("starts", "a") as starts:
+    starts.write("x")
+count = len(Path("starts").read_text())
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path):
+    """Writes a program that counts its starts in the file ``starts``; its path."""
+
+    def write(rest: str) -> str:
+        (tmp_path / "program.py").write_text(PROGRAM + rest)
+        return str(tmp_path / "program.py")
+
+    return write
+
+
+def starts(folder: Path) -> int:
+    return len((folder / "starts").read_text())
+
+
+@pytest.mark.parametrize(
+    ("rest", "retries", "outcome", "num_starts"),
+    [
+        ("", 3, Outcome(0, ""), 1),
+        ("if count < 3: os.kill(os.getpid(), signal.SIGKILL)", 3, Outcome(0, ""), 3),
+        ("os.kill(os.getpid(), 9)", 2, Outcome(-9, "killed by SIGKILL"), 3),
+        ("sys.exit(143 if count < 2 else 0)", 1, Outcome(0, ""), 2),
+        ("sys.exit('run.py: no such')", 3, Outcome(1, "exit code 1: no such"), 1),
+        ("print('run.py: why', 'later', sep='\\n', file=sys.stderr); sys.exit(70)", 3,
+         Outcome(70, "exit code 70: why"), 1),
+        ("sys.exit(74)", 3, Outcome(74, "exit code 74"), 1),
+        ("if count < 3: sys.exit(print('it is in use by another process', file=sys.stderr) or 2)",
+         0, Outcome(0, ""), 3),
+    ],
+    ids=["done", "killed twice", "killed always", "terminated", "1", "70", "74", "in use"],
+)  # fmt: skip
+def test_killed_runs_start_again_and_failed_ones_do_not(
+    rest, retries, outcome, num_starts, program, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(attempts, "TICK", 0.02)
+    assert run_to_end([program(rest)], str(tmp_path), retries) == outcome
+    assert starts(tmp_path) == num_starts
+
+
+def test_patience_with_a_folder_in_use_has_an_end(program, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(attempts, "TICK", 0.02)
+    monkeypatch.setattr(attempts, "PATIENCE", 0.1)
+    busy = program("print('x is in use by another process', file=sys.stderr); sys.exit(2)")
+    outcome = run_to_end([busy], str(tmp_path), 3)
+    assert outcome == (2, "exit code 2: x is in use by another process")
+
+
+SAVES = """
+def save(number, frame):
+    Path("saved").write_text(str(number))
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+Path("pid").write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def wait_for(path: Path) -> str:
+    until = time.monotonic() + 30
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < until, path
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def test_an_interrupted_wait_lets_the_run_save(program, tmp_path) -> None:
+    waiting = threading.Event()
+
+    def interrupt() -> None:
+        if (tmp_path / "pid").exists():
+            waiting.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end([program(SAVES)], str(tmp_path), 3, interrupt)
+    assert waiting.is_set() and (tmp_path / "saved").read_text() == str(int(signal.SIGTERM))
+    assert starts(tmp_path) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_a_run_does_not_outlive_a_killed_parent(program, tmp_path) -> None:
+    code = (
+        "import sys\nfrom ssl_isda.grid.attempts import run_to_end\n"
+        f"run_to_end([{program(SAVES)!r}], {str(tmp_path)!r}, 3)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    wait_for(tmp_path / "pid")
+    parent.kill()
+    parent.wait()
+    assert wait_for(tmp_path / "saved") == str(int(signal.SIGTERM))
+
+
+def test_signals_that_ray_blocks_are_heard_again(program, tmp_path) -> None:
+    blocked = program("sys.exit(50 + len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        assert run_to_end([blocked], str(tmp_path), 3).exit_code == 50
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ---- progress and summary
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def watched(file: Path, monkeypatch, seeds: str = "[0, 1]") -> tuple[list[GridRun], Progress]:
+    monkeypatch.setattr(progress, "PERIOD", 0.0)
+    runs = expanded(file, DIGITS + f"{{method: vat, seed: {seeds}}}")
+    return runs, Progress(runs)
+
+
+def say(planned: GridRun, line: str) -> None:
+    planned.path.mkdir(parents=True, exist_ok=True)
+    with (planned.path / "log.txt").open("a") as log:
+        log.write(f"2026-01-02 03:04:05 {line}\n")
+
+
+def test_a_log_gets_a_line_for_each_start_and_end(file, monkeypatch, capsys) -> None:
+    runs, seen = watched(file, monkeypatch)
+    seen.tick()
+    say(runs[0], "vat on digits")
+    seen.tick()
+    seen.tick()
+    write_run(file.parent / "other", "--dataset", "digits", errors=[30.0, 20.0])
+    (file.parent / "other/digits-20/vat/seed0").rename(runs[0].path.with_name("made"))
+    for made in runs[0].path.with_name("made").iterdir():
+        made.rename(runs[0].path / made.name)
+    seen.ended(runs[0], Outcome(0, ""))
+    seen.ended(runs[1], Outcome(70, "exit code 70: a loss is nan"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "started runs/digits-20/vat/seed0"
+    assert lines[1].startswith("[1/2] runs/digits-20/vat/seed0: test error 20.00 % (about ")
+    assert lines[2:] == ["[2/2] failed: runs/digits-20/vat/seed1: exit code 70: a loss is nan"]
+    assert seen.errors == {runs[0].path: 20.0} and not seen.left
+    assert summary(runs, seen.errors, seen.failures).splitlines()[1:] == [
+        "  runs/digits-20/vat  20.00 (n = 1)  1 failed",
+        "failed: runs/digits-20/vat/seed1: exit code 70: a loss is nan",
+    ]
+
+
+def test_a_result_that_is_not_here_is_no_success(file, monkeypatch) -> None:
+    runs, seen = watched(file, monkeypatch)
+    seen.ended(runs[0], Outcome(0, ""))
+    assert "shared file system" in seen.failures[runs[0].path] and not seen.errors
+
+
+def test_a_folder_with_other_settings_fails_before_it_starts(file, monkeypatch) -> None:
+    write_run(file.parent / "runs", "--dataset", "digits", "--width", "0.5")
+    runs, seen = watched(file, monkeypatch)
+    assert "other settings (width: 0.5 there" in seen.failures[runs[0].path]
+    assert [*seen.left] == [runs[1].path]
+
+
+def test_the_time_left_follows_from_epochs_done_here(file, monkeypatch, capsys) -> None:
+    """Two runs of four epochs; one of them had three before, and nothing else tells of the pace."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    first, second = expanded(file, DIGITS + "{method: vat, seed: [0, 1]}")
+    say(first, "epoch 3/4  supervised 1.0")
+    seen = Progress([first, second])
+    now[0] = 600.0
+    seen.tick()
+    assert seen._left() == ""
+    say(first, "epoch 4/4  supervised 1.0")
+    say(second, "epoch 1/4  supervised 1.0")
+    now[0] = 1200.0
+    seen.tick()  # half a run in 20 minutes, three quarters are left
+    assert seen._left() == " (about 30 min left)"
+
+
+def test_a_terminal_gets_a_table_that_is_redrawn(file, monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "5")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    runs, seen = watched(file, monkeypatch, "[0, 1, 2, 3, 4, 5]")
+    for each in runs:
+        say(each, f"epoch {each.resolved.config.seed}/40  supervised 1.0")
+    seen.tick()
+    first = terminal.getvalue()
+    assert first.splitlines()[0].startswith("0 of 6 runs ended, 6 running")
+    assert "  runs/digits-20/vat/seed1  epoch 1/40" in first.splitlines()
+    assert len(first.splitlines()) == 3, "a table that scrolls cannot be redrawn"
+    seen.tick()
+    assert terminal.getvalue()[len(first) :].startswith("\x1b[3F\x1b[J0 of 6")
+    seen.finish()
+    assert terminal.getvalue().endswith("\x1b[3F\x1b[J")
+
+
+def test_summary_has_mean_deviation_and_number_of_each_cell(file) -> None:
+    runs = expanded(file, DIGITS + "{method: [vat, supervised], seed: [0, 1]}")
+    errors = {runs[0].path: 10.0, runs[1].path: 12.0, runs[2].path: 7.0}
+    lines = summary(runs, errors, {}).splitlines()
+    assert lines[1:] == [
+        "  runs/digits-20/vat         11.00 ± 1.41 (n = 2)",
+        "  runs/digits-20/supervised  7.00 (n = 1)",
+    ]
+
+
+def test_nothing_is_left_to_start_when_all_is_done(file, monkeypatch, capsys) -> None:
+    for seed in "01":
+        folder = write_run(file.parent / "runs", "--dataset", "digits", "--seed", seed)
+        assert json.loads((folder / "result.json").read_text())["error"] == 10.0
+    monkeypatch.setattr(command, "_engine", None)
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    assert run.main(["grid", str(file)]) == 0
+    assert "2 runs, 2 of them done before" in capsys.readouterr().out

@@ -1,0 +1,241 @@
+"""Whole grids of real runs: one by one, by xargs, interrupted, and on a Ray cluster that loses a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import run
+from tests.commands import ENVIRONMENT, RUN, ends_like, modified
+
+QUICK = "dataset: digits, width: 0.05, threads: 1, wandb: disabled"
+SHORT = f"settings: {{{QUICK}, unlabeled_batch_size: 600, steps: 4}}\nruns:\n  - "
+
+
+def grid(folder: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    (folder / "grid.yaml").write_text(text)
+    return subprocess.run(
+        [*RUN, "grid", "grid.yaml", "--workers", "1", *flags],
+        cwd=folder,
+        env=ENVIRONMENT,
+        text=True,
+        capture_output=True,
+    )
+
+
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 300) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+def num_epochs(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+# ---- one by one
+
+
+@pytest.mark.fault(34)
+@pytest.mark.slow
+def test_fault_34_failing_runs_are_named_and_the_others_finish(tmp_path: Path) -> None:
+    bad = "{method: supervised, labels: [21, 20], seed: 1}\n  - "
+    text = SHORT + bad + "{method: supervised, learning_rate: 1e20}"
+    process = grid(tmp_path, text)
+    assert process.returncode == 1 and process.stderr == ""
+    *_, good, diverged, labels_line, nan_line = process.stdout.splitlines()
+    assert re.fullmatch(r"  runs/digits-20/supervised +[0-9.]+ \(n = 1\)", good)
+    assert re.fullmatch(r"  runs/learning_rate=1e\+20/digits-20/supervised +-  1 failed", diverged)
+    assert labels_line.startswith("failed: runs/digits-21/supervised/seed1: exit code 2: 21 labels")
+    nan = "failed: runs/learning_rate=1e+20/digits-20/supervised/seed0: exit code 70: step "
+    assert nan_line.startswith(nan) and "--learning-rate" in nan_line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="-d is GNU's xargs")
+def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -> None:
+    text = SHORT + "{method: supervised, seed: [0, 1]}"
+    flags = ("--runs-dir", "my runs")
+    printed = grid(tmp_path, text, *flags, "--print-commands").stdout
+    assert not (tmp_path / "my runs").exists()
+    xargs = ["xargs", "-d", "\n", "-P", "2", "-I", "COMMAND", "sh", "-c", "COMMAND"]
+    subprocess.run(xargs, input=printed, text=True, cwd=tmp_path, env=ENVIRONMENT, check=True)
+    before = modified(tmp_path / "my runs")
+    process = grid(tmp_path, text, *flags)
+    assert process.returncode == 0 and "2 runs, 2 of them done before" in process.stdout
+    assert re.search(r"my runs/digits-20/supervised  [0-9.]+ ± [0-9.]+ \(n = 2\)", process.stdout)
+    assert modified(tmp_path / "my runs") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_grid_has_saved_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
+    (tmp_path / "grid.yaml").write_text(text)
+    first = tmp_path / "runs/digits-20/supervised/seed0"
+    with subprocess.Popen(
+        [*RUN, "grid", "grid.yaml", "--workers", "1", "--steps", "2000"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        wait_until(lambda: num_epochs(first) > 0, "the first run trains")
+        assert not (first / "checkpoint.pt").exists()
+        child.send_signal(number)
+        _, complaint = child.communicate()
+    assert child.returncode == 128 + number
+    assert complaint == (
+        f"run.py: {number.name}: 0 of 2 runs are done, those that ran have saved; "
+        "the same command goes on\n"
+    )
+    assert (first / "checkpoint.pt").exists() and not (first / "result.json").exists()
+    assert not (tmp_path / "runs/digits-20/mean_teacher").exists()
+
+
+# ---- on a cluster
+
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",  # it listens on all networks
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+node = cluster.add_node(num_cpus=2)
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(node)
+print("removed", flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+EIGHT = f"""
+settings: {{{QUICK}, steps: 120, unlabeled_batch_size: 64, checkpoint_minutes: 0.01}}
+runs:
+  - method: [supervised, mean_teacher]
+    isda: [false, true]
+    seed: [0, 1]
+"""
+CELLS = [f"{method}{isda}" for method in ("supervised", "mean_teacher") for isda in ("", "+isda")]
+
+
+@pytest.fixture
+def cluster() -> Iterator[subprocess.Popen[str]]:
+    """Two nodes with two CPUs each; says its address, and removes a node when it is told a line."""
+    pytest.importorskip("ray", reason="Ray has no wheel for this Python")
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        env=ENVIRONMENT | RAY,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
+def running(runs: Path) -> dict[int, tuple[int, Path]]:
+    """The training processes of a grid: their parent and their folder."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_text("utf-8", "replace").split("\0")
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue  # it has just ended
+        if str(runs) in words and "--seed" in words and "grid" not in words:
+            method, seed = (words[words.index(flag) + 1] for flag in ("--method", "--seed"))
+            isda = "+isda" if "--isda" in words else ""
+            found[int(entry.name)] = parent, runs / f"digits-20/{method}{isda}/seed{seed}"
+    return found
+
+
+def midway(runs: Path) -> dict[int, tuple[int, Path]]:
+    """Those that have finished an epoch, have a checkpoint and are not done."""
+    return {
+        pid: (parent, folder)
+        for pid, (parent, folder) in running(runs).items()
+        if num_epochs(folder) and (folder / "checkpoint.pt").exists() and not is_done(folder)
+    }
+
+
+def is_done(folder: Path) -> bool:
+    return (folder / "result.json").exists()
+
+
+@pytest.mark.fault(33)
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
+    cluster, tmp_path: Path, capsys
+) -> None:
+    """They end with the bytes of runs that nothing disturbed."""
+    (tmp_path / "grid.yaml").write_text(EIGHT)
+    runs = tmp_path / "runs"
+    address = cluster.stdout.readline().strip()
+    with subprocess.Popen(
+        [*RUN, "grid", "grid.yaml", "--runs-dir", str(runs)],
+        cwd=tmp_path,
+        env=ENVIRONMENT | RAY | {"RAY_ADDRESS": address},
+        text=True,
+        stdout=subprocess.PIPE,
+    ) as child:
+        wait_until(lambda: len(midway(runs)) == 4, "two runs train on each of two nodes")
+        before = midway(runs)
+        cluster.stdin.write("remove the node\n")
+        cluster.stdin.flush()
+        assert cluster.stdout.readline() == "removed\n"
+        lost: set[Path] = set()
+
+        def are_lost() -> bool:
+            gone = before.keys() - running(runs).keys()
+            lost.update(before[pid][1] for pid in gone if not is_done(before[pid][1]))
+            return bool(lost)
+
+        wait_until(are_lost, "the node's runs went with it")
+        others: dict[int, tuple[int, Path]] = {}
+        wait_until(lambda: bool(others.update(midway(runs)) or others), "a run trains on the other")
+        worker, folder = min(others.values(), key=lambda other: num_epochs(other[1]))
+        os.kill(worker, signal.SIGKILL)
+        lost.add(folder)
+        printed, _ = child.communicate()
+    assert child.returncode == 0, printed
+    summary = printed.splitlines()[-4:]
+    assert [line.split()[0] for line in summary] == [str(runs / "digits-20" / c) for c in CELLS]
+    assert all(line.endswith("(n = 2)") for line in summary)
+    assert not running(runs)
+    for folder in lost:
+        assert "resuming at step" in (folder / "log.txt").read_text(), folder
+    _assert_undisturbed(runs, tmp_path / "undisturbed", capsys)
+
+
+def _assert_undisturbed(runs: Path, undisturbed: Path, capsys) -> None:
+    grid = str(runs.with_name("grid.yaml"))
+    assert run.main(["grid", grid, "--runs-dir", str(undisturbed), "--print-commands"]) == 0
+    for command in capsys.readouterr().out.splitlines():
+        assert run.main(command.split()[2:]) == 0
+    results = sorted(undisturbed.rglob("result.json"))
+    assert len(results) == 8 == len([*runs.rglob("result.json")])
+    for result in results:
+        folder = runs / result.parent.relative_to(undisturbed)
+        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert [each["epoch"] for each in epochs] == [*range(1, len(epochs) + 1)]
+        assert ends_like(folder, result.parent)
