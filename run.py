@@ -173,7 +173,8 @@ def build_trainer(
     import torch
 
     from datasets.batches import evaluation_batches
-    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.config import isda_config
+    from ssl_isda.objective import Objective
     from ssl_isda.trainer import Trainer, TrainerConfig
 
     config, data = resolved.config, workspace.data
@@ -187,7 +188,7 @@ def build_trainer(
         evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
     sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
     hidden = workspace.train_images.chosen(sample)
-    isda = IsdaConfig(config.lambda_0, config.eta_1, config.covariance) if config.isda else None
+    isda = isda_config(config) if config.isda else None
     objective = Objective(regularizer, isda, len(data.class_names), student.head.in_features).to(
         workspace.device
     )
