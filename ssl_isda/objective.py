@@ -42,7 +42,7 @@ class Objective(nn.Module):
 
     Without ``isda`` the first term is plain cross-entropy and the second does not exist. With it the
     covariances take in the features of the labeled batch first and are used then (Alg. 1), by the
-    same code for every method.
+    same code for every method. Learned covariances add their uncertainty loss.
     """
 
     def __init__(

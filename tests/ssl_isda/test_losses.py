@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.covariance import ClassCovariance
+from ssl_isda.learned_covariance import LearnedCovariance
 from ssl_isda.losses import (
     centered_semantic_consistency,
     entropy,
@@ -450,18 +451,21 @@ def test_half_precision_inputs_are_computed_in_fp32() -> None:
 def test_no_tensor_of_forbidden_size_is_formed() -> None:
     """Nothing of N x C x A, N x A x A or C x C x C x A numbers, forward or backward."""
     n, c, a = 64, 12, 40
-    features, labels, head, covariance = problem(n, c, a, dtype=torch.float32)
-    sizes = _SizesSeen()
-    with sizes:
-        logits = head(features)
-        loss = isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)
-        for form in SEMANTIC_FORMS:
-            loss = loss + form(logits, head.weight, covariance, 0.5)
-        covariance.update(features, labels)
-        covariance._update_every_class(features, labels)
-        loss.backward()
-    assert max(sizes.seen) <= c * a * a, "the covariances themselves are the largest thing"
-    assert not sizes.seen & {n * c * a, n * a * a, c * c * c * a}
+    features, labels, head, estimated = problem(n, c, a, dtype=torch.float32)
+    for covariance in (estimated, LearnedCovariance(c, a)):
+        sizes = _SizesSeen()
+        with sizes:
+            logits = head(features)
+            loss = isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)
+            for form in SEMANTIC_FORMS:
+                loss = loss + form(logits, head.weight, covariance, 0.5)
+            loss = loss + covariance.draw(labels, 2, torch.Generator()).sum()
+            covariance.update(features, labels)
+            loss.backward()
+        with sizes:
+            estimated._update_every_class(features, labels)
+        assert max(sizes.seen) <= c * a * a, "the covariances themselves are the largest thing"
+        assert not sizes.seen & {n * c * a, n * a * a, c * c * c * a}
 
 
 class _SizesSeen(torch.utils._python_dispatch.TorchDispatchMode):

@@ -570,6 +570,8 @@ def test_learned_covariances_are_trained_and_logged(tmp_path: Path) -> None:
     trainer = make_tiny(tmp_path, **LEARNED)
     root = trainer.objective.covariance.root
     before = root.detach().clone()
+    terms = trainer.train_step(trainer.step(0))
+    assert terms.weights["uncertainty"] == LEARNED["uncertainty_weight"]
     trainer.run()
     assert (root - before).flatten(1).norm(dim=1).min() > 1e-3, "a class was not learned"
     history = trainer.tracker.history()
