@@ -200,9 +200,10 @@ def build_trainer(
 
     from datasets.batches import evaluation_batches
     from ssl_isda.compilation import compile_networks
+    from ssl_isda.config import isda_config
     from ssl_isda.memory import refuse_what_does_not_fit
     from ssl_isda.models.registry import Classifier
-    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.objective import Objective
     from ssl_isda.trainer import Trainer, TrainerConfig
 
     config, data = resolved.config, workspace.data
@@ -216,7 +217,7 @@ def build_trainer(
         evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
     sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
     hidden = workspace.train_images.chosen(sample)
-    isda = IsdaConfig(config.lambda_0, config.eta_1, config.covariance) if config.isda else None
+    isda = isda_config(config) if config.isda else None
     shape = (len(data.class_names), student.head.in_features)
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)

@@ -12,18 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssl_isda.covariance import ClassCovariance as ClassCovariance
+    from ssl_isda.learned_covariance import LearnedCovariance as LearnedCovariance
+    from ssl_isda.losses import centered_semantic_consistency as centered_semantic_consistency
     from ssl_isda.losses import isda_cross_entropy as isda_cross_entropy
     from ssl_isda.losses import sampled_isda_cross_entropy as sampled_isda_cross_entropy
     from ssl_isda.losses import sampled_semantic_consistency as sampled_semantic_consistency
+    from ssl_isda.losses import second_order_consistency as second_order_consistency
     from ssl_isda.losses import semantic_consistency as semantic_consistency
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ClassCovariance": "ssl_isda.covariance",
+    "LearnedCovariance": "ssl_isda.learned_covariance",
+    "centered_semantic_consistency": "ssl_isda.losses",
     "isda_cross_entropy": "ssl_isda.losses",
     "sampled_isda_cross_entropy": "ssl_isda.losses",
     "sampled_semantic_consistency": "ssl_isda.losses",
+    "second_order_consistency": "ssl_isda.losses",
     "semantic_consistency": "ssl_isda.losses",
 }
 __all__ = ["__version__", *_HOME]

@@ -15,7 +15,15 @@ from types import NoneType
 from typing import Any
 
 from ssl_isda import __version__
-from ssl_isda.config import FLAG_ONLY, GROUPS, RUN_SETTINGS, Resolved, RunConfig, Setting
+from ssl_isda.config import (
+    FLAG_ONLY,
+    GROUPS,
+    RUN_SETTINGS,
+    Resolved,
+    RunConfig,
+    Setting,
+    isda_config,
+)
 from ssl_isda.errors import UsageError
 from ssl_isda.method_options import read_methods
 from ssl_isda.registry import unknown_name
@@ -357,6 +365,7 @@ def _checked(
     if seeds:
         values["seed"], sources["seed"] = seeds[0], "flag"
     config = RunConfig(**{name: values.pop(name) for name in RUN_SETTINGS})
+    isda_config(config)  # refuses what does not go together
     return Resolved(config, values, sources, seeds or (config.seed,))
 
 

@@ -30,8 +30,9 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
             "--compile needs a C++ compiler, and there is none (on Debian: apt install g++)"
         )
     inductor.fallback_random = True
-    functorch.donated_buffer = (
-        False  # gradient norms keep the graph for the backward pass after them
-    )
+    # Gradient norms keep the graph for the backward pass after them, so no pass may use up what another
+    # needs; a cached one may have been compiled when it might, and would then give wrong gradients.
+    functorch.donated_buffer = False
+    inductor.force_disable_caches = True
     for network in networks:
         network.compile(mode="reduce-overhead" if device.type == "cuda" else None)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from ssl_isda.errors import UsageError
+from ssl_isda.isda_config import IsdaConfig
 from ssl_isda.yaml_files import Given, nearest, printed, read_settings, written
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -96,11 +97,21 @@ class RunConfig(BaseModel):
     """Factor on the squared weights."""
 
     lambda_0: float = Field(0.5, ge=0)
-    """Strength of the augmentation at the last step; grows from 0."""
+    """Strength of the augmentation at the last step."""
+    lambda_schedule: Literal["linear", "constant"] = "linear"
+    """linear: the strength grows from 0; constant: it is the same all along."""
     eta_1: float = Field(1.0, ge=0)
     """Weight of the semantic consistency of unlabeled images."""
-    covariance: Literal["full", "diagonal", "shared", "identity"] = "full"
-    """Form of the class covariances."""
+    covariance: Literal["full", "diagonal", "shared", "identity", "learned"] = "full"
+    """Form of the class covariances; learned: by gradient descent."""
+    uncertainty_weight: float | None = Field(None, ge=0)
+    """learned: weight of the loss that keeps the covariances from collapsing."""
+    augmentation: Literal["implicit", "explicit"] = "implicit"
+    """implicit: closed forms; explicit: sampled features."""
+    augmentation_samples: int | None = Field(None, ge=1)
+    """explicit: draws for each image."""
+    consistency: Literal["upper_bound", "centered_bound", "second_order"] = "upper_bound"
+    """implicit: the semantic consistency's closed form; upper_bound is the paper's."""
 
     data_dir: UsablePath = Path("data")
     """Where data sets lie or are downloaded to."""
@@ -137,7 +148,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("epochs", "steps", "batch_size", "unlabeled_batch_size"),
         *("learning_rate", "momentum", "weight_decay"),
     ),
-    "ISDA": ("lambda_0", "eta_1", "covariance"),
+    "ISDA": (
+        *("lambda_0", "lambda_schedule", "eta_1", "covariance", "uncertainty_weight"),
+        *("augmentation", "augmentation_samples", "consistency"),
+    ),
     WHERE_AND_HOW: (
         *("data_dir", "runs_dir", "fresh", "device", "precision", "compile", "threads"),
         *("checkpoint_minutes", "checkpoint_epochs", "wandb", "wandb_project"),
@@ -145,6 +159,21 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The settings as ``--help`` shows them. All but the last group define the experiment: a run can be
 resumed only if they agree."""
+
+
+def isda_config(config: RunConfig) -> IsdaConfig:
+    """ISDA's own settings among those of a run.
+
+    Raises
+    ------
+    UsageError
+        They contradict each other.
+    """
+    try:
+        return IsdaConfig(**{name: getattr(config, name) for name in GROUPS["ISDA"]})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
 
 FLAG_ONLY = frozenset({"fresh"})
 """Settings that no file may hold: a file that deletes whenever it is used again is a trap."""

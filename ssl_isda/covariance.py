@@ -10,6 +10,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from ssl_isda.distributed import part, whole
 from ssl_isda.shapes import Float, Int
 
 Form = Literal["full", "diagonal", "shared", "identity"]
@@ -138,7 +139,7 @@ class ClassCovariance(nn.Module):
         n = self.count[classes].clamp(min=1).view(-1, 1, 1)
         if self.form == "diagonal":
             return directions * self.scatter[classes].unsqueeze(1) / n
-        if len(classes) == self.num_classes:  # all of them, in order: see in_use
+        if len(classes) == self.num_classes:  # all of them, in order: see classes_in_use
             return (directions @ self.scatter).div_(n)
         products = torch.empty_like(directions)
         for i, c in enumerate(classes.tolist()):  # no copy of any Sigma
@@ -151,25 +152,20 @@ class ClassCovariance(nn.Module):
     ) -> Float[Tensor, "m n a"]:
         """For each label, ``num_samples`` draws from N(0, Sigma_label)."""
         shape = (num_samples, len(labels), self.num_features)
-        noise = torch.randn(
-            shape, generator=generator, dtype=self.mean.dtype, device=generator.device
-        ).to(self.mean.device)
-        for c in labels.unique().tolist():
-            # Not Cholesky: an estimate from few samples is singular.
-            values, vectors = torch.linalg.eigh(self.matrix(c).double())
-            root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-            noise[:, labels == c] = noise[:, labels == c] @ root.to(noise.dtype)
-        return noise
-
-    def in_use(self, labels: Int[Tensor, " n"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " n"]]:
-        """The classes to compute for, and where each label stands among them.
-
-        On a CPU the classes that occur; on a GPU, where asking would wait for the device, all.
-        """
-        if labels.is_cuda:
-            return torch.arange(self.num_classes, device=labels.device), labels
-        classes, positions = labels.unique(return_inverse=True)
-        return cast(Tensor, classes), cast(Tensor, positions)
+        drawn = torch.randn(
+            whole(shape, 1), generator=generator, dtype=self.mean.dtype, device=generator.device
+        )
+        noise = part(drawn, 1).to(self.mean.device)
+        if self.form == "identity":
+            return noise
+        if self.form == "shared":
+            return noise @ _root(self.scatter / self.count.clamp(min=1))[0].T
+        if self.form == "diagonal":
+            n = self.count[labels].clamp(min=1).unsqueeze(1)
+            return noise * (self.scatter[labels] / n).sqrt()
+        classes, positions = classes_in_use(labels, self.num_classes)
+        n = self.count[classes].clamp(min=1).view(-1, 1, 1)
+        return correlated(noise, _root(self.scatter[classes] / n), positions)
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.num_features:
@@ -184,3 +180,45 @@ class ClassCovariance(nn.Module):
 
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"
+
+
+def classes_in_use(
+    labels: Int[Tensor, " n"], num_classes: int
+) -> tuple[Int[Tensor, " p"], Int[Tensor, " n"]]:
+    """The classes to compute for, and where each label stands among them.
+
+    On a CPU the classes that occur; on a GPU, where asking would wait for the device, all.
+    """
+    if labels.is_cuda:
+        return torch.arange(num_classes, device=labels.device), labels
+    classes, positions = labels.unique(return_inverse=True)
+    return cast(Tensor, classes), cast(Tensor, positions)
+
+
+def correlated(
+    noise: Float[Tensor, "m n a"], roots: Float[Tensor, "p a a"], positions: Int[Tensor, " n"]
+) -> Float[Tensor, "m n a"]:
+    """``roots[positions[i]] @ noise[k, i]`` for each draw k of each image i.
+
+    Class by class, in fixed shapes: no (n, a, a) tensor, and nothing waits for the device.
+    """
+    out = torch.zeros_like(noise)
+    for i, root in enumerate(roots):
+        out = torch.where((positions == i).view(1, -1, 1), noise @ root.T, out)
+    return out
+
+
+def _root(sigma: Float[Tensor, "p a a"]) -> Float[Tensor, "p a a"]:
+    """L with L L^T = Sigma, to a millionth of its mean variance, or a thousandth where it must be.
+
+    An estimate from few samples is singular, and rounding may take it below zero: a small multiple
+    of I makes it definite. Eigenvectors would do without, at the price of a wait for the device.
+    """
+    exact = sigma.double()
+    variance = exact.diagonal(dim1=1, dim2=2)
+    root = torch.diag_embed(variance.clamp(min=0).sqrt())  # of a class that was never seen: 0
+    for share in (1e-3, 1e-6):
+        raised = exact + torch.diag_embed((share * variance.mean(1, True)).expand_as(variance))
+        factor, failed = torch.linalg.cholesky_ex(raised)
+        root = torch.where(failed.view(-1, 1, 1) == 0, factor, root)
+    return root.to(sigma.dtype)

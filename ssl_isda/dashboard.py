@@ -78,7 +78,7 @@ SECTIONS = {
     "Error": {"test_error": "Test error (%)", "validation_error": "Validation error (%)"},
     "Losses": {
         "supervised_loss": "Supervised loss",
-        "semantic_loss": "Semantic consistency (Prop. 2)",
+        "semantic_loss": "Semantic consistency",
         "consistency_loss": "Consistency loss of the method",
     },
     "Schedules": {

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.covariance import ClassCovariance
 from ssl_isda.distributed import average_
+from ssl_isda.learned_covariance import Covariance
 
 CONFIDENT = 0.95
 """A prediction whose largest probability is at least this much is called confident."""
@@ -74,7 +74,7 @@ def _percent(counts: list[Tensor], total: int) -> float:
     return 100.0 * sum(int(count) for count in counts) / total
 
 
-def mean_variance(covariance: ClassCovariance) -> float:
+def mean_variance(covariance: Covariance) -> float:
     """The mean of sigma^2 over classes and features: how far ISDA's augmentation reaches."""
     diagonals = [covariance.matrix(c).diagonal() for c in range(covariance.num_classes)]
     return float(torch.stack(diagonals).mean())

@@ -1,15 +1,25 @@
-r"""The two propositions of ISDA as pure functions, their sampled versions, and two consistency losses.
+r"""The two propositions of ISDA as pure functions, closer forms of the second, their sampled versions,
+and two consistency losses.
 
 Notation: a linear head with rows w_1..w_C and biases b; z = W a + b are the logits of feature a;
 Sigma_c is the covariance of class c; lambda (``strength``) scales the augmentation a~ ~ N(a, lambda
 Sigma). Both propositions read one table per class,
 
-    q_c[j, k] = (w_j - w_k)^T Sigma_c (w_j - w_k).
+    q_c[j, k] = (w_j - w_k)^T Sigma_c (w_j - w_k) = (e_j - e_k)^T G_c (e_j - e_k),  G_c = W Sigma_c W^T.
+
+The semantic term for the prediction p of an unlabeled image has three closed forms. They estimate
+E H(p, softmax(z~)), the expected cross-entropy of Eq. 14, or less H(p) the expected KL of Eq. 13:
+
+    E KL  <=  centered_semantic_consistency - H(p)  <=  semantic_consistency - H(p) (Prop. 2).
+
+As lambda -> 0, with V = sum_j p_j G_jj - p^T G p, E KL = (lambda/2) V + O(lambda^2); the centered
+bound and ``second_order_consistency`` are right to that order, Prop. 2 tends to lambda V, twice that.
 
 Shape key: n images, a features, c classes, p classes in use, m draws.
 
 Precision: everything here runs in fp32 (or float64) outside autocast: from bf16 inputs q is wrong by
-1 %. Gradients: into W through q, into features through the logits; none into Sigma, none through p.
+1 %. Gradients: into W through G, into features through the logits; none into an estimated Sigma (a
+learned one gets its own), none through the p that a loss holds constant.
 
 Source: Wang et al., Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021.
 """
@@ -24,7 +34,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_isda.covariance import ClassCovariance
+from ssl_isda.covariance import ClassCovariance, classes_in_use
+from ssl_isda.learned_covariance import Covariance
 from ssl_isda.shapes import Float, Int
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
@@ -84,11 +95,31 @@ class _ClassGram(torch.autograd.Function):
         return torch.einsum("pjk,pka->ja", grads[0] + grads[0].mT, product), None, None
 
 
+def _variance_to_target(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
+    """q_c[j, c] for each class in use: (p, c)."""
+    if isinstance(covariance, ClassCovariance):
+        variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
+        return variance
+    spread = covariance.spread(weight, classes)
+    own = spread[torch.arange(len(classes), device=classes.device), classes]
+    return (spread - own.unsqueeze(1)).square().sum(2)
+
+
+def _gram(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
+    """G_c for each class in use: (p, c, c), symmetric to the bit."""
+    if isinstance(covariance, ClassCovariance):
+        gram: Tensor = _ClassGram.apply(weight, covariance, classes)
+        return gram
+    spread = covariance.spread(weight, classes)
+    gram = spread @ spread.mT
+    return (gram + gram.mT) / 2
+
+
 def variance_table(
-    weight: Float[Tensor, "c a"], covariance: ClassCovariance, classes: Int[Tensor, " p"]
+    weight: Float[Tensor, "c a"], covariance: Covariance, classes: Int[Tensor, " p"]
 ) -> Float[Tensor, "p c c"]:
     """q_c[j, k] = G_jj - 2 G_jk + G_kk for each class asked for; symmetric, with a zero diagonal."""
-    gram = _ClassGram.apply(weight, covariance, classes)
+    gram = _gram(weight, covariance, classes)
     own = gram.diagonal(dim1=1, dim2=2)
     table: Tensor = (own.unsqueeze(2) + own.unsqueeze(1)) - 2 * gram
     return table
@@ -99,7 +130,7 @@ def isda_cross_entropy(
     logits: Float[Tensor, "n c"],
     labels: Int[Tensor, " n"],
     weight: Float[Tensor, "c a"],
-    covariance: ClassCovariance,
+    covariance: Covariance,
     strength: float | Tensor,
 ) -> Float[Tensor, ""]:
     r"""Proposition 1: the upper bound of the expected cross-entropy under feature augmentation.
@@ -117,8 +148,8 @@ def isda_cross_entropy(
     strength : lambda at this step
     """
     _check_head(logits, weight, covariance)
-    classes, positions = covariance.in_use(labels)
-    variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
+    classes, positions = classes_in_use(labels, covariance.num_classes)
+    variance = _variance_to_target(weight, covariance, classes)
     return F.cross_entropy(logits + (strength / 2) * variance.index_select(0, positions), labels)
 
 
@@ -126,7 +157,7 @@ def isda_cross_entropy(
 def semantic_consistency(
     logits: Float[Tensor, "n c"],
     weight: Float[Tensor, "c a"],
-    covariance: ClassCovariance,
+    covariance: Covariance,
     strength: float | Tensor,
 ) -> Float[Tensor, ""]:
     r"""Proposition 2: the upper bound of the expected cross-entropy between p and its augmented self.
@@ -140,7 +171,7 @@ def semantic_consistency(
     """
     _check_head(logits, weight, covariance)
     probabilities = logits.detach().softmax(1)
-    classes, positions = covariance.in_use(probabilities.argmax(1))
+    classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
     table = (strength / 2) * variance_table(weight, covariance, classes)
     # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
     shifted = logits.unsqueeze(1) + table.index_select(0, positions)  # (n, k, j)
@@ -149,12 +180,87 @@ def semantic_consistency(
 
 
 @_full_precision
+def centered_semantic_consistency(
+    logits: Float[Tensor, "n c"],
+    weight: Float[Tensor, "c a"],
+    covariance: Covariance,
+    strength: float | Tensor,
+) -> Float[Tensor, ""]:
+    r"""A lower upper bound than Prop. 2's of the same expectation, and exact to first order in lambda.
+
+    .. math:: \frac1n \sum_i \Big(\log \sum_j e^{z_{ij} + \frac\lambda2 (e_j - p_i)^T G (e_j - p_i)}
+        - \sum_k p_{ik} z_{ik}\Big)
+
+    with p = softmax(z) held constant and G that of the pseudo-label argmax p. Mean over the n
+    unlabeled images. At ``strength`` = 0 it is H(p) and its gradient is zero.
+
+    It is a bound. With delta = z~ - z ~ N(0, lambda G) the expectation is E logsumexp(z + delta) -
+    p^T z. A shift by r^T delta, whatever r, does not change its value, since E delta = 0; then
+    Jensen's inequality and the moments of a Gaussian give f(r) - p^T z with
+
+        f(r) = log sum_j exp(z_j + (lambda/2) (e_j - r)^T G (e_j - r)).
+
+    It is lower. Prop. 2 is sum_k p_k f(e_k) - p^T z, this is f(p) - p^T z, and f is convex. With a
+    one-hot p the two are the same: Prop. 1.
+
+    It is exact to first order: f(p) - f at lambda 0 = (lambda/2) V + O(lambda^2), and of all r it is
+    p that makes the first-order term smallest. So holding p constant alters no first-order gradient,
+    neither that to the features nor that to W. (Prop. 2's gradient to the features is right to first
+    order as well, its gradient to W through G is twice what it should be. At lambda/2 its value and
+    its gradient to W would be right and its gradient to the features half: no remedy.)
+    """
+    probabilities = logits.detach().softmax(1)
+    variance = _variance_about_mean(logits, probabilities, weight, covariance)
+    bound = (logits + (strength / 2) * variance).logsumexp(1)
+    return (bound - (probabilities * logits).sum(1)).mean()
+
+
+@_full_precision
+def second_order_consistency(
+    logits: Float[Tensor, "n c"],
+    weight: Float[Tensor, "c a"],
+    covariance: Covariance,
+    strength: float | Tensor,
+) -> Float[Tensor, ""]:
+    r"""The expected KL of Eq. 13 to first order in lambda: an estimate, no bound.
+
+    .. math:: \frac1n \sum_i \frac\lambda2 \Big(\sum_j \pi_{ij} G_{jj} - \pi_i^T G \pi_i\Big)
+
+    with pi = softmax(z) and G that of the pseudo-label argmax pi. Mean over the n unlabeled images.
+
+    Derivation: KL(pi || softmax(z + delta)) = (1/2) delta^T (diag(pi) - pi pi^T) delta + O(delta^3);
+    the expectation over delta ~ N(0, lambda G) is the above, with an error of O(lambda^2) since odd
+    moments vanish.
+
+    Here pi is differentiated, unlike in the bounds: nothing else carries a gradient to the features.
+    It is the right one. With p constant the gradient of Eq. 14 to z is E softmax(z + delta) - p; with
+    p = softmax(z) differentiated, E KL = E logsumexp(z + delta) - logsumexp(z), has the same one.
+    """
+    probabilities = logits.softmax(1)
+    # About a constant mean: V is the smallest value over all means, so its gradient is the same.
+    variance = _variance_about_mean(logits, probabilities.detach(), weight, covariance)
+    return (strength / 2) * (probabilities * variance).sum(1).mean()
+
+
+def _variance_about_mean(
+    logits: Tensor, probabilities: Tensor, weight: Tensor, covariance: Covariance
+) -> Tensor:
+    """(e_j - p)^T G (e_j - p): the variance of logit j about the mean logit p^T z; (n, c)."""
+    _check_head(logits, weight, covariance)
+    classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
+    gram = _gram(weight, covariance, classes)
+    own = gram.diagonal(dim1=1, dim2=2).index_select(0, positions)
+    to_mean = torch.einsum("njk,nk->nj", gram.index_select(0, positions), probabilities)
+    return own - 2 * to_mean + (probabilities * to_mean).sum(1, keepdim=True)
+
+
+@_full_precision
 def sampled_isda_cross_entropy(
     features: Float[Tensor, "n a"],
     labels: Int[Tensor, " n"],
     weight: Float[Tensor, "c a"],
     bias: Float[Tensor, " c"],
-    covariance: ClassCovariance,
+    covariance: Covariance,
     strength: float,
     *,
     num_samples: int,
@@ -175,7 +281,7 @@ def sampled_semantic_consistency(
     features: Float[Tensor, "n a"],
     weight: Float[Tensor, "c a"],
     bias: Float[Tensor, " c"],
-    covariance: ClassCovariance,
+    covariance: Covariance,
     strength: float,
     *,
     num_samples: int,
@@ -204,7 +310,7 @@ def _augmented_logits(
     labels: Tensor,
     weight: Tensor,
     bias: Tensor,
-    covariance: ClassCovariance,
+    covariance: Covariance,
     strength: float,
     num_samples: int,
     generator: torch.Generator,
@@ -235,7 +341,7 @@ def entropy(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
     return -(log_probabilities.exp() * log_probabilities).sum(1).mean()
 
 
-def _check_head(logits: Tensor, weight: Tensor, covariance: ClassCovariance) -> None:
+def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> None:
     expected = (covariance.num_classes, covariance.num_features)
     if tuple(weight.shape) != expected:
         raise ValueError(

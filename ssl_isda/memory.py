@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ssl_isda.covariance import Form
 from ssl_isda.errors import UsageError
+from ssl_isda.isda_config import CovarianceForm
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -16,9 +16,10 @@ _FP32 = 4
 
 
 def isda_bytes(
-    form: Form, num_classes: int, num_features: int, batch_size: int, *, every_class: bool
+    form: CovarianceForm, num_classes: int, num_features: int, batch_size: int, *, every_class: bool
 ) -> int:
-    """What ISDA holds at its peak: the covariances, and what both propositions form from them.
+    """What ISDA holds at its peak: the covariances (learned ones with copy, gradient and momentum), and
+    what the closed forms make of them.
 
     Prop. 1 holds three tensors of p x c x a; Prop. 2 one of those, a table of p x c x c and, of the
     larger of that and n x c x c, three more; for n images, a features, c classes, p of them computed.
@@ -30,13 +31,20 @@ def isda_bytes(
     """
     n, c, a = batch_size, num_classes, num_features
     p = c if every_class else min(c, n)
-    held = {"full": c * a * a, "diagonal": c * a, "shared": a * a, "identity": 0}[form]
+    square = c * a * a
+    held = {
+        "full": square,
+        "diagonal": c * a,
+        "shared": a * a,
+        "identity": 0,
+        "learned": 4 * square,
+    }
     formed = max(3 * p * c * a, p * c * a + p * c * c + 3 * max(n, p) * c * c)
-    return _FP32 * (held + formed)
+    return _FP32 * (held[form] + formed)
 
 
 def refuse_what_does_not_fit(
-    form: Form, num_classes: int, num_features: int, batch_size: int, device: torch.device
+    form: CovarianceForm, num_classes: int, num_features: int, batch_size: int, device: torch.device
 ) -> None:
     """Before anything is allocated.
 

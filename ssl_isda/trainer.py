@@ -29,7 +29,7 @@ from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
 from ssl_isda.precision import Precision, autocast
-from ssl_isda.schedules import cosine, isda_strength
+from ssl_isda.schedules import cosine
 from ssl_isda.step import Step
 from ssl_isda.tracking import Tracker, duration
 
@@ -90,8 +90,9 @@ class Trainer:
         self.student, self.objective, self.data = student, objective, data
         self.evaluations, self.config, self.tracker = evaluations, config, tracker
         self.device = next(student.parameters()).device
+        self.parameters = [*student.parameters(), *objective.trained_parameters()]
         self.optimizer = torch.optim.SGD(
-            student.parameters(),
+            self.parameters,
             lr=config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
@@ -191,7 +192,7 @@ class Trainer:
         return terms
 
     def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.student.parameters() if p.grad is not None]
+        return [p.grad for p in self.parameters if p.grad is not None]
 
     def _running_statistics(self) -> list[Tensor]:
         """Of student and teacher: each process's own, unless BatchNorm is synchronized."""
@@ -270,11 +271,13 @@ class Trainer:
 
     def _look_at_gradients(self, terms: Terms, step: Step) -> None:
         """A term with a weight must move the student: other frameworks shipped one that did not."""
-        parameters = [p for p in self.student.parameters() if p.requires_grad]
+        parameters = [p for p in self.parameters if p.requires_grad]
         self.gradient_norms = {n: gradient_norm(t, parameters) for n, t in terms.losses.items()}
         if step.index < step.num_steps // 4:
             return  # lambda and ramps begin at 0
         for name, norm in self.gradient_norms.items():
+            if name == "uncertainty":
+                continue  # a hinge may rest, and moves the covariances alone
             if terms.weights[name] and not norm and name not in self._dead_terms:
                 self._dead_terms.add(name)
                 self.tracker.warn(
@@ -305,7 +308,7 @@ class Trainer:
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["consistency_weight"] = self.objective.regularizer.weight(step)
         if self.objective.isda:
-            metrics["lambda"] = isda_strength(self.objective.isda.lambda_0, step.progress)
+            metrics["lambda"] = self.objective.isda.strength(step.progress)
         metrics |= errors | self._diagnose()
         timing: dict[str, float | int] = {"epoch": step.epoch + 1, "seconds": seconds}
         speed = ""

@@ -7,4 +7,5 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Entered for good, not left at the end of a block: modules are imported once.
-install_import_hook(["ssl_isda.covariance", "ssl_isda.losses"], "beartype.beartype").__enter__()
+_CHECKED = ["ssl_isda.covariance", "ssl_isda.learned_covariance", "ssl_isda.losses"]
+install_import_hook(_CHECKED, "beartype.beartype").__enter__()

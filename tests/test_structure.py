@@ -19,8 +19,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ssl_isda", "methods", "datasets")
 OURS = {*PACKAGES, "run", "tests"}
 CORE = (
-    *("batch", "batchnorm", "checkpoint", "covariance", "errors", "files", "losses", "objective"),
-    *("precision", "randomness", "registry", "regularizer", "schedules", "step", "tracking"),
+    *("batch", "batchnorm", "checkpoint", "covariance", "errors", "files", "isda", "isda_config"),
+    *(
+        "learned_covariance",
+        "losses",
+        "objective",
+        "precision",
+        "randomness",
+        "registry",
+        "regularizer",
+        "schedules",
+        "step",
+        "tracking",
+    ),
     *("trainer", "models/__init__", "models/cnn13", "models/registry", "__init__"),
 )
 EXTRAS = (

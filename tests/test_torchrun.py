@@ -74,7 +74,9 @@ def test_fault_25_two_processes_share_a_split_and_write_one_run(undisturbed):
 
 @pytest.mark.fault(32)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tmp_path, rank):
+def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
+    undisturbed, tmp_path, rank
+):
     launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=1)
     await_epoch(tmp_path / "runs" / CELL, launcher, 2)
     subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)

@@ -13,7 +13,7 @@ from ssl_isda.report.estimates import Estimate, Welch, estimate, welch
 from ssl_isda.report.paper import Deviation, deviations, spelled
 from ssl_isda.report.runs import Run, State
 
-ISDA_SETTINGS = ("lambda_0", "eta_1", "covariance")
+ISDA_SETTINGS = GROUPS["ISDA"]
 """Without ISDA they mean nothing."""
 
 _METHOD_NAMES = {

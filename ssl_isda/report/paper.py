@@ -85,7 +85,10 @@ _RECIPE_OF: Mapping[str, Mapping[str, object]] = {
 _RECIPE_OF_ISDA: Mapping[str, tuple[object, ...]] = {
     "lambda_0": (0.1, 0.25, 0.5, 0.75, 1.0),
     "eta_1": (0.5, 1.0, 2.0),
+    "lambda_schedule": ("linear",),
     "covariance": ("full",),
+    "augmentation": ("implicit",),
+    "consistency": ("upper_bound",),
 }
 _STEPS = {"cifar10": 156_000, "cifar100": 156_000, "svhn": 228_800}
 """400 epochs of all training images in whole batches of 128."""

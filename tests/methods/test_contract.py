@@ -104,6 +104,27 @@ def test_trains_under_bf16_autocast(name: str, isda: bool) -> None:
         assert terms.total.dtype == torch.float32 and torch.isfinite(terms.total)
 
 
+@pytest.mark.parametrize("name", ["pi_model", "vat"])  # one pass for both streams, and two
+@pytest.mark.parametrize("covariance", ["full", "learned"])
+def test_sampled_features_train_under_bf16_autocast(name: str, covariance: str) -> None:
+    student, objective = objective_for(name, True, "digits")
+    isda = IsdaConfig(
+        covariance=covariance,
+        uncertainty_weight=0.1 if covariance == "learned" else None,
+        augmentation="explicit",
+        augmentation_samples=3,
+    )
+    objective = Objective(objective.regularizer, isda, 10, student.head.in_features)
+    batch = synthetic_batch(4, objective.regularizer.num_views, "digits")
+    with autocast(torch.device("cpu"), "bf16"):
+        terms = objective(student, batch, Step(4, num_steps=8, steps_per_epoch=2, seed=1))
+    body = [p for n, p in student.named_parameters() if not n.startswith("head")]
+    for term in ("supervised", "semantic"):
+        assert terms.losses[term].dtype == torch.float32 and torch.isfinite(terms.losses[term])
+        (gradient, *_) = torch.autograd.grad(terms.losses[term], body, retain_graph=True)
+        assert gradient.norm() > 0, f"{term} does not move the student"
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_outer_randomness_is_neither_used_nor_touched(name: str) -> None:
     def losses(outer_seed: int) -> list[float]:

@@ -161,7 +161,7 @@ def test_the_clean_pass_keeps_a_graph_where_someone_differentiates_it(
     network = tiny.student()
     method = tiny.build("vat", network, entropy_weight=entropy_weight, epsilon=0.0)
     objective = Objective(method, IsdaConfig() if isda else None, tiny.C, tiny.A).double()
-    *_, clean = objective._predict(network, tiny.batch(0, 1), tiny.step(6))
+    _, (clean, _) = objective._predict(network, tiny.batch(0, 1), tiny.step(6))
     assert clean.requires_grad == graph
     terms = objective(network, tiny.batch(0, 1), tiny.step(6))
     if entropy_weight:

@@ -123,6 +123,23 @@ BAD_FLAGS = {
     VAT + "--": ["unknown flag '--'"],
     "train --method vat": ["unknown command 'train'", "export, report", "without a command"],
     "exprot RUN": ["unknown command 'exprot'", "did you mean 'export'"],
+    VAT + "--augmentation explicit": ["augmentation explicit needs augmentation_samples"],
+    VAT + "--augmentation-samples 5": [
+        "augmentation_samples goes with augmentation explicit alone"
+    ],
+    VAT + "--augmentation explicit --augmentation-samples 0": [
+        "--augmentation-samples must be",
+        "'0'",
+    ],
+    VAT + "--augmentation explicit --augmentation-samples 5 --consistency second_order": [
+        "consistency second_order is a closed form",
+        "augmentation explicit uses none",
+    ],
+    VAT + "--covariance learned": ["covariance learned needs uncertainty_weight"],
+    VAT + "--covariance learned --uncertainty-weight -1": ["--uncertainty-weight must be", "'-1'"],
+    VAT + "--uncertainty-weight 1": ["uncertainty_weight goes with covariance learned alone"],
+    VAT + "--lambda-schedule cosine": ["--lambda-schedule must be 'linear' or 'constant'"],
+    VAT + "--consistency lower_bound": ["--consistency must be", "did you mean 'upper_bound'"],
     "--method pi_model --epsilon 8": ["--epsilon is an option of vat, not of pi_model"],
     "--method supervised --ema-decay 0.9": ["--ema-decay is an option of mean_teacher"],
 }

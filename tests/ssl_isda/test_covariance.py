@@ -152,6 +152,22 @@ def test_draws_have_the_covariance_of_their_class(form: str) -> None:
         torch.testing.assert_close(sample, covariance.matrix(c), rtol=0.03, atol=0.03)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_from_an_estimate_of_few_samples_keep_its_directions(dtype: torch.dtype) -> None:
+    """Four samples span three directions of twenty; a class that was never seen is not augmented."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 20, generator=g, dtype=dtype)
+    covariance = ClassCovariance(2, 20).to(dtype)
+    covariance.update(x, torch.zeros(4, dtype=torch.int64))
+    draws = covariance.draw(torch.tensor([0, 1]), 50_000, g)
+    sigma = covariance.matrix(0)
+    outside = torch.linalg.eigh(sigma)[1][:, :17]
+    assert (draws[:, 0] @ outside).var() < 2e-3 * sigma.trace() / 20
+    sample = draws[:, 0].T.cov(correction=0)
+    assert (sample - sigma).norm() < 0.02 * sigma.norm()
+    assert not draws[:, 1].any()
+
+
 def test_state_travels_by_state_dict() -> None:
     a, b = ClassCovariance(3, 4), ClassCovariance(3, 4)
     a.update(torch.randn(9, 4), torch.arange(9) % 3)

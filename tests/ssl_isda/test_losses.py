@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.covariance import ClassCovariance
+from ssl_isda.learned_covariance import LearnedCovariance
 from ssl_isda.losses import (
+    centered_semantic_consistency,
     entropy,
     isda_cross_entropy,
     sampled_isda_cross_entropy,
     sampled_semantic_consistency,
+    second_order_consistency,
     semantic_consistency,
     softmax_kl,
     softmax_mse,
@@ -22,6 +25,11 @@ from ssl_isda.losses import (
 )
 
 FORMS = ["full", "diagonal", "shared", "identity"]
+SEMANTIC_FORMS = [
+    semantic_consistency,
+    centered_semantic_consistency,
+    second_order_consistency,
+]
 
 
 def problem(n=9, c=5, a=6, form="full", seed=0, dtype=torch.float64):
@@ -243,6 +251,170 @@ def test_bound_of_proposition_2_is_twice_the_expected_kl_to_first_order() -> Non
     assert 1.8 < (excess / kl).item() < 2.3
 
 
+# ---- the closer forms of the semantic term
+
+
+def centered_bound(z: Tensor, w: Tensor, covariance: ClassCovariance, lam: float) -> Tensor:
+    """Sample by sample, class by class; p is a constant."""
+    losses = []
+    for i in range(len(z)):
+        p = torch.softmax(z[i], 0).detach()
+        sigma = covariance.matrix(int(p.argmax()))
+        terms = []
+        for j in range(len(w)):
+            v = w[j] - sum(p[k] * w[k] for k in range(len(w)))
+            terms.append(torch.exp(z[i, j] + lam / 2 * (v @ sigma @ v)))
+        losses.append(torch.log(torch.stack(terms).sum()) - p @ z[i])
+    return torch.stack(losses).mean()
+
+
+def second_order(z: Tensor, w: Tensor, covariance: ClassCovariance, lam: float) -> Tensor:
+    """(lambda/2) (sum_j pi_j G_jj - pi^T G pi), sample by sample; pi is differentiated."""
+    losses = []
+    for row in z:
+        pi = torch.softmax(row, 0)
+        gram = w @ covariance.matrix(int(pi.argmax())) @ w.T
+        own = sum(pi[j] * gram[j, j] for j in range(len(w)))
+        losses.append(lam / 2 * (own - pi @ gram @ pi))
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 2.0])
+def test_closer_forms_equal_their_loops_in_value_and_gradient(form: str, strength: float) -> None:
+    features, _, head, covariance = problem(form=form)
+    features.requires_grad_()
+    for fast, obvious in (
+        (centered_semantic_consistency, centered_bound),
+        (second_order_consistency, second_order),
+    ):
+        ours = fast(head(features), head.weight, covariance, strength)
+        reference = obvious(head(features), head.weight, covariance, strength)
+        torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-15)
+        for got, expected in zip(
+            gradients(ours, features, head), gradients(reference, features, head), strict=True
+        ):
+            torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-13)
+
+
+class Expected:
+    """E KL(softmax(z) || softmax(z~)) by Monte Carlo in float64, with common antithetic draws.
+
+    Of KL = (1/2) delta^T (diag p - p p^T) delta + rest only the rest is drawn; the expectation of
+    the first part is the trace of its matrix times lambda G.
+    """
+
+    def __init__(self) -> None:
+        self.features, _, self.head, self.covariance = problem(n=6, c=4, a=3)
+        with torch.no_grad():
+            self.head.weight *= 0.5
+        self.logits = self.head(self.features).detach()
+        self.p = self.logits.softmax(1)
+        g = torch.Generator().manual_seed(0)
+        noise = self.covariance.draw(self.p.argmax(1), 100_000, g)
+        self.noise = torch.cat([noise, -noise])
+
+    def kl(self, lam: float) -> float:
+        p, w = self.p, self.head.weight.detach()
+        delta = math.sqrt(lam) * self.noise @ w.T
+        kl = (self.logits + delta).logsumexp(2) - self.logits.logsumexp(1) - (p * delta).sum(2)
+        mean = (p * delta).sum(2)
+        rest = kl - ((p * delta.square()).sum(2) - mean.square()) / 2
+        quadratic = second_order(self.logits, w, self.covariance, lam)
+        return (quadratic + rest.mean()).item()
+
+    def error(self, form, lam: float) -> float:
+        """Of ``form``, less H(p) if it is a bound."""
+        constant = 0.0 if form is second_order_consistency else entropy(self.logits).item()
+        value = form(self.logits, self.head.weight, self.covariance, lam).item()
+        return value - constant - self.kl(lam)
+
+
+@pytest.fixture(scope="module")
+def expected() -> Expected:
+    return Expected()
+
+
+@pytest.mark.parametrize(
+    ("form", "ratio", "order"),
+    [
+        (semantic_consistency, 2.0, 1),
+        (centered_semantic_consistency, 1.0, 2),
+        (second_order_consistency, 1.0, 2),
+    ],
+)
+def test_error_of_the_semantic_term_against_monte_carlo(expected, form, ratio, order) -> None:
+    """As lambda falls, the term tends to ``ratio`` times E KL, and its error falls as lambda^order."""
+    kl = expected.kl(1e-3)
+    assert (expected.error(form, 1e-3) + kl) / kl == pytest.approx(ratio, rel=2e-3)
+    errors = [abs(expected.error(form, lam)) for lam in (0.005, 0.01)]
+    assert math.log2(errors[1] / errors[0]) == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.1, 0.5, 2.0, 20.0])
+def test_the_centered_bound_lies_between_the_expectation_and_proposition_2(
+    expected, strength: float
+) -> None:
+    centered = expected.error(centered_semantic_consistency, strength)
+    assert 0 < centered < 0.7 * expected.error(semantic_consistency, strength)
+
+
+def test_the_centered_bound_is_below_proposition_2_for_any_prediction_and_covariance() -> None:
+    for seed in range(200):
+        features, _, head, covariance = problem(n=5, c=4, a=3, seed=seed)
+        logits, w = head(features), head.weight
+        for strength in (0.01, 1.0, 100.0):
+            low = centered_semantic_consistency(logits, w, covariance, strength)
+            assert low <= semantic_consistency(logits, w, covariance, strength) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("form", "factor"),
+    [
+        (semantic_consistency, 2.0),
+        (centered_semantic_consistency, 1.0),
+        (second_order_consistency, 1.0),
+    ],
+)
+def test_gradients_of_the_semantic_term_against_monte_carlo(expected, form, factor) -> None:
+    """To the logits all three are right as lambda falls, to W through G Prop. 2's is twice too large."""
+    lam = 1e-3
+    logits = expected.logits.clone().requires_grad_()
+    weight = expected.head.weight.detach().clone().requires_grad_()
+    draws = logits + math.sqrt(lam) * F.linear(expected.noise, weight)
+    true = -(expected.p * draws.log_softmax(2)).sum(2).mean()
+    to_logits, to_weight = torch.autograd.grad(true, [logits, weight])
+    ours = form(logits, weight, expected.covariance, lam)
+    for got, right in zip(
+        torch.autograd.grad(ours, [logits, weight]), (to_logits, factor * to_weight), strict=True
+    ):
+        assert (got - right).norm() < 0.02 * right.norm()
+
+
+def test_strength_zero_gives_no_gradient_in_the_closer_forms() -> None:
+    features, _, head, covariance = problem()
+    features.requires_grad_()
+    centered = centered_semantic_consistency(head(features), head.weight, covariance, 0.0)
+    torch.testing.assert_close(centered, entropy(head(features)), rtol=1e-12, atol=0)
+    flat = second_order_consistency(head(features), head.weight, covariance, 0.0)
+    assert flat == 0
+    for loss in (centered, flat):
+        assert all(g.abs().max() < 1e-15 for g in gradients(loss, features, head))
+    for form in (centered_semantic_consistency, second_order_consistency):
+        alive = form(head(features), head.weight, covariance, 0.5)
+        assert all(g.abs().max() > 1e-4 for g in gradients(alive, features, head))
+
+
+def test_the_centered_bound_of_a_certain_prediction_is_proposition_1() -> None:
+    _, labels, head, covariance = problem()
+    logits = 40.0 * F.one_hot(labels, 5).double()
+    strength = 400 / variance_table(head.weight, covariance, torch.arange(5)).max().item()
+    bound = isda_cross_entropy(logits, labels, head.weight, covariance, strength)
+    assert bound > 0.01
+    centered = centered_semantic_consistency(logits, head.weight, covariance, strength)
+    torch.testing.assert_close(centered, bound, rtol=1e-9, atol=0)
+
+
 def test_proposition_2_with_a_certain_prediction_is_proposition_1() -> None:
     _, labels, head, covariance = problem()
     logits = 40.0 * F.one_hot(labels, 5).double()
@@ -262,7 +434,7 @@ def test_fault_42_a_class_without_statistics_gives_a_finite_loss() -> None:
     labels = torch.full((9,), 4)
     for loss in (
         isda_cross_entropy(head(features), labels, head.weight, empty, 0.5),
-        semantic_consistency(head(features), head.weight, empty, 0.5),
+        *(form(head(features), head.weight, empty, 0.5) for form in SEMANTIC_FORMS),
     ):
         assert torch.isfinite(loss)
 
@@ -279,17 +451,21 @@ def test_half_precision_inputs_are_computed_in_fp32() -> None:
 def test_no_tensor_of_forbidden_size_is_formed() -> None:
     """Nothing of N x C x A, N x A x A or C x C x C x A numbers, forward or backward."""
     n, c, a = 64, 12, 40
-    features, labels, head, covariance = problem(n, c, a, dtype=torch.float32)
-    sizes = _SizesSeen()
-    with sizes:
-        logits = head(features)
-        loss = isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)
-        loss = loss + semantic_consistency(logits, head.weight, covariance, 0.5)
-        covariance.update(features, labels)
-        covariance._update_every_class(features, labels)
-        loss.backward()
-    assert max(sizes.seen) <= c * a * a, "the covariances themselves are the largest thing"
-    assert not sizes.seen & {n * c * a, n * a * a, c * c * c * a}
+    features, labels, head, estimated = problem(n, c, a, dtype=torch.float32)
+    for covariance in (estimated, LearnedCovariance(c, a)):
+        sizes = _SizesSeen()
+        with sizes:
+            logits = head(features)
+            loss = isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)
+            for form in SEMANTIC_FORMS:
+                loss = loss + form(logits, head.weight, covariance, 0.5)
+            loss = loss + covariance.draw(labels, 2, torch.Generator()).sum()
+            covariance.update(features, labels)
+            loss.backward()
+        with sizes:
+            estimated._update_every_class(features, labels)
+        assert max(sizes.seen) <= c * a * a, "the covariances themselves are the largest thing"
+        assert not sizes.seen & {n * c * a, n * a * a, c * c * c * a}
 
 
 class _SizesSeen(torch.utils._python_dispatch.TorchDispatchMode):

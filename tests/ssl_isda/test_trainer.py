@@ -30,6 +30,7 @@ from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.step import Step
 from ssl_isda.tracking import Tracker
 from ssl_isda.trainer import Interrupted, Trainer, TrainerConfig
+from tests.methods import tiny
 
 CLASSES, IMAGES, NUM_STEPS = 3, 48, 10  # 3 steps an epoch, the last epoch has one
 CPU = torch.device("cpu")
@@ -491,6 +492,122 @@ def test_metrics_of_an_epoch(tmp_path: Path) -> None:
             assert epoch[f"{name}_loss"] == pytest.approx(mean)
     assert epochs[-1]["lambda"] == pytest.approx(0.5 * 0.9)
     assert epochs[-1]["consistency_weight"] == 100
+
+
+# ---- the variants of ISDA, on a network of three layers
+
+LEARNED = {"covariance": "learned", "uncertainty_weight": 0.5}
+EXPLICIT = {"augmentation": "explicit", "augmentation_samples": 2}
+VARIANTS = [
+    {"lambda_schedule": "constant"},
+    {"consistency": "second_order"},
+    {"consistency": "centered_bound"},
+    *({**EXPLICIT, "covariance": form} for form in ("full", "diagonal", "shared", "identity")),
+    LEARNED,
+    {**LEARNED, "consistency": "centered_bound"},
+    {**LEARNED, **EXPLICIT},
+]
+
+
+class TinyData:
+    """``tiny.batch``; ``before`` as in ``Data``."""
+
+    def __init__(self, regularizer: Regularizer) -> None:
+        self.num_views = regularizer.num_views
+        self.before: dict[int, Callable[[], object]] = {}
+
+    def batch(self, step: Step) -> Batch:
+        self.before.pop(step.index, lambda: None)()
+        return tiny.batch(step.index, self.num_views)
+
+
+def make_tiny(folder: Path, method: str = "pi_model", **isda: Any) -> Trainer:
+    student = tiny.student()
+    regularizer = tiny.build(method, student)
+    objective = Objective(regularizer, IsdaConfig(**isda), tiny.C, tiny.A).double()
+    config = TrainerConfig(30, steps_per_epoch=4, images_per_step=10)
+    folder.mkdir(exist_ok=True)
+    return Trainer(student, objective, TinyData(regularizer), {}, config, Tracker(folder))
+
+
+@pytest.fixture(scope="module")
+def default_losses(tmp_path_factory) -> tuple[float, float]:
+    return last_losses(make_tiny(tmp_path_factory.mktemp("default")))
+
+
+def last_losses(trainer: Trainer) -> tuple[float, float]:
+    trainer.run()
+    last = trainer.tracker.history()[-1]
+    assert all(math.isfinite(value) for value in last.values())
+    assert last["gradient_norm_supervised"] > 0 and last["gradient_norm_semantic"] > 0
+    return last["supervised_loss"], last["semantic_loss"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: " ".join(map(str, v.values())))
+def test_every_variant_of_isda_trains(variant, default_losses, tmp_path: Path, capsys) -> None:
+    """30 steps to finite losses that move the student, none like those of the default."""
+    losses = last_losses(make_tiny(tmp_path, **variant))
+    assert all(ours != theirs for ours, theirs in zip(losses, default_losses, strict=True))
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("variant", [LEARNED, {**LEARNED, **EXPLICIT}, EXPLICIT])
+def test_fault_2_a_variant_of_isda_resumes_bit_identical(tmp_path: Path, variant) -> None:
+    uninterrupted = make_tiny(tmp_path / "reference", "mean_teacher", **variant)
+    uninterrupted.run()
+    trainer = make_tiny(tmp_path / "killed", "mean_teacher", **variant)
+    trainer.data.before[14] = lambda: (trainer.save(), kill())
+    with pytest.raises(Killed):
+        trainer.run()
+    resumed = make_tiny(tmp_path / "killed", "mean_teacher", **variant)
+    assert resumed.resume() and resumed.next_step == 14
+    resumed.run()
+    assert same(resumed.state(), uninterrupted.state())
+
+
+def test_learned_covariances_are_trained_and_logged(tmp_path: Path) -> None:
+    trainer = make_tiny(tmp_path, **LEARNED)
+    root = trainer.objective.covariance.root
+    before = root.detach().clone()
+    terms = trainer.train_step(trainer.step(0))
+    assert terms.weights["uncertainty"] == LEARNED["uncertainty_weight"]
+    trainer.run()
+    assert (root - before).flatten(1).norm(dim=1).min() > 1e-3, "a class was not learned"
+    history = trainer.tracker.history()
+    assert all("uncertainty_loss" in epoch for epoch in history)
+    assert history[0]["mean_variance"] != history[-1]["mean_variance"]
+
+
+def test_the_optimizer_trains_student_and_learned_covariances_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    learned = make_tiny(tmp_path, "mean_teacher", **LEARNED)
+    root = learned.objective.covariance.root
+    (group,) = learned.optimizer.param_groups
+    assert [*map(id, group["params"])] == [*map(id, learned.student.parameters()), id(root)]
+    (group,) = make_tiny(tmp_path, "mean_teacher").optimizer.param_groups
+    assert len(group["params"]) == len([*learned.student.parameters()])
+    assert learned.objective.regularizer.evaluated(learned.student) is not learned.student
+
+
+@pytest.mark.parametrize(("scale", "at_rest"), [(2.0, True), (0.5, False)])
+def test_an_uncertainty_loss_at_rest_is_no_dead_term(
+    scale: float, at_rest: bool, tmp_path: Path, capsys
+) -> None:
+    """It moves no student, and a hinge may be 0; its gradient to the covariances is looked at."""
+    trainer = make_tiny(tmp_path, **LEARNED)
+    trainer.objective.covariance.root.data *= scale
+    trainer.run()
+    norms = [epoch["gradient_norm_uncertainty"] for epoch in trainer.tracker.history()]
+    assert all((norm == 0) == at_rest for norm in norms)
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_constant_lambda_is_logged(tmp_path: Path) -> None:
+    trainer = make_tiny(tmp_path, lambda_0=0.3, lambda_schedule="constant")
+    trainer.run()
+    assert {epoch["lambda"] for epoch in trainer.tracker.history()} == {0.3}
 
 
 # ---- what goes wrong
