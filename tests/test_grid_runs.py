@@ -205,15 +205,16 @@ def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
         assert cluster.stdout.readline() == "removed\n"
         lost: set[Path] = set()
 
-        def are_lost() -> bool:
+        def are_lost() -> bool:  # and none of them is still saving
             gone = before.keys() - running(runs).keys()
             lost.update(before[pid][1] for pid in gone if not is_done(before[pid][1]))
-            return bool(lost)
+            return bool(lost) and len(running(runs)) <= 2
 
         wait_until(are_lost, "the node's runs went with it")
         others: dict[int, tuple[int, Path]] = {}
         wait_until(lambda: bool(others.update(midway(runs)) or others), "a run trains on the other")
         worker, folder = min(others.values(), key=lambda other: num_epochs(other[1]))
+        assert "ray::" in Path(f"/proc/{worker}/cmdline").read_text()
         os.kill(worker, signal.SIGKILL)
         lost.add(folder)
         printed, _ = child.communicate()
