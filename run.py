@@ -522,6 +522,13 @@ def dashboard(arguments: Sequence[str]) -> int:
     return command(arguments)
 
 
+def analyze(arguments: Sequence[str]) -> int:
+    """The paper's analyses; see ``ssl_isda.analysis``."""
+    from ssl_isda.analysis.command import command
+
+    return command(arguments, {})
+
+
 class Command(NamedTuple):
     """What the first word of a command line can stand for."""
 
@@ -532,6 +539,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "export": Command("RUN ...       # features and t-SNE of trained runs", export),
     "report": Command("runs          # tables and figures of all runs in a folder", report),
+    "analyze": Command("comparison runs   # what ISDA changes; the paper's analyses", analyze),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds", dashboard
     ),

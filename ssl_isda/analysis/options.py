@@ -1,0 +1,54 @@
+"""The flags of the analyses. Needs pydantic, imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from ssl_isda.config import UsablePath
+
+COMPARISON_USAGE = """\
+usage: python run.py analyze comparison [RUNS ...] [--out DIR]
+
+What ISDA changes: every method with it beside the same without it, the mean difference paired by seed
+with its 95 % confidence interval. Settings of ISDA that vary, such as lambda_0, become rows, and a
+number that takes three values or more becomes a curve. Reads run folders and changes nothing in them.
+RUNS are run folders, or folders above them; without any, the folder runs. Without --out the table is
+printed and no file written.
+
+  python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
+
+  comparison.md           the table, and what is not counted
+  comparison.json         its numbers, each seed's among them
+  differences.svg         the differences with their intervals
+  curves.svg              test error against lambda_0, against the number of samples, ...
+"""
+
+COLLECT_USAGE = """\
+usage: python run.py analyze collect RUNS --out DIR
+
+Copies what tables and figures are made of, without weights, from every finished run below the folder
+RUNS to the same place below DIR: settings, split, metrics, times, log and result. What is not finished
+is named. report and analyze comparison read DIR as they read RUNS.
+
+  python run.py analyze collect runs/table6_small --out docs/results/table6_small
+"""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class ComparisonConfig(_Options):
+    """Where a comparison goes."""
+
+    out: UsablePath | None = None
+    """Where the table and the figures go, over older ones; unset: the table is printed."""
+
+
+class CollectConfig(_Options):
+    """Where results go."""
+
+    out: UsablePath | None = None
+    """The folder that results are copied to."""
