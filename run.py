@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from datasets.image_data import ImageData
     from datasets.preprocessing import PreparedImages
     from datasets.splits import Split
+    from ssl_isda.analysis.options import TightnessConfig
     from ssl_isda.config import Resolved
     from ssl_isda.export_config import ExportConfig
     from ssl_isda.features import Features
@@ -78,6 +79,14 @@ def _command(arguments: Sequence[str]) -> int:
 
 def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
+    results = train_seeds(resolved)
+    if len(results) > 1:
+        show(_across_seeds([result["error"] for result in results]))
+    return 0
+
+
+def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
+    """The result of each seed's run: of one that is done, resumed or made now."""
     _use_our_datasets()
     from datasets.catalog import check_labels
 
@@ -95,9 +104,7 @@ def train(resolved: Resolved) -> int:
                 result = _train_one(folder, workspace)
         show(f"{folder.path}: {describe(result)}")
         results.append(result)
-    if len(results) > 1:
-        show(_across_seeds([result["error"] for result in results]))
-    return 0
+    return results
 
 
 class Workspace:
@@ -203,6 +210,7 @@ def build_trainer(
         precision=workspace.precision,
         checkpoint_minutes=config.checkpoint_minutes,
         checkpoint_epochs=config.checkpoint_epochs,
+        num_snapshots=config.snapshots or 0,
     )
     return Trainer(
         student,
@@ -422,7 +430,7 @@ def export(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _settings_of_run(path: Path, options: ExportConfig) -> Resolved:
+def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Resolved:
     """Its recorded settings, with what ``options`` say about the place where it runs now."""
     from ssl_isda.command_line import resolve
 
@@ -526,7 +534,55 @@ def analyze(arguments: Sequence[str]) -> int:
     """The paper's analyses; see ``ssl_isda.analysis``."""
     from ssl_isda.analysis.command import command
 
-    return command(arguments, {})
+    return command(arguments, {"tightness": _tightness})
+
+
+def _tightness(arguments: Sequence[str]) -> int:
+    """The bounds over a training, whose steps are taken again."""
+    from ssl_isda.analysis.command import read_options
+    from ssl_isda.analysis.options import TIGHTNESS_USAGE, TightnessConfig
+
+    found = read_options(arguments, TIGHTNESS_USAGE, TightnessConfig)
+    if found is None:
+        return 0
+    names, options = found
+    if len(names) != 1:
+        raise UsageError("analyze tightness needs one run's folder, such as runs/RUN/seed0")
+    path = Path(names[0])
+    resolved = _settings_of_run(path, options)
+    from ssl_isda.analysis.tightness import snapshots, tightness
+    from ssl_isda.analysis.tightness_page import tightness_files
+    from ssl_isda.report.command import write_report
+    from ssl_isda.run_folder import RunFolder
+    from ssl_isda.tracking import Tracker, counted
+
+    _use_our_datasets()
+    folder, kept = RunFolder(resolved, path), snapshots(path)
+    with folder.locked():
+        workspace = Workspace(resolved)
+        split = _split(folder, workspace)
+        trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
+        measured = tightness(trainer, kept, options.samples)
+        moments = list(counted(measured, len(kept), "snapshot", lambda _: 1))
+        files = tightness_files(moments, options.samples)
+        write_report(files, options.out or path)
+    show(files["tightness.md"].rstrip("\n"))
+    return 0
+
+
+def search(arguments: Sequence[str]) -> int:
+    """lambda_0 and eta_1 by the validation error; see ``ssl_isda.search``."""
+    from ssl_isda.command_line import resolve
+    from ssl_isda.search import Joined, command
+
+    def uses_unlabeled(method: str) -> bool:
+        import methods as _registered  # noqa: F401
+        from ssl_isda.regularizer import METHODS
+
+        return METHODS[method].num_views > 0
+
+    joined = Joined(lambda words: resolve(words, **FOLDERS), uses_unlabeled, train_seeds)
+    return command(arguments, joined)
 
 
 class Command(NamedTuple):
@@ -539,6 +595,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "export": Command("RUN ...       # features and t-SNE of trained runs", export),
     "report": Command("runs          # tables and figures of all runs in a folder", report),
+    "search": Command("--method vat     # lambda_0 and eta_1 by held-out labels", search),
     "analyze": Command("comparison runs   # what ISDA changes; the paper's analyses", analyze),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds", dashboard

@@ -27,6 +27,7 @@ usage: python run.py analyze ANALYSIS ...
 
   comparison   what ISDA changes, paired by seed: Table 6, Figs. 10 and 11, Table 8
   collect      results without weights, for a repository
+  tightness    both upper bounds beside what they bound, over a training: Fig. 9
 
 Each has a --help of its own.
 """

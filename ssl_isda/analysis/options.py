@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ssl_isda.config import UsablePath
 
@@ -34,6 +36,22 @@ is named. report and analyze comparison read DIR as they read RUNS.
 """
 
 
+TIGHTNESS_USAGE = """\
+usage: python run.py analyze tightness RUN [flags]
+
+Fig. 9 of the paper: how far the upper bounds lie above the expectations that they bound, over a training.
+RUN was trained with --isda --snapshots N. Each of the N steps is taken again as it was, on its own batch
+with its own lambda, and compared with explicit draws: Prop. 1 on the labeled images, Prop. 2 on the
+unlabeled ones. Nothing else in the folder changes.
+
+  python run.py --dataset digits --method vat --isda --snapshots 20
+  python run.py analyze tightness runs/digits-20/vat+isda/seed0
+
+  tightness.md, .json     bound, expectation and their ratios at each moment
+  tightness.svg           the same as curves
+"""
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
@@ -52,3 +70,18 @@ class CollectConfig(_Options):
 
     out: UsablePath | None = None
     """The folder that results are copied to."""
+
+
+class TightnessConfig(_Options):
+    """How bounds are compared with draws."""
+
+    samples: int = Field(1000, ge=10)
+    """Draws for each image."""
+    out: UsablePath | None = None
+    """Where the table and the figure go; unset: the run's folder."""
+    data_dir: UsablePath | None = None
+    """Where the data set lies; unset: where it lay in training."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """auto: a GPU where there is one; unset: as in training."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; unset: as in training."""
