@@ -18,8 +18,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from datasets.image_data import ImageData
     from datasets.preprocessing import PreparedImages
     from datasets.splits import Split
+    from ssl_isda.analysis.cost import Case
     from ssl_isda.analysis.options import TightnessConfig
     from ssl_isda.config import Resolved
     from ssl_isda.export_config import ExportConfig
     from ssl_isda.features import Features
     from ssl_isda.models.registry import Classifier
+    from ssl_isda.objective import Objective
     from ssl_isda.regularizer import Regularizer
     from ssl_isda.run_folder import RunFolder
     from ssl_isda.tracking import Tracker
@@ -532,42 +534,40 @@ def dashboard(arguments: Sequence[str]) -> int:
 
 def analyze(arguments: Sequence[str]) -> int:
     """The paper's analyses; see ``ssl_isda.analysis``."""
-    from ssl_isda.analysis.command import command
+    from ssl_isda.analysis.command import Joined, command
 
-    return command(arguments, {"tightness": _tightness})
+    return command(arguments, Joined(_opened_trainer, _network_and_objective, _device))
 
 
-def _tightness(arguments: Sequence[str]) -> int:
-    """The bounds over a training, whose steps are taken again."""
-    from ssl_isda.analysis.command import read_options
-    from ssl_isda.analysis.options import TIGHTNESS_USAGE, TightnessConfig
-
-    found = read_options(arguments, TIGHTNESS_USAGE, TightnessConfig)
-    if found is None:
-        return 0
-    names, options = found
-    if len(names) != 1:
-        raise UsageError("analyze tightness needs one run's folder, such as runs/RUN/seed0")
-    path = Path(names[0])
+@contextmanager
+def _opened_trainer(path: Path, options: TightnessConfig) -> Iterator[Trainer]:
+    """The trainer of a run that is there, while nobody else has its folder."""
     resolved = _settings_of_run(path, options)
-    from ssl_isda.analysis.tightness import snapshots, tightness
-    from ssl_isda.analysis.tightness_page import tightness_files
-    from ssl_isda.report.command import write_report
-    from ssl_isda.run_folder import RunFolder
-    from ssl_isda.tracking import Tracker, counted
-
     _use_our_datasets()
-    folder, kept = RunFolder(resolved, path), snapshots(path)
+    from ssl_isda.run_folder import RunFolder
+    from ssl_isda.tracking import Tracker
+
+    folder = RunFolder(resolved, path)
     with folder.locked():
         workspace = Workspace(resolved)
         split = _split(folder, workspace)
-        trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
-        measured = tightness(trainer, kept, options.samples)
-        moments = list(counted(measured, len(kept), "snapshot", lambda _: 1))
-        files = tightness_files(moments, options.samples)
-        write_report(files, options.out or path)
-    show(files["tightness.md"].rstrip("\n"))
-    return 0
+        yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
+
+
+def _network_and_objective(case: Case, num_images: int) -> tuple[Classifier, Objective]:
+    """As a run has them, with the method's default options."""
+    import methods
+    from ssl_isda.models import MODELS
+    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.regularizer import METHODS
+
+    student = MODELS[case.model](case.num_classes, width=case.width)
+    options = getattr(methods, case.method).Config()
+    regularizer = METHODS[case.method](
+        options, student=student, num_images=num_images, num_classes=case.num_classes
+    )
+    isda = IsdaConfig() if case.isda else None
+    return student, Objective(regularizer, isda, case.num_classes, student.head.in_features)
 
 
 def search(arguments: Sequence[str]) -> int:

@@ -52,6 +52,17 @@ unlabeled ones. Nothing else in the folder changes.
 """
 
 
+COST_USAGE = """\
+usage: python run.py analyze cost [flags]
+
+Table 3 of the paper: the operations and the time that ISDA adds to a training step, for every network,
+with 10 and with 100 classes, in supervised training and in temporal ensembling, the cheapest method that
+has both propositions. The paper's own rows stand below. Images are noise; no data set is needed.
+
+  python run.py analyze cost --threads 1
+"""
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
@@ -85,3 +96,22 @@ class TightnessConfig(_Options):
     """auto: a GPU where there is one; unset: as in training."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; unset: as in training."""
+
+
+class CostConfig(_Options):
+    """What is counted and timed, and how."""
+
+    width: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Factor on the number of the network's channels."""
+    batch_size: int = Field(128, ge=1)
+    """Labeled images in a step, and as many unlabeled ones."""
+    rounds: int = Field(11, ge=1)
+    """Pairs of steps that are timed."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where it is faster."""
+    out: UsablePath | None = None
+    """Where cost.md and cost.json go; unset: the table is printed."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; unset: as many as PyTorch chooses."""

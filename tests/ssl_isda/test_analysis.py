@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from ssl_isda.analysis.collect import KEPT, collect
-from ssl_isda.analysis.command import command
+from ssl_isda.analysis.command import Joined, command
 from ssl_isda.analysis.comparison import Comparison, comparison_json, comparison_table
 from ssl_isda.analysis.comparison_figures import comparison_figures, curves_of
 from ssl_isda.errors import UsageError
@@ -20,6 +20,9 @@ from ssl_isda.report.estimates import PairedDifference, paired_difference
 from ssl_isda.report.runs import find_runs
 from tests.commands import ROOT, WITHOUT_TORCH
 from tests.synthetic_runs import write_run
+
+NOTHING = Joined(None, None, None)
+"""Neither of these two analyses needs methods or data."""
 
 
 def compared(runs: Path) -> Comparison:
@@ -144,16 +147,18 @@ def test_without_any_pair_there_is_no_figure(tmp_path: Path) -> None:
 
 DRAW = """
 import sys
-from pathlib import Path
 from ssl_isda.analysis.command import command
-sys.exit(command(["comparison", sys.argv[1], "--out", sys.argv[2]], {}))
+sys.exit(command(["comparison", sys.argv[1], "--out", sys.argv[2]], None))
 """
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     """In another process too, whose hashes are others."""
     write_sensitivity(tmp_path / "runs")
-    assert command(["comparison", str(tmp_path / "runs"), "--out", str(tmp_path / "here")], {}) == 0
+    assert (
+        command(["comparison", str(tmp_path / "runs"), "--out", str(tmp_path / "here")], NOTHING)
+        == 0
+    )
     there = [sys.executable, "-c", DRAW, str(tmp_path / "runs"), str(tmp_path / "there")]
     subprocess.run(there, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"})
     files = {path.name for path in (tmp_path / "here").iterdir()}
@@ -199,7 +204,7 @@ def test_copies_are_not_put_among_the_runs(tmp_path: Path, out: str) -> None:
 # ---- the command line
 
 BAD = {
-    "": "needs the name of an analysis: comparison, collect",
+    "": "needs the name of an analysis: comparison, collect, tightness, cost",
     "comparson": "did you mean 'comparison'?",
     "comparison nowhere": "nowhere: no such folder",
     "comparison --oud=x": "unknown flag '--oud'",
@@ -212,7 +217,7 @@ BAD = {
 def test_bad_words_end_in_one_line(words: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
-        command(words.split(), {})
+        command(words.split(), NOTHING)
     assert BAD[words] in str(caught.value) and "\n" not in str(caught.value)
 
 
