@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ssl_isda.config import RUN_SETTINGS
 from ssl_isda.report.cells import (
     Cell,
     Column,
     cells_of,
     comparisons_of,
+    row_name,
     row_order,
     seeds_name,
     settings_that_differ,
 )
 from ssl_isda.report.estimates import PairedDifference, paired_difference
 from ssl_isda.report.markdown import escaped, table_head, table_row
+from ssl_isda.report.paper import spelled
 from ssl_isda.report.run_files import number
 from ssl_isda.report.runs import Run
 
@@ -33,6 +36,12 @@ class Effect:
 
     plain: Cell
     isda: Cell
+    told: str = ""
+    """The settings that tell it from others of its method, in words."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.column.name}, {row_name((self.isda.method, True, self.told))}"
 
     @property
     def column(self) -> Column:
@@ -109,7 +118,7 @@ class Comparison:
             for cell in alone
         ]
         problems += [
-            f"{effect.column.name}, {effect.isda.name}: {seeds_name(effect.unpaired)} in no pair"
+            f"{effect.name}: {seeds_name(effect.unpaired)} in no pair"
             for effect in self.effects
             if effect.unpaired
         ]
@@ -137,8 +146,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     for effect in comparison.effects:
         estimates = [str(cell.estimate or "no result") for cell in (effect.plain, effect.isda)]
         texts = [*estimates, str(effect.difference or "no pair")]
-        name = f"{effect.column.name}, {effect.isda.name}"
-        yield table_row([escaped(text) for text in (name, *texts)])
+        yield table_row([escaped(text) for text in (effect.name, *texts)])
     if comparison.left_out:
         yield "\nNot counted:\n"
         yield from (f"- {escaped(problem)}" for problem in comparison.left_out)
@@ -164,8 +172,25 @@ def _panels(effects: Sequence[Effect]) -> list[Panel]:
     grouped: dict[int, list[Effect]] = defaultdict(list)
     for effect in effects:
         grouped[id(effect.plain)].append(effect)
-    panels = [Panel(group[0].plain, tuple(_by_settings(group))) for group in grouped.values()]
+    panels = [_panel(group) for group in grouped.values()]
     return sorted(panels, key=lambda p: (p.plain.column.order, row_order(p.plain.row)))
+
+
+def _panel(effects: Sequence[Effect]) -> Panel:
+    names = settings_that_differ([effect.isda for effect in effects])
+    named = [replace(effect, told=told(effect.isda, names)) for effect in effects]
+    return Panel(effects[0].plain, tuple(_by_settings(named)))
+
+
+def told(cell: Cell, names: Sequence[str]) -> str:
+    """Settings of a cell in words: all numbers; of the rest what is set and not the default."""
+    values = {name: cell.settings.get(name) for name in names}
+    defaults = {name: setting.default for name, setting in RUN_SETTINGS.items()}
+    return ", ".join(
+        f"{name} {spelled(value)}"
+        for name, value in values.items()
+        if number(value) is not None or value not in (None, defaults.get(name))
+    )
 
 
 def _by_settings(effects: Sequence[Effect]) -> list[Effect]:

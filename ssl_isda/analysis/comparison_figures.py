@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_isda.analysis.comparison import Comparison, Effect, Panel
+from ssl_isda.analysis.comparison import Comparison, Effect, Panel, told
 from ssl_isda.report.cells import Cell
 from ssl_isda.report.figures import METHOD_COLOURS, PALETTE, drawing_settings, svg_bytes
-from ssl_isda.report.paper import spelled
 from ssl_isda.report.run_files import number
 
 FEWEST_POINTS = 3
@@ -26,8 +25,6 @@ class Curve:
     setting: str
     values: tuple[float, ...]
     cells: tuple[Cell, ...]
-    others: Mapping[str, object]
-    """The other settings that vary within the panel."""
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, bytes]:
@@ -55,9 +52,8 @@ def curves_of(panel: Panel) -> list[Curve]:
                 (v, c) for v, c in zip(values, group, strict=True) if v is not None and c.errors
             ]
             if len(pairs) >= FEWEST_POINTS:
-                others = {n: group[0].settings.get(n) for n in panel.differing if n != setting}
                 numbers, cells = zip(*sorted(pairs, key=lambda pair: pair[0]), strict=True)
-                curves.append(Curve(setting, numbers, cells, others))
+                curves.append(Curve(setting, numbers, cells))
     return curves
 
 
@@ -69,7 +65,7 @@ def _differences(effects: Sequence[Effect]) -> bytes:
     from matplotlib.figure import Figure
 
     shown = [effect for effect in effects if effect.difference]
-    labels = [_row_label(effect) for effect in shown]
+    labels = [_ascii(effect.name) for effect in shown]
     beside, height = 0.25 + _LETTER * max(map(len, labels)), 0.75 + _ROW * len(shown)
     width = beside + _WIDTH
     with matplotlib.rc_context(drawing_settings()):
@@ -99,10 +95,6 @@ def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
     axes.plot([found.mean], [line], "o", color=colour, markerfacecolor=fill, markersize=5.5)
 
 
-def _row_label(effect: Effect) -> str:
-    return f"{_ascii(effect.column.name)}: {_ascii(effect.isda.name)}"
-
-
 # ---- curves: the error against a setting, other cells as levels
 
 
@@ -110,32 +102,36 @@ def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    pairs = [(panel, curve) for panel, curves in drawn for curve in curves]
+    pairs = [(panel, curve, curves) for panel, curves in drawn for curve in curves]
     with matplotlib.rc_context(drawing_settings()):
         figure = Figure(figsize=(_WIDTH * len(pairs), _HEIGHT))
-        for place, (panel, curve) in enumerate(pairs):
+        for place, (panel, curve, curves) in enumerate(pairs):
             left = (place + 0.16) / len(pairs)
             axes = figure.add_axes((left, 0.15, 0.8 / len(pairs), 0.74))
-            _draw_panel(axes, panel, curve)
+            _draw_panel(axes, panel, curve, _levels(panel, curves))
         return svg_bytes(figure)
 
 
-def _draw_panel(axes: Any, panel: Panel, curve: Curve) -> None:
+def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Cell]:
+    """The cells that are on no curve."""
+    taken = {id(cell) for curve in curves for cell in curve.cells}
+    cells = [effect.isda for effect in panel.effects]
+    return [cell for cell in cells if id(cell) not in taken and cell.errors]
+
+
+def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Cell]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     colour = METHOD_COLOURS.get(panel.plain.method, PALETTE[0])
     colour = PALETTE[0] if colour == "#000000" else colour  # black is the plain method's
     low, high = curve.values[0], curve.values[-1]
     _draw_level(axes, panel.plain, "without ISDA", "#000000", "--")
-    taken = {id(cell) for cell in curve.cells}
     styles = itertools.cycle([(c, "-.") for c in PALETTE if c not in (colour, "#000000")])
-    for cell in (effect.isda for effect in panel.effects):
-        if id(cell) not in taken and cell.errors:
-            _draw_level(axes, cell, _level_name(cell, panel, curve), *next(styles))
+    for cell in levels:
+        _draw_level(axes, cell, _isda_name(cell, panel, curve), *next(styles))
     means = [cell.estimate.mean for cell in curve.cells if cell.estimate]
     stds = [cell.estimate.std or 0.0 for cell in curve.cells if cell.estimate]
-    words = [f"{name} {spelled(value)}" for name, value in curve.others.items()]
-    label = ", ".join(["ISDA", *words])
+    label = _isda_name(curve.cells[0], panel, curve)
     axes.errorbar(
         curve.values, means, yerr=stds, color=colour, marker="o", capsize=2, label=_ascii(label)
     )
@@ -161,10 +157,10 @@ def _draw_level(axes: Any, cell: Cell, label: str, colour: str, style: str) -> N
         axes.axhspan(*ends, color=colour, alpha=0.1, linewidth=0)
 
 
-def _level_name(cell: Cell, panel: Panel, curve: Curve) -> str:
-    names = [name for name in panel.differing if name != curve.setting]
-    words = [f"{name} {spelled(cell.settings.get(name))}" for name in names]
-    return ", ".join(["ISDA", *words])
+def _isda_name(cell: Cell, panel: Panel, curve: Curve) -> str:
+    """What a line of the legend says; the curve's own setting stands at the axis."""
+    words = told(cell, [name for name in panel.differing if name != curve.setting])
+    return f"ISDA, {words}" if words else "ISDA"
 
 
 def _ascii(text: str) -> str:

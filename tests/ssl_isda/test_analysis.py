@@ -112,8 +112,8 @@ def test_a_cell_without_a_partner_is_named(tmp_path: Path) -> None:
 
 def test_every_value_of_a_setting_is_a_row_in_the_order_of_the_numbers(tmp_path: Path) -> None:
     write_sensitivity(tmp_path)
-    names = [effect.isda.name for effect in compared(tmp_path).effects]
-    assert names == [f"VAT + ISDA (lambda_0 {value})" for value in ("0.25", "2", "10")]
+    names = [effect.name.partition(", VAT")[2] for effect in compared(tmp_path).effects]
+    assert names == [f" + ISDA (lambda_0 {value})" for value in ("0.25", "2", "10")]
     numbers = json.loads(comparison_json(compared(tmp_path)))
     assert [row["settings"] for row in numbers] == [{"lambda_0": v} for v in (0.25, 2.0, 10.0)]
     assert numbers[0]["differences"] == {"0": 0.0, "1": -0.5, "2": 0.0}
@@ -127,9 +127,9 @@ def test_three_values_of_a_number_are_a_curve_and_the_other_cells_levels(tmp_pat
     (panel,) = compared(tmp_path).panels
     (curve,) = curves_of(panel)
     assert (curve.setting, curve.values) == ("lambda_0", (0.25, 2.0, 10.0))
-    assert curve.others == {"covariance": "full"}
+    assert [cell.settings["covariance"] for cell in curve.cells] == ["full"] * 3
     figure = comparison_figures(compared(tmp_path))["curves.svg"].decode()
-    for text in ("without ISDA", "ISDA, covariance full", "ISDA, covariance identity", "lambda_0"):
+    for text in ("without ISDA", "ISDA", "ISDA, covariance identity", "lambda_0"):
         assert f">{text}</text>" in figure
 
 
