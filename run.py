@@ -41,10 +41,13 @@ if TYPE_CHECKING:
     from datasets.image_data import ImageData
     from datasets.preprocessing import PreparedImages
     from datasets.splits import Split
+    from ssl_isda.analysis.cost import Case
+    from ssl_isda.analysis.options import TightnessConfig
     from ssl_isda.config import Resolved
     from ssl_isda.export_config import ExportConfig
     from ssl_isda.features import Features
     from ssl_isda.models.registry import Classifier
+    from ssl_isda.objective import Objective
     from ssl_isda.regularizer import Regularizer
     from ssl_isda.run_folder import RunFolder
     from ssl_isda.tracking import Tracker
@@ -80,6 +83,14 @@ def _command(arguments: Sequence[str]) -> int:
 
 def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
+    results = train_seeds(resolved)
+    if len(results) > 1 and is_first_launched():
+        show(_across_seeds([result["error"] for result in results]))
+    return 0
+
+
+def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
+    """The result of each seed's run: of one that is done, resumed or made now."""
     _use_our_datasets()
     from datasets.catalog import check_labels
 
@@ -99,9 +110,7 @@ def train(resolved: Resolved) -> int:
             results.append(result)
             if is_first_launched():
                 show(f"{folder.path}: {describe(result)}")
-    if len(results) > 1 and is_first_launched():
-        show(_across_seeds([result["error"] for result in results]))
-    return 0
+    return results
 
 
 def _processes(device: str) -> AbstractContextManager[None]:
@@ -238,6 +247,7 @@ def build_trainer(
         precision=workspace.precision,
         checkpoint_minutes=config.checkpoint_minutes,
         checkpoint_epochs=config.checkpoint_epochs,
+        num_snapshots=config.snapshots or 0,
     )
     return Trainer(
         student,
@@ -484,7 +494,7 @@ def export(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _settings_of_run(path: Path, options: ExportConfig) -> Resolved:
+def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Resolved:
     """Its recorded settings, with what ``options`` say about the place where it runs now."""
     from ssl_isda.command_line import resolve
 
@@ -591,6 +601,59 @@ def grid(arguments: Sequence[str]) -> int:
     return command(arguments, program=HERE / "run.py", **FOLDERS)
 
 
+def analyze(arguments: Sequence[str]) -> int:
+    """The paper's analyses; see ``ssl_isda.analysis``."""
+    from ssl_isda.analysis.command import Joined, command
+
+    return command(arguments, Joined(_opened_trainer, _network_and_objective, _device))
+
+
+@contextmanager
+def _opened_trainer(path: Path, options: TightnessConfig) -> Iterator[Trainer]:
+    """The trainer of a run that is there, while nobody else has its folder."""
+    resolved = _settings_of_run(path, options)
+    _use_our_datasets()
+    from ssl_isda.run_folder import RunFolder
+    from ssl_isda.tracking import Tracker
+
+    folder = RunFolder(resolved, path)
+    with folder.locked():
+        workspace = Workspace(resolved)
+        split = _split(folder, workspace)
+        yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
+
+
+def _network_and_objective(case: Case, num_images: int) -> tuple[Classifier, Objective]:
+    """As a run has them, with the method's default options."""
+    import methods
+    from ssl_isda.models import MODELS
+    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.regularizer import METHODS
+
+    student = MODELS[case.model](case.num_classes, width=case.width)
+    options = getattr(methods, case.method).Config()
+    regularizer = METHODS[case.method](
+        options, student=student, num_images=num_images, num_classes=case.num_classes
+    )
+    isda = IsdaConfig() if case.isda else None
+    return student, Objective(regularizer, isda, case.num_classes, student.head.in_features)
+
+
+def search(arguments: Sequence[str]) -> int:
+    """lambda_0 and eta_1 by the validation error; see ``ssl_isda.search``."""
+    from ssl_isda.command_line import resolve
+    from ssl_isda.search import Joined, command
+
+    def uses_unlabeled(method: str) -> bool:
+        import methods as _registered  # noqa: F401
+        from ssl_isda.regularizer import METHODS
+
+        return METHODS[method].num_views > 0
+
+    joined = Joined(lambda words: resolve(words, **FOLDERS), uses_unlabeled, train_seeds)
+    return command(arguments, joined)
+
+
 class Command(NamedTuple):
     """What the first word of a command line can stand for."""
 
@@ -602,6 +665,8 @@ COMMANDS: Mapping[str, Command] = {
     "export": Command("RUN ...       # features and t-SNE of trained runs", export),
     "report": Command("runs          # tables and figures of all runs in a folder", report),
     "grid": Command("FILE.yaml       # many runs, here or on a Ray cluster", grid),
+    "search": Command("--method vat     # lambda_0 and eta_1 by held-out labels", search),
+    "analyze": Command("comparison runs   # what ISDA changes; the paper's analyses", analyze),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds", dashboard
     ),

@@ -45,16 +45,21 @@ def save(path: Path, state: dict[str, Any]) -> None:
     OutputFailed
         It could not be written; the one that stood there still does.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
-    header = b"%s %d %s\n" % (MAGIC, VERSION, hashlib.sha256(payload).hexdigest().encode())
     fresh = path.with_name(path.name + ".new")
-    write_atomically(fresh, header + payload)
+    write(fresh, state)
     if path.exists():
         os.replace(path, previous(path))
     os.replace(fresh, path)
     sync_folder(path.parent)
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """The same over whatever stood at ``path``, of which nothing is kept. Raises as ``save``."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    header = b"%s %d %s\n" % (MAGIC, VERSION, hashlib.sha256(payload).hexdigest().encode())
+    write_atomically(path, header + payload)
 
 
 def previous(path: Path) -> Path:

@@ -131,6 +131,8 @@ class RunConfig(BaseModel):
     """Minutes between checkpoints."""
     checkpoint_epochs: int | None = Field(None, ge=1)
     """Epochs between checkpoints, beside the minutes; unset: the minutes alone."""
+    snapshots: int | None = Field(None, ge=1)
+    """Moments of the training, evenly spread, whose networks are kept for analyze tightness."""
     wandb: Literal["auto", "offline", "online", "disabled"] = "auto"
     """Weights & Biases; auto: online where you are logged in."""
     wandb_project: _Name = "ssl-isda"
@@ -154,7 +156,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     WHERE_AND_HOW: (
         *("data_dir", "runs_dir", "fresh", "device", "precision", "compile", "threads"),
-        *("checkpoint_minutes", "checkpoint_epochs", "wandb", "wandb_project"),
+        *("checkpoint_minutes", "checkpoint_epochs", "snapshots", "wandb", "wandb_project"),
     ),
 }
 """The settings as ``--help`` shows them. All but the last group define the experiment: a run can be

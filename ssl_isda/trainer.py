@@ -25,6 +25,7 @@ from ssl_isda.diagnostics import (
     mean_variance,
 )
 from ssl_isda.errors import RunError, TrainingFailed, UsageError
+from ssl_isda.files import output_failed
 from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
@@ -56,6 +57,13 @@ class TrainerConfig:
     precision: Precision = "fp32"
     checkpoint_minutes: float = 10.0
     checkpoint_epochs: int | None = None
+    num_snapshots: int = 0
+
+    @property
+    def snapshot_steps(self) -> frozenset[int]:
+        """The steps before which networks and covariances are kept; the last step is one of them."""
+        last, n = self.num_steps - 1, self.num_snapshots
+        return frozenset(round(k * last / n) for k in range(1, n + 1))
 
 
 class Interrupted(RunError):
@@ -140,7 +148,10 @@ class Trainer:
         epoch_first_step = self.next_step
         if self.loss_sums and self.step(self.next_step - 1).is_last_of_epoch:
             self._finish_epoch(self.step(self.next_step - 1))  # it was stopped in its evaluation
+        snapshot_steps = self.config.snapshot_steps
         while self.next_step < self.config.num_steps:
+            if self.next_step in snapshot_steps:
+                self._keep_snapshot()
             step = self.step(self.next_step)
             self.train_step(step)
             self.next_step += 1
@@ -342,6 +353,19 @@ class Trainer:
             "processes": distributed.num_processes(),
             "torch": str(torch.__version__),
         }
+
+    def _keep_snapshot(self) -> None:
+        """What the next step begins with, as far as its loss depends on it; a resumed run repeats it."""
+        if not distributed.is_first():
+            return
+        folder = self.tracker.folder / "snapshots"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise output_failed(error, folder, 0) from error
+        whole = self.state()
+        state = {name: whole[name] for name in ("next_step", "student", "objective")}
+        checkpoint.write(folder / f"step{self.next_step:07d}.pt", state)
 
     def save(self) -> None:
         """Write the checkpoint: the first process does, and the others' state is the same."""

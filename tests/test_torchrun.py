@@ -95,20 +95,23 @@ def test_fault_3_a_signal_stops_all_processes_at_one_step(undisturbed, tmp_path)
         subprocess.run(["kill", f"-{int(signal.SIGTERM)}", str(process)], check=True)
     code, _, complaints = finish(launcher)
     assert code != 0
-    assert "SIGTERM at step" in complaints and "Traceback" not in complaints
-    assert load(tmp_path / "runs" / CELL / "checkpoint.pt")["next_step"] < 12
+    stopped = load(tmp_path / "runs" / CELL / "checkpoint.pt")["next_step"]
+    assert [line for line in complaints.splitlines() if line.startswith("run.py: ")] == [
+        f"run.py: SIGTERM at step {stopped} of 12: saved; the same command goes on from here"
+    ]
+    assert stopped < 12
     assert finish(torchrun(*arguments, cwd=tmp_path))[0] == 0
     assert ends_like(tmp_path / "runs" / CELL, undisturbed / "two" / CELL)
 
 
 def test_what_does_not_divide_is_refused_in_one_line(tmp_path):
     code, _, complaints = finish(torchrun(*MEAN_TEACHER, "--batch-size", "33", cwd=tmp_path))
-    assert code != 0 and "Traceback" not in complaints.split("torch/distributed/run.py")[0]
+    assert code != 0
     lines = [line for line in complaints.splitlines() if line.startswith("run.py: ")]
     assert lines == ["run.py: --batch-size must be a multiple of the 2 processes, got 33"]
 
 
 def test_batchnorm_need_not_be_synchronized(tmp_path):
-    arguments = [*MEAN_TEACHER, "--runs-dir", "runs", "--no-sync-batchnorm", "--steps", "2"]
+    arguments = [*DIGITS, "--method", "vat", "--steps", "2", "--no-sync-batchnorm"]
     code, _, complaints = finish(torchrun(*arguments, cwd=tmp_path))
     assert code == 0, complaints

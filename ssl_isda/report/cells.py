@@ -234,7 +234,7 @@ def _with_variants(cells: Iterable[Cell]) -> list[Cell]:
         places[cell.column, cell.method, cell.isda].append(cell)
     named = []
     for rivals in places.values():
-        differing = _differing_settings(rivals)
+        differing = settings_that_differ(rivals)
         taken: set[str] = set()
         for cell in rivals:
             parts = [f"{name} {spelled(cell.settings.get(name))}" for name in differing]
@@ -245,7 +245,7 @@ def _with_variants(cells: Iterable[Cell]) -> list[Cell]:
     return named
 
 
-def _differing_settings(cells: Sequence[Cell]) -> list[str]:
+def settings_that_differ(cells: Sequence[Cell]) -> list[str]:
     """The settings that are not the same in all of ``cells``, which stand at one place."""
     left_out = NOT_OF_THE_CELL | set(() if cells[0].isda else ISDA_SETTINGS)
     names = dict.fromkeys(name for cell in cells for name in cell.settings if name not in left_out)

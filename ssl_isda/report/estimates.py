@@ -1,4 +1,4 @@
-"""Mean, standard deviation and Welch's t-test of a few numbers."""
+"""Mean, standard deviation, Welch's t-test and paired differences of a few numbers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ class Estimate:
     def __str__(self) -> str:
         spread = "" if self.std is None else f" ± {self.std:.2f}"
         return f"{self.mean:.2f}{spread} (n = {self.n})"
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The mean of ``n`` differences and the half width of its 95 % confidence interval; None for one."""
+
+    mean: float
+    half_width: float | None
+    n: int
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of the interval."""
+        if self.half_width is None:
+            return None
+        return self.mean - self.half_width, self.mean + self.half_width
+
+    def __str__(self) -> str:
+        ends = "" if self.interval is None else " [{:+.2f}, {:+.2f}]".format(*self.interval)
+        return f"{self.mean:+.2f}{ends} (n = {self.n})"
 
 
 @dataclass(frozen=True)
@@ -60,3 +80,19 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Welch | None:
     t = (statistics.fmean(first) - statistics.fmean(second)) / math.sqrt(v_1 + v_2)
     degrees = (v_1 + v_2) ** 2 / (v_1**2 / (len(first) - 1) + v_2**2 / (len(second) - 1))
     return Welch(t, degrees, 2 * float(stdtr(degrees, -abs(t))))
+
+
+def paired_difference(differences: Sequence[float]) -> PairedDifference | None:
+    """Of values that were taken in pairs, first minus second; of no pairs there is none.
+
+        mean(d) ± t_{0.975, n - 1} s_d / sqrt(n)
+
+    with Student's t and the standard deviation s_d of the differences, divided by n - 1.
+    """
+    n = len(differences)
+    if n < 2:
+        return PairedDifference(differences[0], None, 1) if n else None
+    from scipy.special import stdtrit  # quantile of Student's t
+
+    error = statistics.stdev(differences) / math.sqrt(n)
+    return PairedDifference(statistics.fmean(differences), float(stdtrit(n - 1, 0.975)) * error, n)

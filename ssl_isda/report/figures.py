@@ -14,7 +14,7 @@ from ssl_isda.report.cells import Cell, row_name
 from ssl_isda.report.curves import TEST_ERROR, Curve, Quantity, curve
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_OF_METHOD = {
+METHOD_COLOURS = {
     "supervised": "#000000",
     "pi_model": "#E69F00",
     "temporal_ensembling": "#56B4E9",
@@ -54,7 +54,7 @@ def error_figure(cells: Sequence[Cell]) -> bytes | None:
 def quantity_figure(cells: Sequence[Cell], quantity: Quantity) -> bytes | None:
     """One quantity of many cells, mean lines alone."""
     others = itertools.cycle(PALETTE)
-    colours = {cell.row: _OF_METHOD.get(cell.method) or next(others) for cell in cells}
+    colours = {cell.row: METHOD_COLOURS.get(cell.method) or next(others) for cell in cells}
     lines = _lines(cells, quantity, colours, band=False)
     return _line_figure(lines, quantity) if lines else None
 
@@ -64,7 +64,7 @@ def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_settings()):
+    with matplotlib.rc_context(drawing_settings()):
         figure = Figure(figsize=(_WIDTH, 4.0))
         axes = figure.add_axes((0.13, 0.12, 0.7, 0.8))
         image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
@@ -73,7 +73,7 @@ def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
         axes.set_ylabel("true class (number)")
         bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.12, 0.03, 0.8)))
         bar.set_label("images of the true class (%)")
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def _lines(
@@ -110,7 +110,7 @@ def _line_figure(
     columns = 1 if len(lines) == 1 or max(len(line[0]) for line in lines) > _LONG_LABEL else 2
     below = 0.62 + _LINE_HEIGHT * -(-len(lines) // columns)
     height = _AXES_HEIGHT + below
-    with matplotlib.rc_context(_settings()):
+    with matplotlib.rc_context(drawing_settings()):
         figure = Figure(figsize=(_WIDTH, height))
         axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
         handles = [_draw(axes, line) for line in lines]
@@ -129,7 +129,7 @@ def _line_figure(
             handlelength=2.6,
             columnspacing=1.0,
         )
-        return _svg(figure)
+        return svg_bytes(figure)
 
 
 def _make_logarithmic(axes: Any) -> None:
@@ -161,7 +161,7 @@ def _draw(axes: Any, line: Line) -> Any:
     return drawn
 
 
-def _settings() -> Any:
+def drawing_settings() -> Any:
     """Our own, on top of matplotlib's defaults rather than of a user's matplotlibrc."""
     import matplotlib
 
@@ -172,7 +172,8 @@ def _settings() -> Any:
     return {**defaults, **_SETTINGS}
 
 
-def _svg(figure: Any) -> bytes:
+def svg_bytes(figure: Any) -> bytes:
+    """The figure without a date; drawn within ``drawing_settings`` it has no random names either."""
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return content.getvalue()

@@ -61,7 +61,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _results(report: Report) -> Iterator[str]:
-    yield from _head(["method", *(column.name for column in report.columns)])
+    yield from table_head(["method", *(column.name for column in report.columns)])
     for row in report.rows:
         texts = []
         for column in report.columns:
@@ -73,14 +73,14 @@ def _results(report: Report) -> Iterator[str]:
                 parts.append(f"({mark}paper {entry.papers.mean:.2f} ± {entry.papers.std:.2f}{gap})")
             parts += [f"*{escaped(remark)}*" for remark in entry.remarks]
             texts.append("<br>".join(parts))
-        yield _row([escaped(row_name(row)), *texts])
+        yield table_row([escaped(row_name(row)), *texts])
 
 
 def _comparisons(report: Report) -> Iterator[str]:
-    yield from _head(["data, method", "without ISDA", "with ISDA", "difference", "test"])
+    yield from table_head(["data, method", "without ISDA", "with ISDA", "difference", "test"])
     for pair in report.comparisons:
         gap = "" if pair.difference is None else f"{pair.difference:+.2f}"
-        yield _row(
+        yield table_row(
             [
                 escaped(f"{pair.plain.column.name}, {pair.isda.name}"),
                 *(escaped(str(cell.estimate or "no result")) for cell in (pair.plain, pair.isda)),
@@ -91,13 +91,13 @@ def _comparisons(report: Report) -> Iterator[str]:
 
 
 def _times(report: Report) -> Iterator[str]:
-    yield from _head(["data, method", "n", "a run", "images/s", "machine"])
+    yield from table_head(["data, method", "n", "a run", "images/s", "machine"])
     for speed in map(speed_of, report.cells):
         if speed.seconds:
             rate = f"{speed.images_per_second.mean:,.0f}" if speed.images_per_second else ""
             name = f"{speed.cell.column.name}, {speed.cell.name}"
             n, time = str(speed.seconds.n), duration(speed.seconds.mean)
-            yield _row([escaped(name), n, time, rate, escaped(speed.machine)])
+            yield table_row([escaped(name), n, time, rate, escaped(speed.machine)])
 
 
 def _sources(report: Report) -> Iterator[str]:
@@ -108,10 +108,10 @@ def _sources(report: Report) -> Iterator[str]:
             for value in by_value(cell.finished, fact):
                 yield f"- {name}: {escaped(value)}"
         yield ""
-        yield from _head(
+        yield from table_head(
             ["seed", "state", "error", "last epoch", "labeled", "split", "data", "run"]
         )
-        yield from (_row(_run(run)) for run in cell.runs)
+        yield from (table_row(_run(run)) for run in cell.runs)
     if report.strays:
         yield "\n### Runs whose settings cannot be read\n"
         yield from (f"- {escaped(run.path)}: {escaped(run.problem)}" for run in report.strays)
@@ -132,10 +132,12 @@ def _run(run: Run) -> list[str]:
     ]
 
 
-def _head(names: Sequence[str]) -> Iterator[str]:
-    yield _row([escaped(name) for name in names])
-    yield _row(["---"] * len(names))
+def table_head(names: Sequence[str]) -> Iterator[str]:
+    """The two lines with which a table begins."""
+    yield table_row([escaped(name) for name in names])
+    yield table_row(["---"] * len(names))
 
 
-def _row(texts: Sequence[str]) -> str:
+def table_row(texts: Sequence[str]) -> str:
+    """One line of a table; the texts are Markdown already."""
     return f"| {' | '.join(texts)} |"

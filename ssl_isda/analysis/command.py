@@ -1,0 +1,225 @@
+"""``run.py analyze``: which analysis, and its flags."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from ssl_isda.analysis.options import (
+    COLLECT_USAGE,
+    COMPARISON_USAGE,
+    COST_USAGE,
+    TIGHTNESS_USAGE,
+    CollectConfig,
+    ComparisonConfig,
+    CostConfig,
+    TightnessConfig,
+)
+from ssl_isda.config import settings_of
+from ssl_isda.errors import UsageError
+from ssl_isda.tracking import show
+from ssl_isda.yaml_files import nearest, printed, shown
+
+if TYPE_CHECKING:
+    import torch
+
+    from ssl_isda.analysis.cost import Case, Cost
+    from ssl_isda.models.registry import Classifier
+    from ssl_isda.objective import Objective
+    from ssl_isda.trainer import Trainer
+
+COST_METHODS = ("supervised", "temporal_ensembling")
+"""The paper's training, and the cheapest one that has both propositions."""
+COST_CLASSES = (10, 100)
+
+Analysis = Callable[[Sequence[str]], int]
+Options = TypeVar("Options", bound=BaseModel)
+
+HELP = """\
+usage: python run.py analyze ANALYSIS ...
+
+  comparison   what ISDA changes, paired by seed: Table 6, Figs. 10 and 11, Table 8
+  collect      results without weights, for a repository
+  tightness    both upper bounds beside what they bound, over a training: Fig. 9
+  cost         operations and time that ISDA adds to a step: Table 3
+
+Each has a --help of its own.
+"""
+
+
+class Joined(NamedTuple):
+    """What the analyses need of methods and data, which the core does not know."""
+
+    opened_trainer: Callable[[Path, TightnessConfig], AbstractContextManager[Trainer]]
+    """The trainer of a run's folder, while nobody else has it."""
+    network_and_objective: Callable[[Case, int], tuple[Classifier, Objective]]
+    """Of a case, for so many images."""
+    device: Callable[[str], torch.device]
+    """What --device stands for."""
+
+
+def command(arguments: Sequence[str], joined: Joined) -> int:
+    """Answer the words after ``analyze``.
+
+    Raises
+    ------
+    UsageError
+        No such analysis; and whatever the analysis raises.
+    """
+    analyses: Mapping[str, Analysis] = {
+        "comparison": comparison,
+        "collect": collect,
+        "tightness": functools.partial(tightness, joined=joined),
+        "cost": functools.partial(cost, joined=joined),
+    }
+    if not arguments:
+        raise UsageError(f"analyze needs the name of an analysis: {', '.join(analyses)}")
+    name = arguments[0]
+    if name in ("--help", "-h"):
+        show(HELP.rstrip("\n"))
+        return 0
+    if name not in analyses:
+        raise UsageError(
+            f"unknown analysis {shown(name)}{nearest(name, analyses)} (known: {', '.join(analyses)})"
+        )
+    return analyses[name](arguments[1:])
+
+
+def read_options(
+    arguments: Sequence[str], usage: str, model: type[Options]
+) -> tuple[list[str], Options] | None:
+    """The plain words and the flags of an analysis; None if its help was asked for, and shown."""
+    from ssl_isda.command_line import command_help, read_command
+
+    settings = settings_of(model)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(usage, settings))
+        return None
+    words, values = read_command(arguments, settings)
+    for word in words:
+        if not word or "\0" in word:
+            raise UsageError(f"a path is needed, got {shown(word) if word else 'nothing'}")
+    return words, model(**values)
+
+
+def comparison(arguments: Sequence[str]) -> int:
+    """ISDA against the same method without it; see ``ssl_isda.analysis.comparison``."""
+    found = read_options(arguments, COMPARISON_USAGE, ComparisonConfig)
+    if found is None:
+        return 0
+    places, options = found
+    from ssl_isda.analysis.comparison import Comparison, comparison_json, comparison_table
+    from ssl_isda.report.command import write_report
+    from ssl_isda.report.runs import find_runs
+
+    compared = Comparison(find_runs([Path(place) for place in places or ["runs"]]))
+    table = comparison_table(compared)
+    if options.out is None:
+        show(table.rstrip("\n"))
+        return 0
+    from ssl_isda.analysis.comparison_figures import comparison_figures
+
+    files = {"comparison.md": table, "comparison.json": comparison_json(compared)}
+    figures = {name: svg.decode() for name, svg in comparison_figures(compared).items()}
+    write_report(files | figures, options.out)
+    show(f"{printed(options.out)}: {', '.join(files | figures)}")
+    return 0
+
+
+def collect(arguments: Sequence[str]) -> int:
+    """Results without weights; see ``ssl_isda.analysis.collect``."""
+    found = read_options(arguments, COLLECT_USAGE, CollectConfig)
+    if found is None:
+        return 0
+    places, options = found
+    if len(places) != 1:
+        raise UsageError("analyze collect needs one folder of runs, such as runs/table6_small")
+    if options.out is None:
+        raise UsageError("analyze collect needs --out, such as --out docs/results/table6_small")
+    from ssl_isda.analysis.collect import collect as copy
+
+    count, left = copy(Path(places[0]), options.out)
+    for problem in left:
+        show(f"left out: {problem}")
+    show(f"{printed(options.out)}: {count} finished run{'s' * (count != 1)}")
+    return 0
+
+
+def tightness(arguments: Sequence[str], joined: Joined) -> int:
+    """Both bounds beside explicit draws; see ``ssl_isda.analysis.tightness``."""
+    found = read_options(arguments, TIGHTNESS_USAGE, TightnessConfig)
+    if found is None:
+        return 0
+    names, options = found
+    if len(names) != 1:
+        raise UsageError("analyze tightness needs one run's folder, such as runs/RUN/seed0")
+    path = Path(names[0])
+    from ssl_isda.report.command import write_report
+    from ssl_isda.tracking import counted
+
+    with joined.opened_trainer(path, options) as trainer:
+        from ssl_isda.analysis import tightness as bounds
+        from ssl_isda.analysis.tightness_page import tightness_files
+
+        kept = bounds.snapshots(path)
+        measured = bounds.tightness(trainer, kept, options.samples)
+        moments = list(counted(measured, len(kept), "snapshot", lambda _: 1))
+        files = tightness_files(moments, options.samples)
+        write_report(files, options.out or path)
+    show(files["tightness.md"].rstrip("\n"))
+    return 0
+
+
+def cost(arguments: Sequence[str], joined: Joined) -> int:
+    """What ISDA adds to a step; see ``ssl_isda.analysis.cost``."""
+    found = read_options(arguments, COST_USAGE, CostConfig)
+    if found is None:
+        return 0
+    words, options = found
+    if words:
+        raise UsageError(f"analyze cost takes flags alone, got {shown(words[0])}")
+    import torch
+
+    from ssl_isda.analysis.cost_page import cost_files
+    from ssl_isda.report.command import write_report
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    costs, machine = _costs(options, joined)
+    files = cost_files(costs, machine)
+    if options.out is not None:
+        write_report(files, options.out)
+    show(files["cost.md"].rstrip("\n"))
+    return 0
+
+
+def _costs(options: CostConfig, joined: Joined) -> tuple[list[Cost], str]:
+    """Of every network in every kind of training, and where they were measured."""
+    import torch
+
+    from ssl_isda.analysis.cost import Case, Setup, measure
+    from ssl_isda.models import MODELS
+    from ssl_isda.precision import fastest_precision
+
+    device = joined.device(options.device)
+    precision = fastest_precision(device) if options.precision == "auto" else options.precision
+    setup = Setup(options.batch_size, options.rounds, device, precision)
+    costs = []
+    for model, method, num_classes in itertools.product(MODELS, COST_METHODS, COST_CLASSES):
+        case = Case(model, options.width, method, num_classes)
+        show(f"{model}, width {options.width:g}, {method}, {num_classes} classes ...")
+        costs.append(
+            measure(case, lambda c: joined.network_and_objective(c, options.batch_size), setup)
+        )
+    place = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    return (
+        costs,
+        f"{place}, {torch.get_num_threads()} threads, {precision}, torch {torch.__version__}",
+    )

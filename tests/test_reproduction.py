@@ -1,0 +1,71 @@
+"""What docs/reproduction.md and the grids that it names promise."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ssl_isda.analysis.command import HELP
+from ssl_isda.command_line import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
+COMMANDS = re.findall(r"^    python run\.py (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
+GRIDS = sorted((ROOT / "configs").glob("*_small.yaml"))
+GRIDS.remove(ROOT / "configs/cifar10_small.yaml")
+
+
+def test_every_analysis_and_every_grid_is_on_the_page() -> None:
+    named = set(re.findall(r"analyze (\w+)", "\n".join(COMMANDS)))
+    assert named == set(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE))
+    grids = set(re.findall(r"grid (configs/\S+)", "\n".join(COMMANDS)))
+    assert grids == {str(path.relative_to(ROOT)) for path in GRIDS} and len(grids) == 5
+
+
+def test_every_training_on_the_page_is_understood() -> None:
+    trainings = [command for command in COMMANDS if command.startswith("--")]
+    searches = [command.split(" ", 1)[1] for command in COMMANDS if command.startswith("search ")]
+    assert len(trainings) == 3 and len(searches) == 1
+    for command in [*trainings, *searches]:
+        assert resolve(shlex.split(command), **FOLDERS).config.method
+
+
+def test_links_lead_somewhere() -> None:
+    anchors = {
+        re.sub(r"[^\w -]", "", line).lower().replace(" ", "-")
+        for line in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    }
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", PAGE)
+    assert targets
+    for target in targets:
+        found = (
+            target[1:] in anchors if target.startswith("#") else (ROOT / "docs" / target).exists()
+        )
+        assert found, target
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_a_grid_says_how_it_is_run_and_read_and_has_a_folder_of_its_own(path: Path) -> None:
+    text = path.read_text("utf-8")
+    runs = f"runs/{path.stem}"
+    assert f"#   python run.py grid configs/{path.name}\n" in text
+    assert f"#   python run.py analyze comparison {runs} --out docs/results/{path.stem}\n" in text
+    grid = yaml.safe_load(text)
+    assert grid["settings"]["runs_dir"] == runs and (ROOT / grid["config"]).is_file()
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_a_grid_pairs_every_run_with_isda_with_one_without(path: Path) -> None:
+    grid = yaml.safe_load(path.read_text("utf-8"))
+    cells: dict[bool, set[tuple[str, int, int]]] = {False: set(), True: set()}
+    for block in grid["runs"]:
+        for isda in block["isda"]:
+            cells[isda] |= {
+                (m, n, s) for m in block["method"] for n in block["labels"] for s in block["seed"]
+            }
+    assert cells[True] == cells[False] and cells[True]
