@@ -28,7 +28,14 @@ from ssl_isda.trainer import Trainer, TrainerConfig
 from ssl_isda.whole_batch import act_on_whole_batch
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 50, 3, 36
-CELLS = list(itertools.product(sorted(METHODS), (False, True)))
+ISDA = {
+    "plain": None,
+    "isda": IsdaConfig(),
+    "explicit": IsdaConfig(augmentation="explicit", augmentation_samples=2),
+    "learned": IsdaConfig(covariance="learned", uncertainty_weight=1.0),
+}
+CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"))]
+CELLS += [("temporal_ensembling", "explicit"), ("temporal_ensembling", "learned")]
 
 
 class Cast:
@@ -43,22 +50,20 @@ class Cast:
         return replace(batch, images=batch.images.to(self.dtype), views=views)
 
 
-def build(method: str, isda: bool, dtype: torch.dtype, folder: Path, **changes: Any) -> Trainer:
+def build(method: str, isda: str, dtype: torch.dtype, folder: Path) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight."""
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     student = CNN13(NUM_CLASSES, width=0.05).to(dtype, memory_format=torch.channels_last)
     if num_processes() > 1:
-        act_on_whole_batch(student, synchronize_batchnorm=changes.pop("synchronize", True))
+        act_on_whole_batch(student, synchronize_batchnorm=True)
     regularizer = METHODS[method](
         getattr(methods, method).Config(),
         student=student,
         num_images=NUM_IMAGES,
         num_classes=NUM_CLASSES,
     )
-    objective = Objective(
-        regularizer, IsdaConfig() if isda else None, NUM_CLASSES, student.head.in_features
-    )
+    objective = Objective(regularizer, ISDA[isda], NUM_CLASSES, student.head.in_features)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     images = torch.randn(NUM_IMAGES, 3, 16, 16, generator=draws) + labels.view(-1, 1, 1, 1) / 2
     prepared = PreparedImages(images, None, None)
@@ -74,7 +79,7 @@ def build(method: str, isda: bool, dtype: torch.dtype, folder: Path, **changes: 
         shares_flip=regularizer.shares_flip,
         input_noise=regularizer.input_noise,
     )
-    config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20, **changes)
+    config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20)
     return Trainer(
         student,
         objective.to(dtype),
@@ -89,7 +94,7 @@ def build(method: str, isda: bool, dtype: torch.dtype, folder: Path, **changes: 
     )
 
 
-def train(method: str, isda: bool, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
+def train(method: str, isda: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
     trainer = build(method, isda, dtype, folder)
     losses: list[dict[str, float]] = []
@@ -109,8 +114,8 @@ def train(method: str, isda: bool, dtype: torch.dtype, folder: Path) -> dict[str
     }
 
 
-def train_all(dtype: torch.dtype, folder: Path) -> dict[tuple[str, bool], dict[str, Any]]:
-    """Every method, without and with ISDA."""
+def train_all(dtype: torch.dtype, folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every method, without and with ISDA, and ISDA's variants that draw or learn."""
     return {cell: train(*cell, dtype, folder) for cell in CELLS}
 
 

@@ -26,7 +26,7 @@ def test_compiled_equals_eager(one_thread, tmp_path):
     """The teacher's and the student's passes, dropout masks and both bounds of ISDA, over 5 steps."""
     losses = {}
     for compiled in (False, True):
-        trainer = build("mean_teacher", True, torch.float64, tmp_path)
+        trainer = build("mean_teacher", "isda", torch.float64, tmp_path)
         if compiled:
             networks = [trainer.student, trainer.objective.regularizer.teacher]
             compilation.compile_networks(networks, torch.device("cpu"))

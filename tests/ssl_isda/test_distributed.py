@@ -53,11 +53,12 @@ def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> fl
     """The largest, relative to the largest value of each tensor (at least 1)."""
     assert one.keys() == two.keys()
     pairs = [(one[name].double(), two[name].double()) for name in one if one[name].numel()]
-    return max(((a - b).abs().max() / a.abs().max().clamp(min=1)).item() for a, b in pairs)
+    found = [((a - b).abs().max() / a.abs().max().clamp(min=1)).item() for a, b in pairs]
+    return max(found, default=0.0)  # a method may have no state
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell[0]}{'+isda' * cell[1]}")
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
 def test_two_processes_train_as_one(runs, cell):
     """float64: in fp32 rounding grows with the steps, and would hide a small mistake.
 
@@ -69,10 +70,7 @@ def test_two_processes_train_as_one(runs, cell):
     for mine, theirs in zip(one["losses"], two["losses"], strict=True):
         assert theirs == pytest.approx(mine, abs=tolerance)
     assert difference(one["student"], two["student"]) < tolerance
-    assert (
-        difference({"": torch.zeros(1)} | one["objective"], {"": torch.zeros(1)} | two["objective"])
-        < tolerance
-    )
+    assert difference(one["objective"], two["objective"]) < tolerance
     assert difference(one["gradient_norms"], two["gradient_norms"]) < 100 * tolerance
     assert torch.equal(one["confusion"], two["confusion"])
     assert int(one["confusion"].sum()) == 36
