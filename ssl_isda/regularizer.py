@@ -16,13 +16,13 @@ UNLABELED_PASS = "unlabeled pass"
 class Regularizer(nn.Module):
     """A consistency term on unlabeled images, with whatever state it needs.
 
-    On several processes each sees its part of the batch (``ssl_isda.distributed``): what is drawn per
-    image goes through ``part`` and ``whole``, state kept by image through ``gathered``.
-
     It is an ordinary ``nn.Module``: state lives in buffers and submodules, so ``state_dict`` is whole
     and ``.to()`` works. It never touches optimizer, device, precision or logging. A subclass takes
     ``(config, *, student, num_images, num_classes)``, sets the attributes below and defines
     ``forward``; the other methods have defaults.
+
+    On several processes each sees its part of the batch (``ssl_isda.distributed``): what is drawn per
+    image goes through ``part`` and ``whole``, state kept by image through ``gathered``.
     """
 
     num_views: int = 1

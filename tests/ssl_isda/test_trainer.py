@@ -238,7 +238,7 @@ def test_fault_4_sigterm_during_a_save(reference, tmp_path: Path, monkeypatch) -
     with pytest.raises(Interrupted, match="SIGTERM at step 3 of 10"):
         trainer.run()
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"checkpoint.pt", "checkpoint.pt.previous"}
+    assert names == {"checkpoint.pt", "checkpoint.pt.previous", "log.txt"}
     resumed = make(tmp_path, *way)
     assert resumed.resume() and resumed.next_step == 3
     resumed.run()
