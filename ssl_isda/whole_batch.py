@@ -82,14 +82,16 @@ class WholeBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         wide = input.to(torch.promote_types(input.dtype, torch.float32))
-        mean = _Mean.apply(wide.mean((0, 2, 3), keepdim=True))
-        centered = wide - mean
-        variance = _Mean.apply(centered.square().mean((0, 2, 3), keepdim=True))
+        own_mean = wide.mean((0, 2, 3))
+        own_variance = (wide - _spread(own_mean)).square().mean((0, 2, 3))
+        means, variances = _Gathered.apply(torch.stack([own_mean, own_variance])).unbind(1)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
         if self.track_running_stats:
-            self._follow(mean.detach().flatten(), variance.detach().flatten(), input)
-        scale = self.weight.view_as(mean) * (variance + self.eps).rsqrt()
-        normalized: Tensor = (centered * scale + self.bias.view_as(mean)).to(input.dtype)
-        return normalized
+            self._follow(mean.detach(), variance.detach(), input)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        normalized = (wide - _spread(mean)) * _spread(scale) + _spread(self.bias)
+        return normalized.to(input.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor, input: Tensor) -> None:
         """Running statistics, of which the variance is the unbiased one."""
@@ -101,13 +103,18 @@ class WholeBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-class _Mean(torch.autograd.Function):
-    """The mean over the processes; a process's derivative is the mean of all of theirs."""
+def _spread(channels: Tensor) -> Tensor:
+    """One number a channel, to be combined with (n, channels, height, width)."""
+    return channels.view(1, -1, 1, 1)
+
+
+class _Gathered(torch.autograd.Function):
+    """The tensors of all processes, (processes, ...); the derivative is summed over their losses."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        return distributed.total(value) / distributed.num_processes()
+        return distributed.gathered(value.unsqueeze(0))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return distributed.total(grads[0]) / distributed.num_processes()
+        return distributed.total(grads[0])[distributed.rank()]

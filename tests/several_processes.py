@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 import methods
 from datasets.batches import TwoStreamBatches, evaluation_batches
@@ -20,6 +21,7 @@ from datasets.splits import Split
 from ssl_isda.batch import Batch
 from ssl_isda.distributed import is_first, num_processes, process_group
 from ssl_isda.models import CNN13
+from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.regularizer import METHODS
 from ssl_isda.step import Step
@@ -34,8 +36,35 @@ ISDA = {
     "explicit": IsdaConfig(augmentation="explicit", augmentation_samples=2),
     "learned": IsdaConfig(covariance="learned", uncertainty_weight=1.0),
 }
-CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"))]
-CELLS += [("temporal_ensembling", "explicit"), ("temporal_ensembling", "learned")]
+CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
+CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
+CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
+
+
+class SmallNetwork(Classifier):
+    """CNN-13's kinds of layers, fewer of them: each BatchNorm is a message between processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.LeakyReLU(0.1),
+            nn.MaxPool2d(4),
+            nn.Dropout(0.5),
+            nn.Conv2d(6, 7, 3, bias=False),
+            nn.BatchNorm2d(7),
+            nn.LeakyReLU(0.1),
+        )
+        self.head = nn.Linear(7, NUM_CLASSES)
+
+    def features(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.body(images)
+        return maps.mean((2, 3))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(images)
+        return self.head(features), features
 
 
 class Cast:
@@ -50,11 +79,14 @@ class Cast:
         return replace(batch, images=batch.images.to(self.dtype), views=views)
 
 
-def build(method: str, isda: str, dtype: torch.dtype, folder: Path) -> Trainer:
+def build(
+    method: str, isda: str, dtype: torch.dtype, folder: Path, *, small: bool = False
+) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight."""
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    student = CNN13(NUM_CLASSES, width=0.05).to(dtype, memory_format=torch.channels_last)
+    student = SmallNetwork() if small else CNN13(NUM_CLASSES, width=0.05)
+    student = student.to(dtype, memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=True)
     regularizer = METHODS[method](
@@ -94,16 +126,17 @@ def build(method: str, isda: str, dtype: torch.dtype, folder: Path) -> Trainer:
     )
 
 
-def train(method: str, isda: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
+def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
-    trainer = build(method, isda, dtype, folder)
+    num_steps = 5 if network == "cnn13" else NUM_STEPS
+    trainer = build(method, isda, dtype, folder, small=network == "small")
     losses: list[dict[str, float]] = []
     record = trainer._record
     trainer._record = lambda found, step: (  # type: ignore[method-assign]
         losses.append({name: loss.item() for name, loss in found.items()}),
         record(found, step),
     )[1]
-    for index in range(NUM_STEPS):
+    for index in range(num_steps):
         trainer.train_step(trainer.step(index))
     return {
         "losses": losses,
@@ -114,7 +147,7 @@ def train(method: str, isda: str, dtype: torch.dtype, folder: Path) -> dict[str,
     }
 
 
-def train_all(dtype: torch.dtype, folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def train_all(dtype: torch.dtype, folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Every method, without and with ISDA, and ISDA's variants that draw or learn."""
     return {cell: train(*cell, dtype, folder) for cell in CELLS}
 

@@ -68,9 +68,10 @@ def test_fault_38_no_progress_bar_in_a_pipe(finished) -> None:
     folder, printed = finished
     assert not re.search(r"\r|\x1b|it/s|step/s|\d%\|", printed)
     lines = printed.splitlines()
-    assert [line.split()[:2] for line in lines[1:4]] == [["epoch", f"{k}/3"] for k in (1, 2, 3)]
+    assert lines[1].startswith("memory of the process at its peak: ")
+    assert [line.split()[:2] for line in lines[2:5]] == [["epoch", f"{k}/3"] for k in (1, 2, 3)]
     log = (folder / CELL / "log.txt").read_text().splitlines()
-    assert [line[20:] for line in log] == lines[:4]
+    assert [line[20:] for line in log] == lines[:5]
 
 
 @pytest.mark.fault(13)

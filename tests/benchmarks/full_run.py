@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import torch
+
 from tests.benchmarks import bare_passes
 from tests.benchmarks.measurement import Row, Settings, counted_flops, interleaved
 from tests.benchmarks.training import NUM_STEPS, build_trainer, stepper
@@ -13,8 +15,10 @@ MINUTES = {"pi_model": 15, "vat": 30}
 NUM_IMAGES = 50_000
 
 
-def measure(settings: Settings, measured_steps: int = 2_000) -> Iterator[Row]:
-    """A row a method, with ISDA: 156,000 steps against the minutes that they may take."""
+def measure(settings: Settings, measured_steps: int = 2_000, side: int = 8_192) -> Iterator[Row]:
+    """Two rows a method, with ISDA: 156,000 steps against the minutes that they may take, and the pace
+    of their products and convolutions; last the pace of one large product, the most there is to have.
+    """
     if settings.device.type == "cpu" and measured_steps >= 1_000:
         print("full_run     left out: a whole run on a CPU takes days")
         return
@@ -37,3 +41,7 @@ def measure(settings: Settings, measured_steps: int = 2_000) -> Iterator[Row]:
             *([whole], [60.0 * minutes], 1.0, images),
         )
         yield Row("full_run", f"{method} + ISDA, TFLOP/s", [whole], [whole], None, images, flops)
+    matrix = torch.randn(side, side, dtype=torch.bfloat16, device=settings.device)
+    rounds = dataclasses.replace(settings, rounds=10)
+    seconds = interleaved({"ours": lambda: matrix @ matrix}, rounds)["ours"]
+    yield Row("full_run", f"bf16 product, side {side:,}", seconds, seconds, flops=2 * side**3)

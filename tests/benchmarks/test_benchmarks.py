@@ -70,9 +70,10 @@ def test_checkpoint_has_a_row_a_method():
 
 
 def test_a_full_run_is_extrapolated():
-    rows = list(full_run.measure(TINY, measured_steps=2))
+    *rows, product = full_run.measure(TINY, measured_steps=2, side=16)
     assert [row.reference[0] for row in rows[::2]] == [900, 1800]
     assert all(row.flops > 0 for row in rows[1::2])
+    assert product.flops == 2 * 16**3
 
 
 def test_report_reads_every_run_that_it_wrote():
