@@ -21,8 +21,9 @@ def isda_bytes(
     """What ISDA holds at its peak: the covariances (learned ones with copy, gradient and momentum), and
     what the closed forms make of them.
 
-    Prop. 1 holds three tensors of p x c x a; Prop. 2 one of those, a table of p x c x c and, of the
-    larger of that and n x c x c, three more; for n images, a features, c classes, p of them computed.
+    For n images, a features, c classes, p of them computed: both hold a tensor of p x c x a; Prop. 1 two
+    more of that size, or of a part that fits into a CPU's cache; Prop. 2 a table of p x c x c and, of
+    the larger of that and n x c x c, three more.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ def isda_bytes(
         "identity": 0,
         "learned": 4 * square,
     }
-    formed = max(3 * p * c * a, p * c * a + p * c * c + 3 * max(n, p) * c * c)
+    part = p * c * a if every_class else min(p * c * a, max(c * a, 2**17))
+    formed = p * c * a + max(2 * part, p * c * c + 3 * max(n, p) * c * c)
     return _FP32 * (held[form] + formed)
 
 

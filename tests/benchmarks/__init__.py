@@ -11,3 +11,7 @@ the wall clock, on a GPU with ``torch.cuda.synchronize`` around each measurement
 
 ``step``, ``isda`` and ``loss`` need nothing but torch and numpy.
 """
+
+import os
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # PyTorch's profiler would write into the table
