@@ -29,13 +29,13 @@ demo: $(READY)
 	@printf '  VAT + ISDA   '; $(DEMO) --method vat --isda | sed 's/.*test error //'
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4
+	@$(BIN)/python -m pytest -n auto
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4
+	@$(BIN)/python -m pytest -n auto
 
 format: $(READY)
 	@$(BIN)/ruff format .

@@ -1,5 +1,8 @@
 """For every test: one thread, and shapes in signatures checked at run time."""
 
+import os
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -7,5 +10,10 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Entered for good, not left at the end of a block: modules are imported once.
-_CHECKED = ["ssl_isda.covariance", "ssl_isda.learned_covariance", "ssl_isda.losses"]
-install_import_hook(_CHECKED, "beartype.beartype").__enter__()
+install_import_hook(["ssl_isda.covariance", "ssl_isda.losses"], "beartype.beartype").__enter__()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait, for servers, disks and children."""
+    return min(4, 1 + (os.cpu_count() or 1))
