@@ -48,6 +48,14 @@ def num_epochs(folder: Path) -> int:
 # ---- one by one
 
 
+@pytest.fixture
+def hears_sigint() -> Iterator[None]:
+    """Children inherit what a shell in the background gave this process: SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.fault(34)
 @pytest.mark.slow
 def test_fault_34_failing_runs_are_named_and_the_others_finish(tmp_path: Path) -> None:
@@ -81,7 +89,9 @@ def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_grid_has_saved_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_grid_has_saved_and_goes_on(
+    number: signal.Signals, tmp_path: Path, hears_sigint
+) -> None:
     text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
     (tmp_path / "grid.yaml").write_text(text)
     first = tmp_path / "runs/digits-20/supervised/seed0"
@@ -212,7 +222,12 @@ def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
 
         wait_until(are_lost, "the node's runs went with it")
         others: dict[int, tuple[int, Path]] = {}
-        wait_until(lambda: bool(others.update(midway(runs)) or others), "a run trains on the other")
+
+        def one_has_begun() -> bool:
+            others.update({p: o for p, o in midway(runs).items() if num_epochs(o[1]) <= 2})
+            return bool(others)
+
+        wait_until(one_has_begun, "a run trains on the other")
         worker, folder = min(others.values(), key=lambda other: num_epochs(other[1]))
         assert "ray::" in Path(f"/proc/{worker}/cmdline").read_text()
         os.kill(worker, signal.SIGKILL)

@@ -73,7 +73,7 @@ def test_fault_25_two_processes_share_a_split_and_write_one_run(undisturbed):
 
 
 @pytest.mark.fault(32)
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0])  # the one that writes; the others are killed by torchrun
 def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
     undisturbed, tmp_path, rank
 ):
