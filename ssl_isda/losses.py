@@ -38,7 +38,7 @@ from ssl_isda.covariance import ClassCovariance, classes_in_use
 from ssl_isda.learned_covariance import Covariance
 from ssl_isda.shapes import Float, Int
 
-_AT_ONCE = 2**17
+AT_ONCE = 2**17
 """Numbers in the differences of weights that a CPU works on at a time: they stay in its cache."""
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
@@ -101,7 +101,7 @@ class _ClassGram(torch.autograd.Function):
 def _variance_to_target(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
     """q_c[j, c] for each class in use: (p, c)."""
     if isinstance(covariance, ClassCovariance):
-        at_once = len(classes) if classes.is_cuda else max(1, _AT_ONCE // weight.numel())
+        at_once = len(classes) if classes.is_cuda else max(1, AT_ONCE // weight.numel())
         parts = [_VarianceToTarget.apply(weight, covariance, c) for c in classes.split(at_once)]
         return torch.cat(parts)
     spread = covariance.spread(weight, classes)

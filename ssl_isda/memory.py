@@ -9,6 +9,7 @@ import torch
 
 from ssl_isda.errors import UsageError
 from ssl_isda.isda_config import CovarianceForm
+from ssl_isda.losses import AT_ONCE
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -40,7 +41,7 @@ def isda_bytes(
         "identity": 0,
         "learned": 4 * square,
     }
-    part = p * c * a if every_class else min(p * c * a, max(c * a, 2**17))
+    part = p * c * a if every_class else min(p * c * a, max(c * a, AT_ONCE))
     formed = p * c * a + max(2 * part, p * c * c + 3 * max(n, p) * c * c)
     return _FP32 * (held[form] + formed)
 

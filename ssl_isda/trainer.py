@@ -196,7 +196,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
         losses = {name: loss.detach().clone() for name, loss in terms.losses.items()}
-        distributed.average_([*self._gradients(), *losses.values(), *self._running_statistics()])
+        if distributed.num_processes() > 1:
+            shared = [*self._gradients(), *losses.values(), *self._running_statistics()]
+            distributed.average_(shared)
         self._record(losses, step)
         self.optimizer.step()
         self.objective.regularizer.after_step(self.student, step)

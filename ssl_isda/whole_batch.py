@@ -79,6 +79,24 @@ class WholeBatchNorm(nn.BatchNorm2d):
     """BatchNorm by the statistics of all processes' images, on a CPU (PyTorch has it for GPUs)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        r"""(n, c, h, w) to the same shape, normalized by mean and variance of each channel.
+
+        Of R processes with equally many images, r with mean mu_r and biased variance v_r:
+
+        .. math:: \mu = \frac1R \sum_r \mu_r, \qquad
+            v = \frac1R \sum_r \big(v_r + (\mu_r - \mu)^2\big), \qquad
+            y = \gamma \frac{x - \mu}{\sqrt{v + \epsilon}} + \beta
+
+        In evaluation mode as ``nn.BatchNorm2d`` does; frozen running statistics are left alone. Computed
+        in fp32 or wider and given back in the type of ``input``. One message forward, one backward.
+
+        Raises
+        ------
+        ProcessLost
+            Another process has ended.
+
+        Source: Ioffe & Szegedy, Batch Normalization, ICML 2015, Alg. 1, over all processes.
+        """
         if not self.training:
             return super().forward(input)
         wide = input.to(torch.promote_types(input.dtype, torch.float32))
