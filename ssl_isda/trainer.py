@@ -29,6 +29,7 @@ from ssl_isda.files import output_failed
 from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
+from ssl_isda.optimizer import SGD
 from ssl_isda.precision import Precision, autocast
 from ssl_isda.schedules import cosine
 from ssl_isda.step import Step
@@ -99,7 +100,7 @@ class Trainer:
         self.evaluations, self.config, self.tracker = evaluations, config, tracker
         self.device = next(student.parameters()).device
         self.parameters = [*student.parameters(), *objective.trained_parameters()]
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             self.parameters,
             lr=config.learning_rate,
             momentum=config.momentum,
