@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
@@ -33,7 +36,15 @@ sys.exit(run.main(sys.argv[1:]))
 """A program that answers like run.py where torch cannot be imported."""
 
 
+@functools.cache
+def _warm_start() -> WarmStart:
+    return WarmStart(ENVIRONMENT)
+
+
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command to its end: with ``options`` of subprocess.run by Python itself, else started warm."""
+    if not options:
+        return _warm_start().run(arguments, cwd)
     environment = ENVIRONMENT | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.run(

@@ -1,0 +1,81 @@
+"""The real command line in processes that have PyTorch and the data loaded before they begin.
+
+Most of a short run's time is its imports. So one process a test worker loads them once, and then forks
+for each command: the child gets the arguments, folder, environment and streams of its command and runs
+``run.main`` as ``python run.py`` does. What happens before and during the imports is another matter,
+and its tests start Python itself (``tests.commands.RUN``).
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class WarmStart:
+    """The process that forks; it ends with this one."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self.process.communicate)  # its stdin closes, and it ends
+
+    def run(self, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        assert self.process.stdin and self.process.stdout
+        with TemporaryDirectory() as folder:
+            streams = [f"{folder}/out", f"{folder}/err"]
+            print(json.dumps([arguments, str(cwd), streams]), file=self.process.stdin, flush=True)
+            code = int(self.process.stdout.readline())
+            out, err = (Path(stream).read_text() for stream in streams)
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+
+def _serve() -> None:
+    import run
+
+    _load()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _become(run, *json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _load() -> None:
+    """What a run on digits imports on its way."""
+    for name in ("sklearn.datasets", "torch", "ssl_isda.trainer"):
+        importlib.import_module(name)
+
+
+def _become(run: Any, arguments: Sequence[str], cwd: str, streams: Sequence[str]) -> None:
+    """Be the process of one command, to its end."""
+    os.chdir(cwd)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in enumerate(streams, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv[1:] = arguments
+    run._make_printable()
+    sys.exit(run.main(arguments))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    _serve()
