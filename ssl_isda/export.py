@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssl_isda.config import Resolved
 from ssl_isda.errors import UsageError
 from ssl_isda.export_config import ExportConfig
@@ -77,9 +79,10 @@ def export_run(
     coordinates = embed(points, options.perplexity)
     show(f"t-SNE took {duration(time.monotonic() - began)}")
 
+    panel = Panel(f"{title}: test error {found.error():.2f} %", coordinates, labels)
     chosen = {name: getattr(found, name)[drawn] for name in ("index", "labels", "predictions")}
-    archive = npz_bytes(coordinates=coordinates, **chosen, class_names=found.class_names)
-    write_atomically(path / "tsne.npz", archive)
+    names = {"title": np.array(panel.title), "class_names": found.class_names}
+    write_atomically(path / "tsne.npz", npz_bytes(coordinates=coordinates, **chosen, **names))
     quality = {
         "test_error": found.error(),
         "points": len(points),
@@ -91,7 +94,6 @@ def export_run(
     }
     write_atomically(path / "clusters.json", (json.dumps(quality, indent=2) + "\n").encode())
     show(f"{path}: {_in_words(quality)}")
-    panel = Panel(f"{title}: test error {found.error():.2f} %", coordinates, labels)
     write_figure(path, [panel], found.class_names.tolist())
     show_at_wandb(run, path, quality, options)
     return panel
@@ -120,6 +122,19 @@ def write_figure(folder: Path, panels: Sequence[Panel], class_names: Sequence[st
     write_atomically(folder / "tsne.png", png)
     write_atomically(folder / "tsne.svg", svg)
     show(f"{folder / 'tsne.png'} and .svg written")
+
+
+def read_panel(archive: Path) -> tuple[Panel, list[str]]:
+    """A picture's points and the names of the classes from a tsne.npz.
+
+    Raises
+    ------
+    ValueError, KeyError, zipfile.BadZipFile
+        It is none.
+    """
+    with np.load(archive, allow_pickle=False) as kept:
+        panel = Panel(str(kept["title"]), kept["coordinates"], kept["labels"])
+        return panel, kept["class_names"].tolist()
 
 
 def _in_words(quality: dict[str, Any]) -> str:

@@ -198,6 +198,20 @@ def test_again_gives_the_same_bytes_and_out_takes_the_figure(exported, tmp_path:
 
 
 @pytest.mark.slow
+def test_the_coordinates_alone_give_the_same_picture(exported, tmp_path: Path) -> None:
+    folder, _ = exported
+    for cell in CELLS.values():
+        (tmp_path / cell).mkdir(parents=True)
+        shutil.copy(folder / cell / "tsne.npz", tmp_path / cell)
+    train("analyze", "redraw", *map(str, CELLS.values()), "--out", "together", cwd=tmp_path)
+    train("analyze", "redraw", str(CELLS["supervised"]), cwd=tmp_path)
+    for drawn in (Path("together"), CELLS["supervised"]):
+        first = folder if drawn == Path("together") else folder / drawn
+        for name in ("tsne.png", "tsne.svg"):
+            assert (tmp_path / drawn / name).read_bytes() == (first / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_moved_run_and_only_the_test_images(runs: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved run"
     shutil.move(runs / CELLS["supervised"], moved)

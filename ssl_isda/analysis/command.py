@@ -16,10 +16,12 @@ from ssl_isda.analysis.options import (
     COLLECT_USAGE,
     COMPARISON_USAGE,
     COST_USAGE,
+    REDRAW_USAGE,
     TIGHTNESS_USAGE,
     CollectConfig,
     ComparisonConfig,
     CostConfig,
+    RedrawConfig,
     TightnessConfig,
 )
 from ssl_isda.config import settings_of
@@ -49,6 +51,7 @@ usage: python run.py analyze ANALYSIS ...
   collect      results without weights, for a repository
   tightness    both upper bounds beside what they bound, over a training: Fig. 9
   cost         operations and time that ISDA adds to a step: Table 3
+  redraw       tables and figures again, from the numbers that were kept
 
 Each has a --help of its own.
 """
@@ -78,6 +81,7 @@ def command(arguments: Sequence[str], joined: Joined) -> int:
         "collect": collect,
         "tightness": functools.partial(tightness, joined=joined),
         "cost": functools.partial(cost, joined=joined),
+        "redraw": redraw,
     }
     if not arguments:
         raise UsageError(f"analyze needs the name of an analysis: {', '.join(analyses)}")
@@ -149,6 +153,23 @@ def collect(arguments: Sequence[str]) -> int:
     for problem in left:
         show(f"left out: {problem}")
     show(f"{printed(options.out)}: {count} finished run{'s' * (count != 1)}")
+    return 0
+
+
+def redraw(arguments: Sequence[str]) -> int:
+    """Tables and figures from kept numbers; see ``ssl_isda.analysis.redraw``."""
+    found = read_options(arguments, REDRAW_USAGE, RedrawConfig)
+    if found is None:
+        return 0
+    places, options = found
+    if not places:
+        raise UsageError("analyze redraw needs a folder, such as docs/results/tightness")
+    folders = [Path(place) for place in places]
+    out = options.out or (folders[0] if len(folders) == 1 else Path())
+    from ssl_isda.analysis.redraw import redraw as draw_again
+
+    names = draw_again(folders, out)
+    show(f"{printed(out)}: {', '.join(names)}")
     return 0
 
 

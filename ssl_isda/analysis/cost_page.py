@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
-from ssl_isda.analysis.cost import Cost
+from ssl_isda.analysis.cost import Case, Cost
 from ssl_isda.report.markdown import escaped, table_head, table_row
 
 TABLE_3: tuple[tuple[str, str, tuple[str, str, str], tuple[str, str, str]], ...] = (
@@ -31,6 +32,22 @@ def cost_files(costs: Sequence[Cost], machine: str) -> dict[str, str]:
         "cost.md": "\n".join(_lines(costs, machine)) + "\n",
         "cost.json": json.dumps(numbers, indent=1) + "\n",
     }
+
+
+def read_cost(file: Path) -> tuple[list[Cost], str]:
+    """Costs and machine from a cost.json.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        It is none.
+    """
+    kept = json.loads(file.read_bytes())
+    costs = [
+        Cost(**row | {"case": Case(**row["case"]), "ratios": tuple(row["ratios"])})
+        for row in kept["costs"]
+    ]
+    return costs, kept["machine"]
 
 
 def _lines(costs: Sequence[Cost], machine: str) -> Iterator[str]:

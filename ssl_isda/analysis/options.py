@@ -63,6 +63,20 @@ has both propositions. The paper's own rows stand below. Images are noise; no da
 """
 
 
+REDRAW_USAGE = """\
+usage: python run.py analyze redraw FOLDER [FOLDER ...] [--out DIR]
+
+Makes tables and figures again from the numbers that were kept of them: the same bytes each time, without
+weights or data. Of several folders with tsne.npz the pictures stand side by side.
+
+  python run.py analyze redraw docs/results/tightness
+
+  tightness.json  ->  tightness.md, tightness.svg
+  cost.json       ->  cost.md
+  tsne.npz        ->  tsne.png, tsne.svg
+"""
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
@@ -81,6 +95,13 @@ class CollectConfig(_Options):
 
     out: UsablePath | None = None
     """The folder that results are copied to."""
+
+
+class RedrawConfig(_Options):
+    """Where tables and figures go."""
+
+    out: UsablePath | None = None
+    """Where they go, over older ones; unset: the folder, or the current one if there are several."""
 
 
 class TightnessConfig(_Options):

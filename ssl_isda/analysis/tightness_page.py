@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ssl_isda.analysis.tightness import Bound, Moment
@@ -36,6 +37,27 @@ def tightness_json(moments: Sequence[Moment], num_samples: int) -> str:
     """All numbers, as they are."""
     rows = [asdict(moment) for moment in moments]
     return json.dumps({"samples": num_samples, "moments": rows}, indent=1) + "\n"
+
+
+def read_tightness(file: Path) -> tuple[list[Moment], int]:
+    """Moments and number of draws from a tightness.json.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        It is none.
+    """
+    kept = json.loads(file.read_bytes())
+    if not kept["moments"]:
+        raise ValueError("no moment is in it")
+    moments = [
+        Moment(
+            **row
+            | {name: None if row[name] is None else Bound(**row[name]) for _, name, _ in _PARTS}
+        )
+        for row in kept["moments"]
+    ]
+    return moments, kept["samples"]
 
 
 def tightness_table(moments: Sequence[Moment], num_samples: int) -> str:
