@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from methods.vat import default_xi
 from ssl_isda.losses import softmax_kl
 from ssl_isda.models import CNN13
 from tests.methods import tiny
+
+CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
@@ -112,6 +116,40 @@ def test_fp32_direction_agrees_with_float64_where_the_papers_xi_is_lost_to_round
     cosine = torch.nn.functional.cosine_similarity
     assert cosine(direction(None, torch.float32).double(), exact).min() > 0.99
     assert cosine(direction(1e-6, torch.float32).double(), exact).mean() < 0.5
+
+
+class Tf32(TorchDispatchMode):
+    """Convolutions round what they are given as a GPU does: to 10 bits after the binary point."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator in (torch.ops.aten.convolution.default, CONVOLUTION_BACKWARD):
+            args = [_rounded(a) if isinstance(a, Tensor) else a for a in args]
+        return operator(*args, **(kwargs or {}))
+
+
+def _rounded(x: Tensor) -> Tensor:
+    bits = x.contiguous().view(torch.int32)
+    return ((bits + (1 << 12)) >> 13 << 13).view(torch.float32)
+
+
+def test_a_gpus_default_xi_survives_its_rounding_and_a_processors_does_not() -> None:
+    torch.manual_seed(0)
+    network = CNN13(10, width=0.1)
+    images = torch.randn(8, 3, 16, 16)
+
+    def direction(device: str, dtype: torch.dtype) -> Tensor:
+        method = tiny.build("vat", network, xi=default_xi(dtype, torch.device(device)))
+        perturbation = method.adversarial_perturbation(
+            network.to(dtype), images.to(dtype), tiny.step(0)
+        )
+        return perturbation.double().flatten(1)
+
+    exact = direction("cuda", torch.float64)
+    with Tf32():
+        on_gpu, as_on_cpu = direction("cuda", torch.float32), direction("cpu", torch.float32)
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(on_gpu, exact).mean() > 0.9
+    assert cosine(as_on_cpu, exact).mean() < 0.6
 
 
 def test_all_unlabeled_passes_draw_the_same_dropout_masks() -> None:
