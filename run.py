@@ -248,6 +248,7 @@ def build_trainer(
         checkpoint_minutes=config.checkpoint_minutes,
         checkpoint_epochs=config.checkpoint_epochs,
         num_snapshots=config.snapshots or 0,
+        compiled=config.compile,
     )
     return Trainer(
         student,

@@ -59,6 +59,8 @@ class TrainerConfig:
     checkpoint_minutes: float = 10.0
     checkpoint_epochs: int | None = None
     num_snapshots: int = 0
+    compiled: bool = False
+    """The networks are: what they give then holds to the end of the step, or of the evaluated batch."""
 
     @property
     def snapshot_steps(self) -> frozenset[int]:
@@ -185,6 +187,7 @@ class Trainer:
 
     def train_step(self, step: Step) -> Terms:
         """One step of SGD on Eq. 19. Nothing waits for a GPU, save at the last step of an epoch."""
+        self._begin_passes()
         self.student.train()
         self.objective.train()
         for group in self.optimizer.param_groups:
@@ -241,7 +244,16 @@ class Trainer:
         """
         network = self.objective.regularizer.evaluated(self.student).eval()
         for images, labels in batches():
+            self._begin_passes()
             yield *self._pass(network, images), labels
+
+    def _begin_passes(self) -> None:
+        """CUDA graphs may use the memory of what came before again, and of nothing that comes now.
+
+        Unless told, they take a forward pass after a backward one for a new step: VAT has one between.
+        """
+        if self.config.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def _pass(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         if distributed.num_processes() == 1:  # several only agree between steps

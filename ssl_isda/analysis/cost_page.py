@@ -55,7 +55,8 @@ def _lines(costs: Sequence[Cost], machine: str) -> Iterator[str]:
     yield "each labeled image (with its unlabeled one, where the method has some), convolutions and"
     yield "matrix products. In brackets the paper's formula for a sample, (C + 1) D^2; a batch shares"
     yield "one table per class, so that fewer are made. Time: whole steps with and without in turns,"
-    yield f"median and quartiles of the ratio, less 1, in %. Ours on {machine}.\n"
+    yield "median and quartiles of the ratio, less 1, in %; on one CPU thread the processor's time."
+    yield f"Ours on {machine}.\n"
     names = ["network, training", "C", "without ISDA", "ISDA adds", "%", "time: + %"]
     yield from table_head(names)
     for cost in costs:

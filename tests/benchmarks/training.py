@@ -69,6 +69,7 @@ def build_trainer(
         settings.batch_size * (1 + min(1, regularizer.num_views)),
         learning_rate=1e-4,  # random labels teach nothing: stay where numbers are ordinary
         precision=settings.precision,
+        compiled=settings.compile,
     )
     tracker = Tracker(Path(tempfile.gettempdir()), quiet=True)  # only an epoch's end writes
     return Trainer(student, objective.to(settings.device), batches, {}, config, tracker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import pytest
@@ -35,6 +36,25 @@ def test_compiled_equals_eager(one_thread, tmp_path):
         losses[compiled] = torch.tensor([[loss.item() for loss in s.values()] for s in steps])
         assert "body.0.weight" in trainer.student.state_dict()
     torch.testing.assert_close(losses[True], losses[False], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_each_step_and_each_evaluated_batch_is_marked_for_cuda_graphs(
+    compiled: bool, monkeypatch, tmp_path
+):
+    """As the networks' passes see it: one mark before the first of a step, none between them."""
+    trainer = build("vat", "isda", torch.float64, tmp_path)
+    trainer.config = dataclasses.replace(trainer.config, compiled=compiled)
+    seen = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: seen.append("mark"))
+    trainer.student.register_forward_pre_hook(lambda *_: seen.append("pass"))
+    for index in range(2):
+        trainer.train_step(trainer.step(index))
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    for _ in trainer.predict(lambda: [(images, torch.zeros(4))] * 2):
+        pass
+    mark = ["mark"] * compiled
+    assert seen == 2 * (mark + 5 * ["pass"]) + 2 * [*mark, "pass"]
 
 
 def test_without_a_compiler_it_is_refused(monkeypatch):
