@@ -14,6 +14,8 @@ from ssl_isda.distributed import part, whole
 from ssl_isda.shapes import Float, Int
 
 Form = Literal["full", "diagonal", "shared", "identity"]
+GPU_PARTS = 4
+"""A GPU updates the classes in about so many parts: few kernels, and no tensor of n x c x a numbers."""
 
 
 class ClassCovariance(nn.Module):
@@ -105,8 +107,12 @@ class ClassCovariance(nn.Module):
         if self.form == "diagonal":
             self.scatter += member.T @ centered.square() + between.unsqueeze(1) * shift.square()
         else:
-            for scatter, of_class in zip(self.scatter, member.T, strict=True):
-                scatter.addmm_(centered.T * of_class, centered)  # one by one: no (c, n, a) tensor
+            at_once = max(1, len(self.count) // GPU_PARTS)
+            for scatter, of_classes in zip(
+                self.scatter.split(at_once), member.T.split(at_once), strict=True
+            ):
+                own = centered.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
+                scatter.baddbmm_(own, centered.expand(len(own), -1, -1))
             scaled = between.sqrt().unsqueeze(1) * shift
             self.scatter.baddbmm_(scaled.unsqueeze(2), scaled.unsqueeze(1))
         self.mean += (m / (n + m).clamp(min=1)).unsqueeze(1) * shift

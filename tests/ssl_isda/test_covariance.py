@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ssl_isda.covariance import ClassCovariance
+from ssl_isda.covariance import GPU_PARTS, ClassCovariance
 
 FORMS = ["full", "diagonal", "shared", "identity"]
 UPDATES = ["_update_present_classes", "_update_every_class"]
@@ -45,6 +45,13 @@ def fed(form: str, update: str, batches: list[tuple], c: int, a: int) -> ClassCo
         y = torch.zeros_like(y) if form == "shared" else y
         getattr(covariance, update)(x, y)
     return covariance
+
+
+def test_a_gpu_takes_the_classes_in_parts_the_last_one_smaller() -> None:
+    batches = stream(5, num_classes=11, num_features=7, seed=2)
+    on_gpu, on_cpu = (fed("full", update, batches, 11, 7) for update in UPDATES)
+    assert 11 % (11 // GPU_PARTS) == 1
+    torch.testing.assert_close(on_gpu.scatter, on_cpu.scatter, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMS[:3])
