@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ssl_isda.errors import UsageError
@@ -17,8 +17,8 @@ KEPT = ("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt",
 def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     """Copy the finished runs below ``runs`` to the same places below ``out``, over older copies.
 
-    A run whose files do not fit together is no finished one. Returns the number of runs that were
-    copied, and what was left where it is, with the reason.
+    A run whose files do not fit together is no finished one. What a search found goes with its runs.
+    Returns the number of runs that were copied, and what was left where it is, with the reason.
 
     Raises
     ------
@@ -38,17 +38,19 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
             left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
             continue
         folder = Path(run.path)
-        _copy(folder, out / folder.relative_to(runs))
+        _copy(_present(folder), out / folder.relative_to(runs))
         count += 1
+    for found in sorted(runs.rglob("search.json")):
+        _copy([found], out / found.parent.relative_to(runs))
     return count, left
 
 
-def _copy(folder: Path, target: Path) -> None:
+def _copy(files: Iterable[Path], target: Path) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_failed(error, target, 0) from error
-    for file in _present(folder):
+    for file in files:
         write_atomically(target / file.name, file.read_bytes())
 
 

@@ -182,6 +182,15 @@ def test_what_is_kept_gives_the_same_table_without_weights(tmp_path: Path) -> No
     assert len([*kept.rglob("result.json")]) == 12
 
 
+def test_what_a_search_found_goes_with_its_runs(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs/search/lambda_0=1", errors=[9.0])
+    found = tmp_path / "runs/search/digits-20/vat/search.json"
+    found.parent.mkdir(parents=True)
+    found.write_text("{}")
+    assert collect(tmp_path / "runs", tmp_path / "kept") == (1, [])
+    assert (tmp_path / "kept/search/digits-20/vat/search.json").read_text() == "{}"
+
+
 def test_only_whole_finished_runs_are_kept(tmp_path: Path) -> None:
     runs, kept = tmp_path / "runs", tmp_path / "kept"
     write_run(runs, errors=[9.0])
