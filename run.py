@@ -510,7 +510,7 @@ def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Res
     flags = [
         f"--{name.replace('_', '-')}={value}" for name, value in place.items() if value is not None
     ]
-    return resolve([f"--config={path / 'config.yaml'}", *flags], **FOLDERS)
+    return resolve([f"--config={path / 'config.yaml'}", "--no-compile", *flags], **FOLDERS)
 
 
 def _make_folder(path: Path) -> None:

@@ -29,6 +29,8 @@ Where the gradient is zero (saturated logits) r is zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast, final
 
@@ -92,7 +94,7 @@ class VAT(Regularizer):
         generator = step.generator("vat direction", images.device)
         noise = torch.randn(whole(images.shape), generator=generator, device=images.device)
         direction = _unit(part(noise).to(images))
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False), _constant(student):
             with torch.no_grad():
                 clean = _predict(student, images, step)
             for _ in range(self.config.num_power_iterations):
@@ -101,6 +103,19 @@ class VAT(Regularizer):
                 (gradient,) = torch.autograd.grad(divergence, offset)
                 direction = _unit(gradient)
         return self.config.epsilon * direction
+
+
+@contextmanager
+def _constant(network: nn.Module) -> Iterator[None]:
+    """Within the block no gradient goes to the parameters: compiled passes would compute it unasked."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
 
 
 def default_xi(dtype: torch.dtype, device: torch.device) -> float:

@@ -11,6 +11,9 @@ from torch import nn
 
 from ssl_isda.errors import UsageError
 
+COMPILED_FORMS = 64
+"""Batch sizes x (training, evaluation) x (with gradients, without) x networks: a run has about ten."""
+
 
 def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
     """Compile each network's forward and backward pass in place; their state keeps its names.
@@ -22,7 +25,7 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     UsageError
         There is no C++ compiler, which PyTorch needs to compile for a CPU.
     """
-    import torch._functorch.config as functorch
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
     if device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
@@ -30,9 +33,9 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
             "--compile needs a C++ compiler, and there is none (on Debian: apt install g++)"
         )
     inductor.fallback_random = True
-    # Gradient norms keep the graph for the backward pass after them, so no pass may use up what another
-    # needs; a cached one may have been compiled when it might, and would then give wrong gradients.
-    functorch.donated_buffer = False
-    inductor.force_disable_caches = True
+    # All networks share one list of what was compiled for which shapes and modes; beyond its limit they
+    # would quietly run uncompiled, and where shapes differ be compiled for any, which is slower.
+    dynamo.recompile_limit = max(dynamo.recompile_limit, COMPILED_FORMS)
+    mode = "reduce-overhead" if device.type == "cuda" else None
     for network in networks:
-        network.compile(mode="reduce-overhead" if device.type == "cuda" else None)
+        network.compile(mode=mode, dynamic=False)

@@ -73,10 +73,11 @@ class ClassCovariance(nn.Module):
         features = features.to(self.mean.dtype)
         if self.form == "shared":
             labels = torch.zeros_like(labels)
-        if features.is_cuda:
-            self._update_every_class(features, labels)
-        else:
-            self._update_present_classes(features, labels)
+        with torch.autocast(features.device.type, enabled=False):
+            if features.is_cuda:
+                self._update_every_class(features, labels)
+            else:
+                self._update_present_classes(features, labels)
 
     def _update_present_classes(self, x: Tensor, labels: Tensor) -> None:
         """Touch, in place, only what the batch holds: the fastest form on a CPU."""
@@ -121,7 +122,8 @@ class ClassCovariance(nn.Module):
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
         """Sigma_c as a dense matrix: to look at; training never forms it."""
-        return self.multiply(torch.eye(self.num_features).to(self.mean), c)
+        identity = torch.eye(self.num_features, dtype=self.mean.dtype, device=self.mean.device)
+        return self.multiply(identity, c)
 
     @torch.no_grad()
     def multiply(self, directions: Float[Tensor, "d a"], c: int) -> Float[Tensor, "d a"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -162,6 +162,7 @@ class Trainer:
             self._tell_memory()
             self._stop_if_asked()
             if step.is_last_of_epoch:
+                self._check_finite(step)  # a GPU is done when it has answered
                 seconds = time.monotonic() - epoch_began
                 self._finish_epoch(step, seconds, self.next_step - epoch_first_step)
                 epoch_began, epoch_first_step = time.monotonic(), self.next_step
@@ -170,7 +171,8 @@ class Trainer:
                 saved = time.monotonic()
 
     def _tell_memory(self) -> None:
-        """After the first step that this process has made: the later ones take no more."""
+        """After the first step that this process has made: later ones take no more, but CUDA graphs do,
+        which ``--compile`` records a little later."""
         if not self._told_memory:
             self._told_memory = True
             self.tracker.say(described_peak(self.device))
@@ -193,7 +195,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * cosine(step.progress)
         batch = self.data.batch(step)
-        with autocast(self.device, self.config.precision):
+        with self._as_written(step), autocast(self.device, self.config.precision):
             terms: Terms = self.objective(self.student, batch, step)
         if step.is_last_of_epoch:
             self._look_at_gradients(terms, step)
@@ -207,6 +209,14 @@ class Trainer:
         self.optimizer.step()
         self.objective.regularizer.after_step(self.student, step)
         return terms
+
+    def _as_written(self, step: Step) -> AbstractContextManager[None]:
+        """The last step of an epoch is not compiled: its terms are differentiated one by one, which
+        keeps what CUDA graphs cannot keep (PyTorch's issue 154306)."""
+        eager: AbstractContextManager[None] = nullcontext()
+        if self.config.compiled and step.is_last_of_epoch:
+            eager = torch.compiler.set_stance("force_eager")
+        return eager
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.parameters if p.grad is not None]
@@ -274,6 +284,7 @@ class Trainer:
         evaluated = self.objective.regularizer.evaluated(student).eval()
         counts = PseudoLabels()
         for images, labels in self.pseudo_labeled():
+            self._begin_passes()
             other = None if evaluated is student else self._pass(evaluated, images)[0]
             counts.add(self._pass(student, images)[0], other, labels)
         return found | counts.percentages()
@@ -282,8 +293,9 @@ class Trainer:
 
     def _record(self, losses: Mapping[str, Tensor], step: Step) -> None:
         for name, loss in losses.items():
-            sums = self.loss_sums.setdefault(name, torch.zeros((), device=self.device))
-            sums += loss
+            if name not in self.loss_sums:
+                self.loss_sums[name] = torch.zeros((), device=self.device)
+            self.loss_sums[name] += loss
         if self.device.type == "cpu" or step.index % 100 == 0:
             self._check_finite(step)
 

@@ -163,6 +163,20 @@ def test_all_unlabeled_passes_draw_the_same_dropout_masks() -> None:
     assert terms.losses["consistency"] == 0
 
 
+def test_the_direction_asks_for_no_gradient_of_parameters() -> None:
+    network = tiny.student()
+    network.head.bias.requires_grad_(False)
+    asked = []
+    network.register_forward_hook(
+        lambda module, *_: asked.append([p.requires_grad for p in module.parameters()])
+    )
+    before = [p.requires_grad for p in network.parameters()]
+    method = tiny.build("vat", network, num_power_iterations=2)
+    method.adversarial_perturbation(network, tiny.batch(0, 1).views[0], tiny.step(0))
+    assert len(asked) == 3 and not any(map(any, asked))
+    assert [p.requires_grad for p in network.parameters()] == before
+
+
 def test_only_the_labeled_pass_updates_running_statistics() -> None:
     from ssl_isda.objective import Objective
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 
 import pytest
@@ -24,7 +25,8 @@ def one_thread(monkeypatch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its compiler
 def test_compiled_equals_eager(one_thread, tmp_path):
-    """The teacher's and the student's passes, dropout masks and both bounds of ISDA, over 5 steps."""
+    """The teacher's and the student's passes, dropout masks and both bounds of ISDA, over 5 steps, with
+    an epoch's end among them."""
     losses = {}
     for compiled in (False, True):
         trainer = build("mean_teacher", "isda", torch.float64, tmp_path)
@@ -32,10 +34,63 @@ def test_compiled_equals_eager(one_thread, tmp_path):
             networks = [trainer.student, trainer.objective.regularizer.teacher]
             compilation.compile_networks(networks, torch.device("cpu"))
             assert all(network._compiled_call_impl is not None for network in networks)
+            trainer.config = dataclasses.replace(trainer.config, compiled=True)
+        assert sum(trainer.step(index).is_last_of_epoch for index in range(5)) == 1
         steps = [trainer.train_step(trainer.step(index)).losses for index in range(5)]
         losses[compiled] = torch.tensor([[loss.item() for loss in s.values()] for s in steps])
         assert "body.0.weight" in trainer.student.state_dict()
     torch.testing.assert_close(losses[True], losses[False], rtol=1e-9, atol=1e-9)
+
+
+class Counted:
+    """A compiler that leaves graphs as they are and notes how often it was asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, graph, inputs):
+        self.count += 1
+        return graph.forward
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its compiler
+def test_the_last_step_of_an_epoch_runs_as_it_is_written(monkeypatch, tmp_path):
+    """Only that one looks at gradients term by term, and keeps its graph meanwhile."""
+    compiler = Counted()
+    trainer = build("supervised", "isda", torch.float64, tmp_path)
+    trainer.config = dataclasses.replace(trainer.config, compiled=True)
+    trainer.student.compile(backend=compiler)
+    last = trainer.config.steps_per_epoch - 1
+    trainer.train_step(trainer.step(last))
+    assert trainer.gradient_norms and not compiler.count
+    trainer.train_step(trainer.step(last + 1))
+    assert compiler.count
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_networks_of_many_shapes_are_all_compiled_each_for_its_own(monkeypatch):
+    """By default PyTorch gives up at the ninth, and compiles for any shape from the second on."""
+    compilers, shapes = [], []
+
+    def compile_as_asked(network, *, mode, dynamic):
+        compilers.append(Counted())
+        original = compilers[-1].__call__
+
+        def seen(graph, inputs):
+            shapes.append(all(isinstance(n, int) for x in inputs for n in x.shape))
+            return original(graph, inputs)
+
+        torch.nn.Module.compile(network, backend=seen, dynamic=dynamic)
+
+    networks = [CNN13(3, width=0.05) for _ in range(3)]
+    for network in networks:
+        monkeypatch.setattr(network, "compile", functools.partial(compile_as_asked, network))
+    compilation.compile_networks(networks, torch.device("cpu"))
+    for network in networks:
+        for n in range(2, 6):
+            network(torch.randn(n, 3, 16, 16))
+    assert [compiler.count for compiler in compilers] == [4, 4, 4]
+    assert all(shapes)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

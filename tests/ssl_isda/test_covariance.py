@@ -47,6 +47,19 @@ def fed(form: str, update: str, batches: list[tuple], c: int, a: int) -> ClassCo
     return covariance
 
 
+@pytest.mark.parametrize("form", FORMS[:3])
+@pytest.mark.parametrize("update", UPDATES)
+def test_autocast_does_not_reach_the_statistics(form: str, update: str, monkeypatch) -> None:
+    monkeypatch.setattr(ClassCovariance, UPDATES[0], getattr(ClassCovariance, update))
+    inside, outside = ClassCovariance(3, 4, form), ClassCovariance(3, 4, form)
+    x, labels = 3 + torch.randn(30, 4), torch.arange(30) % 3
+    outside.update(x, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside.update(x, labels)
+    for name, buffer in outside.named_buffers():
+        assert torch.equal(inside.get_buffer(name), buffer), name
+
+
 def test_a_gpu_takes_the_classes_in_parts_the_last_one_smaller() -> None:
     batches = stream(5, num_classes=11, num_features=7, seed=2)
     on_gpu, on_cpu = (fed("full", update, batches, 11, 7) for update in UPDATES)
