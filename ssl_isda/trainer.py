@@ -188,7 +188,8 @@ class Trainer:
         return Step(index, config.num_steps, config.steps_per_epoch, config.seed)
 
     def train_step(self, step: Step) -> Terms:
-        """One step of SGD on Eq. 19. Nothing waits for a GPU, save at the last step of an epoch."""
+        """One step of SGD on Eq. 19. Nothing waits for a GPU, save at the last step of an epoch and in
+        PyTorch's SyncBatchNorm (``--sync-batchnorm``)."""
         self._begin_passes()
         self.student.train()
         self.objective.train()
