@@ -1,9 +1,9 @@
 """The real command line in processes that have PyTorch and the data loaded before they begin.
 
 Most of a short run's time is its imports. So one process a test worker loads them once, and then forks
-for each command: the child gets the arguments, folder, environment and streams of its command and runs
-``run.main`` as ``python run.py`` does. What happens before and during the imports is another matter,
-and its tests start Python itself (``tests.commands.RUN``).
+for each command: the child gets the arguments, folder and streams of its command and runs ``run.main``
+as ``python run.py`` does. What happens before and during the imports, or depends on the environment, is
+another matter, and its tests start Python itself (``tests.commands.RUN``).
 """
 
 from __future__ import annotations
