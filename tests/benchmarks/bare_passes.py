@@ -35,9 +35,6 @@ class Bare:
         with autocast(self.settings.device, self.settings.precision):
             return (network or self.network)(images)[0]
 
-    def predict_fp32(self, images: Tensor) -> Tensor:
-        return self.network(images)[0]
-
     def descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -100,17 +97,15 @@ def mean_teacher(bare: Bare, teacher: nn.Module) -> None:
 
 
 def vat(bare: Bare, *, clean_backward: bool) -> None:
-    """Labeled forward and backward; clean forward; in fp32 a clean forward, a perturbed forward and
-    backward to the input; adversarial forward and backward. Prop. 2 adds the clean backward.
+    """Labeled forward and backward; clean forward; perturbed forward and backward to the input;
+    adversarial forward and backward. Prop. 2 adds the clean backward.
     """
     labeled = bare.predict(bare.labeled)
     with torch.set_grad_enabled(clean_backward):
         clean = bare.predict(bare.unlabeled)
-    with torch.no_grad():
-        target = bare.predict_fp32(bare.unlabeled)
-    offset = torch.full_like(bare.unlabeled, 1e-3).requires_grad_()
-    perturbed = bare.predict_fp32(bare.unlabeled + offset)
-    (direction,) = torch.autograd.grad(_divergence(target, perturbed), offset)
+    offset = torch.full_like(bare.unlabeled, 0.05).requires_grad_()
+    perturbed = bare.predict(bare.unlabeled + offset)
+    (direction,) = torch.autograd.grad(_divergence(clean.detach(), perturbed), offset)
     adversarial = bare.predict(bare.unlabeled + direction)
     loss = F.cross_entropy(labeled, bare.labels) + _divergence(clean.detach(), adversarial)
     bare.descend(loss + clean.square().mean() if clean_backward else loss)
