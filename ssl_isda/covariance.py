@@ -82,42 +82,39 @@ class ClassCovariance(nn.Module):
     def _update_present_classes(self, x: Tensor, labels: Tensor) -> None:
         """Touch, in place, only what the batch holds: the fastest form on a CPU."""
         classes, position, counts = labels.unique(return_inverse=True, return_counts=True)
-        m, n = counts.to(x.dtype).unsqueeze(1), self.count[classes].to(x.dtype).unsqueeze(1)
+        m = counts.to(x.dtype).unsqueeze(1)
+        n = self.count.index_select(0, classes).to(x.dtype).unsqueeze(1)
         mean = x.new_zeros(len(classes), x.shape[1]).index_add_(0, position, x) / m
-        shift = mean - self.mean[classes]
-        # Between-class term of Eq. 2 as one more row of each class: sqrt(n m / (n + m)) shift.
-        rows = torch.cat([x - mean[position], (n * m / (n + m)).sqrt() * shift])
-        owner = torch.cat([position, torch.arange(len(classes), device=x.device)])
+        shift = mean - self.mean.index_select(0, classes)
+        rows = x + _moved(mean, shift, m, n).index_select(0, position)
         if self.form == "diagonal":
-            self.scatter.index_add_(0, classes[owner], rows.square())
+            self.scatter.index_add_(0, labels, rows.square())
         else:
-            of_class = rows[owner.argsort(stable=True)].split((counts + 1).tolist())
-            for c, members in zip(classes.tolist(), of_class, strict=True):
-                self.scatter[c].addmm_(members.T, members)
+            in_order = rows.index_select(0, position.argsort(stable=True))
+            scatter = self.scatter.unbind()
+            for c, members in zip(classes.tolist(), in_order.split(counts.tolist()), strict=True):
+                scatter[c].addmm_(members.T, members)
         self.mean.index_add_(0, classes, m / (n + m) * shift)
         self.count.index_add_(0, classes, counts)
 
     def _update_every_class(self, x: Tensor, labels: Tensor) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
         member = nn.functional.one_hot(labels, len(self.count)).to(x.dtype)  # (n, c)
-        m, n = member.sum(0), self.count.to(x.dtype)
-        mean = (member.T @ x) / m.clamp(min=1).unsqueeze(1)  # (c, a)
-        shift = (mean - self.mean) * (m > 0).unsqueeze(1)
-        centered = x - mean[labels]
-        between = n * m / (n + m).clamp(min=1)
+        m, n = member.sum(0).unsqueeze(1), self.count.to(x.dtype).unsqueeze(1)
+        mean = (member.T @ x) / m.clamp(min=1)  # (c, a)
+        shift = (mean - self.mean) * (m > 0)
+        rows = x + _moved(mean, shift, m, n)[labels]
         if self.form == "diagonal":
-            self.scatter += member.T @ centered.square() + between.unsqueeze(1) * shift.square()
+            self.scatter += member.T @ rows.square()
         else:
             at_once = max(1, len(self.count) // GPU_PARTS)
             for scatter, of_classes in zip(
                 self.scatter.split(at_once), member.T.split(at_once), strict=True
             ):
-                own = centered.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
-                scatter.baddbmm_(own, centered.expand(len(own), -1, -1))
-            scaled = between.sqrt().unsqueeze(1) * shift
-            self.scatter.baddbmm_(scaled.unsqueeze(2), scaled.unsqueeze(1))
-        self.mean += (m / (n + m).clamp(min=1)).unsqueeze(1) * shift
-        self.count += m.to(torch.int64)
+                own = rows.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
+                scatter.baddbmm_(own, rows.expand(len(own), -1, -1))
+        self.mean += m / (n + m).clamp(min=1) * shift
+        self.count += m.squeeze(1).to(torch.int64)
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
@@ -149,10 +146,11 @@ class ClassCovariance(nn.Module):
             return directions * self.scatter[classes].unsqueeze(1) / n
         if len(classes) == self.num_classes:  # all of them, in order: see classes_in_use
             return (directions @ self.scatter).div_(n)
-        products = torch.empty_like(directions)
-        for i, c in enumerate(classes.tolist()):  # no copy of any Sigma
-            torch.mm(directions[i], self.scatter[c], out=products[i])
-        return products.div_(n)
+        products, scatter = torch.empty_like(directions), self.scatter.unbind()
+        counts = n.flatten().tolist()
+        for out, rows, c, count in zip(products, directions, classes.tolist(), counts, strict=True):
+            torch.addmm(out, rows, scatter[c], beta=0, alpha=1 / count, out=out)  # no copy of Sigma
+        return products
 
     @torch.no_grad()
     def draw(
@@ -188,6 +186,15 @@ class ClassCovariance(nn.Module):
 
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"
+
+
+def _moved(mean: Tensor, shift: Tensor, m: Tensor, n: Tensor) -> Tensor:
+    """What makes m features of a class the rows r whose r^T r is all that they add to its scatter.
+
+    r = x - mean + sqrt(n / (n + m)) shift. The x - mean sum to zero, so that beside their own products
+    nothing is left but the between-class term of Eq. 2, n m / (n + m) shift^T shift.
+    """
+    return (n / (n + m).clamp(min=1)).sqrt() * shift - mean
 
 
 def classes_in_use(

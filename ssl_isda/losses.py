@@ -70,10 +70,10 @@ class _VarianceToTarget(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, covariance: ClassCovariance, classes: Tensor) -> Tensor:
-        difference = weight - weight[classes].unsqueeze(1)  # (p, c, a)
+        difference = weight - weight.index_select(0, classes).unsqueeze(1)  # (p, c, a)
         product = covariance.multiply_each(difference, classes)
         ctx.save_for_backward(product, classes)
-        return (difference * product).sum(2)
+        return difference.mul_(product).sum(2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -1,9 +1,9 @@
 """ISDA's statistics and losses, forward and backward, against the per-sample formulation.
 
-The reference is what the authors' published code does, written anew: an (n, c, a) tensor of weight
-differences for each image and full-size statistics, with diagonal covariances where they use those
-(segmentation, where an "image" is a pixel). Prop. 2, which they never published, is held against the
-form in which it is first written down, with all pairs of classes.
+The reference is what the authors' published code does, operation by operation, written anew
+(``per_sample_isda``), with diagonal covariances where they use those (segmentation, where an "image" is
+a pixel). Prop. 2, which they never published, is held against the form in which it is first written
+down, with all pairs of classes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""ISDA computed sample by sample, as its equations are first read: the reference for speed and value.
+"""ISDA computed sample by sample, as its authors' code computes it: the reference for speed and value.
 
-Shape key: n images, a features, c classes. Everything is formed at full size: (n, c, a) differences
-and an (n, a, a) copy of the covariances for Prop. 1, (n, c c, a) differences for Prop. 2.
+Shape key: n images, a features, c classes. Each operation of that code (ISDA.py of
+blackfeather-wang/ISDA-for-Deep-Networks) is here, each on tensors of the size that it has there: the
+mean, share and count of a class repeated for each of its entries, (n, c, a) differences formed twice and
+an (n, a, a) copy of the covariances for Prop. 1, whose (n, c, c) product is reduced to its diagonal by a
+product with the identity. Prop. 2, which they never published, has (n, c c, a) differences.
 """
 
 from __future__ import annotations
@@ -27,25 +30,37 @@ class PerSampleCovariance:
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
-        member = F.one_hot(labels, len(self.count)).to(features.dtype).unsqueeze(2)  # (n, c, 1)
-        m, n = member.sum(0), self.count.unsqueeze(1)  # (c, 1)
-        by_class = member * features.unsqueeze(1)  # (n, c, a)
-        mean = by_class.sum(0) / m.clamp(min=1)
-        centered = by_class - member * mean
-        share = m / (n + m).clamp(min=1)  # (c, 1)
-        shift = self.mean - mean  # (c, a)
+        n, a = features.shape
+        c = len(self.count)
+        one_hot = F.one_hot(labels, c).to(features.dtype)
+        member = one_hot.unsqueeze(2).expand(n, c, a)
+        by_class = features.unsqueeze(1).expand(n, c, a) * member
+        m = member.sum(0)  # (c, a)
+        m[m == 0] = 1
+        mean = by_class.sum(0) / m
+        centered = by_class - mean.expand(n, c, a) * member
+        share = self._share(one_hot, (c, a))
+        shift = self.mean - mean
         if self.diagonal:
-            sigma = centered.square().sum(0) / m.clamp(min=1)
-            between = shift.square()
-            part = share
+            sigma = centered.square().sum(0) / m
+            part, between = share, shift.square()
         else:
-            by_row = centered.transpose(0, 1)  # (c, n, a)
-            sigma = by_row.mT @ by_row / m.clamp(min=1).unsqueeze(2)
-            between = shift.unsqueeze(2) @ shift.unsqueeze(1)
-            part = share.unsqueeze(2)
-        self.sigma = (1 - part) * self.sigma + part * sigma + part * (1 - part) * between
-        self.mean = (1 - share) * self.mean + share * mean
-        self.count = self.count + m.squeeze(1)
+            products = torch.bmm(centered.permute(1, 2, 0), centered.permute(1, 0, 2))
+            sigma = products / m.unsqueeze(2).expand(c, a, a)
+            part = self._share(one_hot, (c, a, a))
+            between = torch.bmm(shift.unsqueeze(2), shift.unsqueeze(1))
+        between = part * (1 - part) * between
+        self.sigma = self.sigma * (1 - part) + sigma * part + between
+        self.mean = self.mean * (1 - share) + mean * share
+        self.count = self.count + one_hot.sum(0)
+
+    def _share(self, one_hot: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What the batch has of all images of a class so far, once for each entry of ``shape``."""
+        ones = (1,) * (len(shape) - 1)
+        now = one_hot.sum(0).view(-1, *ones).expand(shape)
+        share = now / (now + self.count.view(-1, *ones).expand(shape))
+        share[share.isnan()] = 0
+        return share
 
 
 def cross_entropy(
@@ -54,14 +69,15 @@ def cross_entropy(
     """Prop. 1: the diagonal of a (c, c) product for each image; with a diagonal Sigma, a weighted sum
     of the squares of each image's (c, a) differences."""
     n, (c, a) = len(labels), weight.shape
-    own = weight[labels].unsqueeze(1).expand(n, c, a)
-    difference = weight.expand(n, c, a) - own
+    every = weight.expand(n, c, a)
+    own = every.gather(1, labels.view(n, 1, 1).expand(n, c, a))
     if sigma.ndim == 2:
-        variance = (difference.square() * sigma[labels].unsqueeze(1)).sum(2)
+        variance = strength * ((every - own).square() * sigma[labels].unsqueeze(1)).sum(2)
     else:
-        product = difference @ sigma[labels] @ difference.mT  # (n, c, c)
-        variance = product.diagonal(dim1=1, dim2=2)
-    return F.cross_entropy(logits + strength / 2 * variance, labels)
+        product = torch.bmm(torch.bmm(every - own, sigma[labels]), (every - own).permute(0, 2, 1))
+        identity = torch.eye(c, device=weight.device).expand(n, c, c)
+        variance = (strength * product * identity).sum(2)
+    return F.cross_entropy(logits + 0.5 * variance, labels)
 
 
 def consistency(logits: Tensor, weight: Tensor, sigma: Tensor, strength: float) -> Tensor:

@@ -27,9 +27,9 @@ def supervised() -> Cost:
 
 
 def test_operations_of_supervised_isda_by_hand(supervised: Cost) -> None:
-    """Sigma: N A^2, and A^2 for the mean of each class; Prop. 1: C differences times Sigma, C classes."""
+    """Sigma: N A^2; Prop. 1: C differences times Sigma, C classes."""
     assert supervised.num_features == A
-    assert supervised.added * N == N * A**2 + C * A**2 + C * C * A**2
+    assert supervised.added * N == N * A**2 + C * C * A**2
 
 
 def test_operations_of_the_network_by_hand(supervised: Cost) -> None:
