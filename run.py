@@ -651,7 +651,9 @@ def search(arguments: Sequence[str]) -> int:
 
         return METHODS[method].num_views > 0
 
-    joined = Joined(lambda words: resolve(words, **FOLDERS), uses_unlabeled, train_seeds)
+    joined = Joined(
+        HERE / "run.py", lambda words: resolve(words, **FOLDERS), uses_unlabeled, train_seeds
+    )
     return command(arguments, joined)
 
 

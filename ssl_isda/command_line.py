@@ -7,6 +7,8 @@ names its source. Imports no torch: an answer takes a fraction of a second.
 
 from __future__ import annotations
 
+import shlex
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +174,13 @@ class _Flags:
         """What the flags say about ``settings``."""
         named = {name: at for name, at in self.texts.items() if name in settings}
         return {name: _given(settings[name], flag, text) for name, (flag, text) in named.items()}
+
+
+def shell_command(program: Path, arguments: Sequence[str]) -> str:
+    """A line for the shell that runs ``program`` with them, from the current folder."""
+    here = Path.cwd()
+    shown = program.relative_to(here) if program.is_relative_to(here) else program
+    return shlex.join([sys.executable, str(shown), *arguments])
 
 
 def _given(setting: Setting, flag: str, text: str | bool) -> Given:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from ssl_isda.command_line import shell_command
 from ssl_isda.config import RUN_SETTINGS, Resolved
 from ssl_isda.errors import TrainingFailed, UsageError
 from ssl_isda.files import output_failed, write_atomically
@@ -25,7 +28,7 @@ LAMBDA_0 = (0.1, 0.25, 0.5, 0.75, 1.0)
 ETA_1 = (0.5, 1.0, 2.0)
 
 USAGE = """\
-usage: python run.py search --method METHOD [flags of a training] [--then-train]
+usage: python run.py search --method METHOD [flags of a training] [--then-train | --print-commands]
 
 Chooses lambda_0 and eta_1 of ISDA as the paper does: trains with each pair of {0.1, 0.25, 0.5, 0.75, 1}
 and {0.5, 1, 2} while a quarter of the labeled images is held out, and takes the pair with the smallest
@@ -40,6 +43,8 @@ resumes a search that was interrupted.
 
   --then-train                    Train on all labels with the choice, as RUNS_DIR/DATA/METHOD.
                                   Without it the command for that is printed.
+  --print-commands                Train nothing; print the command of each setting, for xargs or a SLURM
+                                  array. Once they are done, the search itself only chooses.
   --lambda-0, --eta-1, --isda and --validation are set by the search. All other flags are those of a
   training: python run.py --help
 """
@@ -67,10 +72,13 @@ class Joined:
 
     def __init__(
         self,
+        program: Path,
         resolve: Callable[[Sequence[str]], Resolved],
         uses_unlabeled: Callable[[str], bool],
         train: Callable[[Resolved], list[dict[str, Any]]],
     ) -> None:
+        self.program = program
+        """run.py"""
         self.resolve = resolve
         """The settings of a training's command line."""
         self.uses_unlabeled = uses_unlabeled
@@ -90,13 +98,19 @@ def command(arguments: Sequence[str], joined: Joined) -> int:
     if "--help" in arguments or "-h" in arguments:
         show(USAGE.rstrip("\n"))
         return 0
-    words = [word for word in arguments if word != "--then-train"]
+    own = {"--then-train", "--print-commands"}
+    words = [word for word in arguments if word not in own]
     _refuse_what_the_search_sets(words)
     base = joined.resolve([*words, "--isda"])
-    tried = []
-    for setting in settings(joined.uses_unlabeled(base.config.method)):
-        show(f"search: {in_words(setting)}")
-        tried.append(_try(_resolved(words, setting, joined), setting, joined))
+    if own <= set(arguments):
+        raise UsageError("search: --print-commands trains nothing: leave --then-train out")
+    grid = settings(joined.uses_unlabeled(base.config.method))
+    trainings = [(setting, _resolved(words, setting, joined)) for setting in grid]
+    if "--print-commands" in arguments:
+        for setting, resolved in trainings:
+            show(shell_command(joined.program, _arguments(words, resolved, setting)))
+        return 0
+    tried = [_try(resolved, setting, joined) for setting, resolved in trainings]
     chosen = choice(tried)
     num_held_out = _num_held_out(_resolved(words, chosen.setting, joined))
     _write(base, tried, chosen, num_held_out)
@@ -106,8 +120,6 @@ def command(arguments: Sequence[str], joined: Joined) -> int:
     if "--then-train" in arguments:
         joined.train(joined.resolve(final))
     else:
-        import shlex
-
         show(f"python run.py {shlex.join(final)}")
     return 0
 
@@ -180,8 +192,20 @@ def _resolved(words: Sequence[str], setting: Setting, joined: Joined) -> Resolve
     )
 
 
+def _arguments(words: Sequence[str], resolved: Resolved, setting: Setting) -> list[str]:
+    """The training of one setting by itself, which the search takes for its own."""
+    flag, kept, rest = RUN_SETTINGS["runs_dir"].flag, [], iter(words)
+    for word in rest:
+        if word == flag:
+            next(rest)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return [*kept, "--isda", "--validation", *_flags(setting), f"{flag}={resolved.config.runs_dir}"]
+
+
 def _try(resolved: Resolved, setting: Setting, joined: Joined) -> Tried:
     """A setting that cannot be trained, such as one that diverges, is only not chosen."""
+    show(f"search: {in_words(setting)}")
     try:
         results = joined.train(resolved)
     except TrainingFailed as error:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ssl_isda.command_line import command_help, read_command
+from ssl_isda.command_line import command_help, read_command, shell_command
 from ssl_isda.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
 from ssl_isda.errors import RunError, UsageError
 from ssl_isda.grid.expansion import GridRun, expand
@@ -101,7 +99,7 @@ def command(
     grid = read_grid(Path(files[0]), methods)
     runs = expand(grid, flags, configs_dir=configs_dir, methods_dir=methods_dir)
     if options.print_commands:
-        show("\n".join(_shell_command(program, run) for run in runs))
+        show("\n".join(shell_command(program, run.arguments) for run in runs))
         return 0
     return _start(runs, program, options)
 
@@ -117,12 +115,6 @@ def _settings_for_all_runs() -> dict[str, Setting]:
 def _given(name: str, value: Any) -> Given:
     value = str(value) if isinstance(value, Path) else value
     return Given(value, "", "flag", RUN_SETTINGS[name].flag)
-
-
-def _shell_command(program: Path, run: GridRun) -> str:
-    here = Path.cwd()
-    shown = program.relative_to(here) if program.is_relative_to(here) else program
-    return shlex.join([sys.executable, str(shown), *run.arguments])
 
 
 def _start(runs: Sequence[GridRun], program: Path, options: GridConfig) -> int:

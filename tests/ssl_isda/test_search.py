@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -48,14 +49,22 @@ class Trained:
         return [{"validation_error": error + seed, "error": 100 - error} for seed in resolved.seeds]
 
 
+def asked_for(
+    words: str, runs: Path, trained: Trained, method: str = "vat"
+) -> tuple[list[str], Joined]:
+    """What ``command`` takes."""
+    arguments = ["--method", method, "--labels", "1000", "--runs-dir", str(runs), *words.split()]
+    return arguments, Joined(
+        ROOT / "run.py", lambda w: resolve(w, **FOLDERS), lambda name: name != "supervised", trained
+    )
+
+
 def search(
     words: str, runs: Path, error: Errors, method: str = "vat"
 ) -> tuple[int, list[Resolved], dict[str, Any]]:
     """The exit code, what was trained, and search.json."""
     trained = Trained(error)
-    joined = Joined(lambda w: resolve(w, **FOLDERS), lambda name: name != "supervised", trained)
-    arguments = ["--method", method, "--labels", "1000", "--runs-dir", str(runs), *words.split()]
-    code = command(arguments, joined)
+    code = command(*asked_for(words, runs, trained, method))
     file = runs / "search/cifar10-1000" / f"{method}+isda" / "search.json"
     return code, trained.asked, json.loads(file.read_text())
 
@@ -137,6 +146,34 @@ def test_if_all_diverge_there_is_no_choice(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingFailed, match="failed with every setting"):
         search("", tmp_path, error)
+
+
+@pytest.mark.parametrize("runs_dir", ["--runs-dir={}", "--runs-dir {}"])
+def test_the_printed_commands_are_the_trainings_of_the_search(
+    tmp_path: Path, capsys, monkeypatch, runs_dir: str
+) -> None:
+    """From any folder, with a space in a path too, and nothing is trained or written by printing."""
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "my runs"
+    trained = Trained(lambda a, b: 40.0)
+    words, joined = asked_for("--seeds 0 4", runs, trained)
+    own = [w for w in words if w not in ("--runs-dir", str(runs))]
+    words = [*own, *(word.format(runs) for word in runs_dir.split())]
+    assert command([*words, "--print-commands"], joined) == 0
+    assert not trained.asked and not runs.exists()
+    printed = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert {tuple(line[:2]) for line in printed} == {(sys.executable, str(ROOT / "run.py"))}
+    assert command(words, joined) == 0
+    from_lines = [resolve(line[2:], **FOLDERS) for line in printed]
+    assert [(r.config, r.seeds) for r in from_lines] == [(r.config, r.seeds) for r in trained.asked]
+    assert len(from_lines) == 15
+
+
+def test_printing_and_training_exclude_each_other(tmp_path: Path) -> None:
+    trained = Trained(lambda a, b: 0.0)
+    with pytest.raises(UsageError, match="leave --then-train out"):
+        command(*asked_for("--print-commands --then-train", tmp_path, trained))
+    assert not trained.asked and not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
