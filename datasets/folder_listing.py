@@ -124,18 +124,18 @@ def _unlabeled_files(root: Path) -> tuple[ImageFile, ...]:
 
 def _walk(root: Path, folder: Path, label: int) -> Iterator[ImageFile]:
     _refuse_outward_link(root, folder)
+    inside = folder.relative_to(root).as_posix()
     with os.scandir(folder) as entries:
         for entry in entries:
-            path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink():
-                _refuse_outward_link(root, path)
+                _refuse_outward_link(root, folder / entry.name)
             if entry.is_dir():
-                yield from _walk(root, path, label)
+                yield from _walk(root, folder / entry.name, label)
             else:
                 facts = entry.stat()
-                name = path.relative_to(root).as_posix()
+                name = f"{inside}/{entry.name}"
                 yield ImageFile(name, label, facts.st_size, facts.st_mtime_ns)
 
 

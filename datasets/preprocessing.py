@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datasets.image_data import ImageData
-from datasets.whitening import cached_whitening
+from datasets.whitening import cached_whitened
 from ssl_isda.errors import UsageError
 from ssl_isda.registry import Registry, unknown_name
 
@@ -67,8 +67,7 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
 @PREPROCESSINGS.register("zca")
 def zca(data: ImageData, cache_dir: Path) -> Prepared:
     """ZCA whitening with the training images' mean and matrix; see ``datasets.whitening``."""
-    whitening = cached_whitening(data.train_images, data.checksum, cache_dir)
-    train, test = whitening.apply(data.train_images), whitening.apply(data.test_images)
+    train, test = cached_whitened(data, cache_dir)
     return PreparedImages(train), PreparedImages(test)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from datasets.array_cache import Arrays, cached_arrays
+from datasets.image_data import ImageData
 from ssl_isda.errors import UsageError
 from ssl_isda.tracking import counted
 
@@ -59,24 +60,51 @@ def fit_whitening(images: Tensor) -> Whitening:
     return Whitening(mean, (eigenvectors * scales) @ eigenvectors.T)
 
 
-def cached_whitening(images: Tensor, checksum: str, cache_dir: Path) -> Whitening:
-    """The whitening of the training images with this ``checksum``, kept in ``cache_dir``.
+def cached_whitened(data: ImageData, cache_dir: Path) -> tuple[Tensor, Tensor]:
+    """Training and test images, whitened: float32, both kept in ``cache_dir``.
+
+    The product takes ten seconds of a core for CIFAR-10, at every start of every run; reading its
+    740 MB takes one. The matrix is kept besides, for a disk that has no room for the images.
 
     Raises
     ------
     UsageError
         The images are larger than 64 x 64 pixels in three channels.
     """
+    _refuse_large(data.train_images)
+    key = _key(
+        f"{data.checksum}/{hashlib.sha256(data.test_images.numpy().data).hexdigest()}/float32"
+    )
+
+    def compute() -> Arrays:
+        whitening = cached_whitening(data.train_images, data.checksum, cache_dir)
+        parts = {"train": data.train_images, "test": data.test_images}
+        return {name: whitening.apply(images).numpy() for name, images in parts.items()}
+
+    kept = cached_arrays(Path(cache_dir) / f"zca-images-{key[:16]}.npz", key, compute)
+    return torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])
+
+
+def cached_whitening(images: Tensor, checksum: str, cache_dir: Path) -> Whitening:
+    """The whitening of the training images with this ``checksum``, kept in ``cache_dir``."""
+    key = _key(checksum)
+    path = Path(cache_dir) / f"zca-{key[:16]}.npz"
+    kept = cached_arrays(path, key, lambda: _fit_loudly(images))
+    return Whitening(torch.from_numpy(kept["mean"]), torch.from_numpy(kept["matrix"]))
+
+
+def _refuse_large(images: Tensor) -> None:
     num_features = images[0].numel()
     if num_features > MAX_FEATURES:
         raise UsageError(
             f"zca is for images of at most {MAX_FEATURES} values, these have {num_features}; choose "
             "a smaller image size or another preprocessing"
         )
-    key = hashlib.sha256(f"{checksum}/{FORMULA}".encode()).hexdigest()
-    path = Path(cache_dir) / f"zca-{key[:16]}.npz"
-    kept = cached_arrays(path, key, lambda: _fit_loudly(images))
-    return Whitening(torch.from_numpy(kept["mean"]), torch.from_numpy(kept["matrix"]))
+
+
+def _key(images: str) -> str:
+    """What the kept arrays of ``images`` depend on."""
+    return hashlib.sha256(f"{images}/{FORMULA}".encode()).hexdigest()
 
 
 def _unit_range(images: Tensor) -> Tensor:

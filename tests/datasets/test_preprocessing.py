@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,32 +72,50 @@ def test_zca_float32_product_is_close_to_float64(data: ImageData) -> None:
     assert error < 1e-5 * exact.abs().max()
 
 
-def test_zca_is_fitted_once_and_says_so(
+def test_zca_is_fitted_and_applied_once_and_says_so(
     data: ImageData, tmp_path: Path, capfd, monkeypatch
 ) -> None:
-    first, _ = prepare("zca", data, tmp_path / "cache")
+    first = prepare("zca", data, tmp_path / "cache")
     assert "fitting ZCA whitening to 60 images of 192 values" in capfd.readouterr().err
 
-    def must_not_fit(images: torch.Tensor) -> None:
-        raise AssertionError("fitted again")
+    def must_not(*images: torch.Tensor) -> None:
+        raise AssertionError("again")
 
-    monkeypatch.setattr(whitening, "fit_whitening", must_not_fit)
-    second, _ = prepare("zca", data, tmp_path / "cache")
-    assert torch.equal(first.images, second.images)
-    assert capfd.readouterr().err == ""
-    with pytest.raises(AssertionError, match="fitted again"):
+    monkeypatch.setattr(whitening, "fit_whitening", must_not)
+    with pytest.raises(AssertionError, match="again"):
         prepare("zca", with_constant_image(data), tmp_path / "cache")
+    capfd.readouterr()
+    monkeypatch.setattr(whitening.Whitening, "apply", must_not)
+    second = prepare("zca", data, tmp_path / "cache")
+    for before, now in zip(first, second, strict=True):
+        assert torch.equal(before.images, now.images)
+    assert capfd.readouterr().err == ""
 
 
-def test_zca_damaged_cache_is_fitted_again(data: ImageData, tmp_path: Path, capfd) -> None:
-    first, _ = prepare("zca", data, tmp_path)
-    (path,) = tmp_path.glob("*.npz")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    second, _ = prepare("zca", data, tmp_path)
-    assert torch.equal(first.images, second.images)
-    assert capfd.readouterr().err.count("fitting") == 2
+def test_zca_with_other_test_images_is_applied_again(
+    data: ImageData, tmp_path: Path, capfd
+) -> None:
+    _, before = prepare("zca", data, tmp_path)
+    other = replace(data, test_images=255 - data.test_images)
+    _, found = prepare("zca", other, tmp_path)
+    expected = fit_whitening(data.train_images).apply(other.test_images)
+    assert torch.equal(found.images, expected) and not torch.equal(found.images, before.images)
+    assert capfd.readouterr().err.count("fitting") == 1
+
+
+@pytest.mark.parametrize(("pattern", "fitted"), [("*", 2), ("zca-images-*", 1)])
+def test_zca_from_a_damaged_cache_is_computed_again(
+    data: ImageData, tmp_path: Path, capfd, pattern: str, fitted: int
+) -> None:
+    first = prepare("zca", data, tmp_path)
+    for path in tmp_path.glob(f"{pattern}.npz"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    second = prepare("zca", data, tmp_path)
+    for before, now in zip(first, second, strict=True):
+        assert torch.equal(before.images, now.images)
+    assert capfd.readouterr().err.count("fitting") == fitted
 
 
 def test_zca_refuses_large_images(tmp_path: Path) -> None:
