@@ -58,7 +58,13 @@ def test_augmentation_agrees_with_torchvision():
 
 def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):
     assert next(startup.measure(TINY)).case == "run.py --help / python -c pass"
-    startup.run_python(*startup.first_step(tmp_path), "--print-config")
+    startup.write_images(tmp_path / "images", 120)
+    assert len([*tmp_path.glob("images/train/*/*.png")]) == 120
+    startup.run_python(*startup.first_step(tmp_path, "folder", *startup.WHITENED), "--print-config")
+    digits = startup.first_step(tmp_path, "digits")
+    startup.take_first_step(*digits)
+    with pytest.raises(subprocess.CalledProcessError):
+        startup.take_first_step(*digits, "--print-config")
     with pytest.raises(subprocess.CalledProcessError):
         startup.run_python("run.py", "--no-such-flag")
 
