@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import run
 from ssl_isda.analysis.command import HELP
 from ssl_isda.command_line import resolve
 
@@ -18,6 +19,8 @@ FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
 COMMANDS = re.findall(r"^    python run\.py (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
 GRIDS = sorted((ROOT / "configs").glob("*_small.yaml"))
 GRIDS.remove(ROOT / "configs/cifar10_small.yaml")
+RESULTS = ROOT / "docs/results"
+COMPARISONS = sorted(RESULTS.glob("*/comparison"))
 
 
 def test_every_analysis_and_every_grid_is_on_the_page() -> None:
@@ -69,3 +72,18 @@ def test_a_grid_pairs_every_run_with_isda_with_one_without(path: Path) -> None:
                 (m, n, s) for m in block["method"] for n in block["labels"] for s in block["seed"]
             }
     assert cells[True] == cells[False] and cells[True]
+
+
+@pytest.mark.parametrize("kept", COMPARISONS, ids=lambda path: path.parent.name)
+def test_the_kept_comparison_is_that_of_the_kept_runs(kept: Path, tmp_path: Path) -> None:
+    assert run.main(["analyze", "comparison", str(kept.parent), "--out", str(tmp_path)]) == 0
+    for name in ("comparison.md", "comparison.json"):
+        assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_the_kept_report_is_that_of_the_kept_runs(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert run.main(["report", "docs/results/table6_small", "--out", str(tmp_path)]) == 0
+    for name in ("report.md", "results.csv", "table.tex"):
+        kept = RESULTS / "table6_small/report" / name
+        assert (tmp_path / name).read_bytes() == kept.read_bytes()
