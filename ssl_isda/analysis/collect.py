@@ -1,4 +1,4 @@
-"""Results without weights: what a repository can keep of finished runs, and a report can read."""
+"""Results without weights: what a repository can keep of runs, and a report can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ KEPT = ("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt",
 def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     """Copy the finished runs below ``runs`` to the same places below ``out``, over older copies.
 
-    A run whose files do not fit together is no finished one. What a search found goes with its runs.
+    So are failed ones, whose log says why: a table names them. A run whose files do not fit together
+    is neither. What a search found goes with its runs.
     Returns the number of runs that were copied, and what was left where it is, with the reason.
 
     Raises
@@ -34,7 +35,7 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
         )
     count, left = 0, []
     for run in find_runs([runs]):
-        if run.state != "finished":
+        if run.state not in ("finished", "failed"):
             left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
             continue
         folder = Path(run.path)

@@ -152,7 +152,7 @@ def collect(arguments: Sequence[str]) -> int:
     count, left = copy(Path(places[0]), options.out)
     for problem in left:
         show(f"left out: {problem}")
-    show(f"{printed(options.out)}: {count} finished run{'s' * (count != 1)}")
+    show(f"{printed(options.out)}: {count} run{'s' * (count != 1)}")
     return 0
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_isda.analysis.comparison import Comparison, Effect, Panel, told
-from ssl_isda.report.cells import Cell
 from ssl_isda.report.figures import METHOD_COLOURS, PALETTE, drawing_settings, svg_bytes
 from ssl_isda.report.run_files import number
 
@@ -20,11 +19,11 @@ _WIDTH, _HEIGHT, _ROW, _LETTER = 4.2, 3.3, 0.24, 0.082
 
 @dataclass(frozen=True)
 class Curve:
-    """Cells with ISDA that differ in one number alone."""
+    """Pairs whose cells with ISDA differ in one number alone."""
 
     setting: str
     values: tuple[float, ...]
-    cells: tuple[Cell, ...]
+    effects: tuple[Effect, ...]
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, bytes]:
@@ -42,18 +41,18 @@ def curves_of(panel: Panel) -> list[Curve]:
     """Every setting that takes three or more numbers while the others stand still."""
     curves = []
     for setting in panel.differing:
-        groups: dict[str, list[Cell]] = {}
-        for cell in (effect.isda for effect in panel.effects):
-            others = {n: cell.settings.get(n) for n in panel.differing if n != setting}
-            groups.setdefault(repr(others), []).append(cell)
+        groups: dict[str, list[Effect]] = {}
+        for effect in panel.effects:
+            others = {n: effect.isda.settings.get(n) for n in panel.differing if n != setting}
+            groups.setdefault(repr(others), []).append(effect)
         for group in groups.values():
-            values = [number(cell.settings.get(setting)) for cell in group]
+            values = [number(effect.isda.settings.get(setting)) for effect in group]
             pairs = [
-                (v, c) for v, c in zip(values, group, strict=True) if v is not None and c.errors
+                (v, e) for v, e in zip(values, group, strict=True) if v is not None and e.difference
             ]
             if len(pairs) >= FEWEST_POINTS:
-                numbers, cells = zip(*sorted(pairs, key=lambda pair: pair[0]), strict=True)
-                curves.append(Curve(setting, numbers, cells))
+                numbers, effects = zip(*sorted(pairs, key=lambda pair: pair[0]), strict=True)
+                curves.append(Curve(setting, numbers, effects))
     return curves
 
 
@@ -95,7 +94,9 @@ def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
     axes.plot([found.mean], [line], "o", color=colour, markerfacecolor=fill, markersize=5.5)
 
 
-# ---- curves: the error against a setting, other cells as levels
+# ---- curves: the difference against a setting, of cells that have no value of it as levels
+#
+# Not the error itself: cells of one seed and of three do not stand on the same level.
 
 
 def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> bytes:
@@ -112,54 +113,58 @@ def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> bytes:
         return svg_bytes(figure)
 
 
-def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Cell]:
-    """The cells that are on no curve."""
-    taken = {id(cell) for curve in curves for cell in curve.cells}
-    cells = [effect.isda for effect in panel.effects]
-    return [cell for cell in cells if id(cell) not in taken and cell.errors]
+def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Effect]:
+    """What is on no curve."""
+    taken = {id(effect) for curve in curves for effect in curve.effects}
+    return [e for e in panel.effects if id(e) not in taken and e.difference]
 
 
-def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Cell]) -> None:
+def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     colour = METHOD_COLOURS.get(panel.plain.method, PALETTE[0])
     colour = PALETTE[0] if colour == "#000000" else colour  # black is the plain method's
     low, high = curve.values[0], curve.values[-1]
-    _draw_level(axes, panel.plain, "without ISDA", "#000000", "--")
+    axes.axhline(0, color="#000000", linestyle="--", linewidth=1.2, label="without ISDA")
     styles = itertools.cycle([(c, "-.") for c in PALETTE if c not in (colour, "#000000")])
-    for cell in levels:
-        _draw_level(axes, cell, _isda_name(cell, panel, curve), *next(styles))
-    means = [cell.estimate.mean for cell in curve.cells if cell.estimate]
-    stds = [cell.estimate.std or 0.0 for cell in curve.cells if cell.estimate]
-    label = _isda_name(curve.cells[0], panel, curve)
-    axes.errorbar(
-        curve.values, means, yerr=stds, color=colour, marker="o", capsize=2, label=_ascii(label)
-    )
+    for effect in levels:
+        _draw_level(axes, effect, _isda_name(effect, panel, curve), *next(styles))
+    label = _isda_name(curve.effects[0], panel, curve)
+    means = [effect.difference.mean for effect in curve.effects if effect.difference]
+    axes.plot(curve.values, means, "-", color=colour, label=_ascii(label))
+    for value, effect in zip(curve.values, curve.effects, strict=True):
+        _draw_point(axes, value, effect, colour)
     if low > 0 and high / low > 5:
         axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(curve.values)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(curve.setting)
-    axes.set_ylabel("test error (%)")
+    axes.set_ylabel("test error, minus without ISDA (points)")
     axes.set_title(_ascii(panel.title), fontsize=9)
     axes.legend(loc="best", fontsize=7.5)
 
 
-def _draw_level(axes: Any, cell: Cell, label: str, colour: str, style: str) -> None:
-    """A cell that has no place on the axis: its mean as a line, its standard deviation as a band."""
-    found = cell.estimate
-    if found is None:
-        return
+def _draw_point(axes: Any, value: float, effect: Effect, colour: str) -> None:
+    """The mean, and its interval as a line; hollow where there is no interval."""
+    found = effect.difference
+    assert found is not None
+    if found.interval:
+        axes.plot([value, value], found.interval, "-", color=colour, linewidth=1.0)
+    fill = colour if found.interval else "#ffffff"
+    axes.plot([value], [found.mean], "o", color=colour, markerfacecolor=fill, markersize=5.5)
+
+
+def _draw_level(axes: Any, effect: Effect, label: str, colour: str, style: str) -> None:
+    """What has no place on the axis: the mean as a line."""
+    found = effect.difference
+    assert found is not None
     axes.axhline(found.mean, color=colour, linestyle=style, linewidth=1.2, label=_ascii(label))
-    if found.std:
-        ends = (found.mean - found.std, found.mean + found.std)
-        axes.axhspan(*ends, color=colour, alpha=0.1, linewidth=0)
 
 
-def _isda_name(cell: Cell, panel: Panel, curve: Curve) -> str:
+def _isda_name(effect: Effect, panel: Panel, curve: Curve) -> str:
     """What a line of the legend says; the curve's own setting stands at the axis."""
-    words = told(cell, [name for name in panel.differing if name != curve.setting])
+    words = told(effect.isda, [name for name in panel.differing if name != curve.setting])
     return f"ISDA, {words}" if words else "ISDA"
 
 

@@ -28,7 +28,7 @@ printed and no file written.
 COLLECT_USAGE = """\
 usage: python run.py analyze collect RUNS --out DIR
 
-Copies what tables and figures are made of, without weights, from every finished run below the folder
+Copies what tables and figures are made of, without weights, from every finished or failed run below the folder
 RUNS to the same place below DIR: settings, split, metrics, times, log and result. What is not finished
 is named. report and analyze comparison read DIR as they read RUNS.
 

@@ -127,10 +127,23 @@ def test_three_values_of_a_number_are_a_curve_and_the_other_cells_levels(tmp_pat
     (panel,) = compared(tmp_path).panels
     (curve,) = curves_of(panel)
     assert (curve.setting, curve.values) == ("lambda_0", (0.25, 2.0, 10.0))
-    assert [cell.settings["covariance"] for cell in curve.cells] == ["full"] * 3
+    assert [effect.isda.settings["covariance"] for effect in curve.effects] == ["full"] * 3
     figure = comparison_figures(compared(tmp_path))["curves.svg"].decode()
     for text in ("without ISDA", "ISDA", "ISDA, covariance identity", "lambda_0"):
         assert f">{text}</text>" in figure
+
+
+def test_a_curve_does_not_mix_the_levels_of_seeds(tmp_path: Path) -> None:
+    """Seed 1 is harder by itself: a strength that has seed 0 alone is not the better one for that."""
+    write_seeds(tmp_path / "plain", last=[30.0, 50.0])
+    for strength, errors in (("0.25", [31.0]), ("0.5", [30.0, 50.0]), ("1", [30.0, 50.0])):
+        write_seeds(tmp_path / strength, "--isda", "--lambda-0", strength, last=errors)
+    (panel,) = compared(tmp_path).panels
+    (curve,) = curves_of(panel)
+    drawn = [e.difference.mean for e in curve.effects if e.difference]
+    assert drawn == [1.0, 0.0, 0.0]
+    figure = comparison_figures(compared(tmp_path))["curves.svg"].decode()
+    assert ">test error, minus without ISDA (points)</text>" in figure
 
 
 def test_words_make_no_curve(tmp_path: Path) -> None:
@@ -191,15 +204,19 @@ def test_what_a_search_found_goes_with_its_runs(tmp_path: Path) -> None:
     assert (tmp_path / "kept/search/digits-20/vat/search.json").read_text() == "{}"
 
 
-def test_only_whole_finished_runs_are_kept(tmp_path: Path) -> None:
+def test_finished_and_failed_runs_are_kept_if_whole(tmp_path: Path) -> None:
     runs, kept = tmp_path / "runs", tmp_path / "kept"
     write_run(runs, errors=[9.0])
     write_run(runs, "--seed", "1", errors=[9.0], state="unfinished")
+    write_run(runs, "--seed", "3", errors=[9.0], state="failed")
     wrong = write_run(runs, "--seed", "2", errors=[9.0])
     result = json.loads((wrong / "result.json").read_text())
     (wrong / "result.json").write_text(json.dumps({**result, "error": 1.0}))
     count, left = collect(runs, kept)
-    assert count == 1 and [path.name for path in kept.rglob("seed*")] == ["seed0"]
+    assert count == 2 and {path.name for path in kept.rglob("seed*")} == {"seed0", "seed3"}
+    assert any(
+        "failed: step 7: the supervised loss is nan" in reason for reason in compared(kept).left_out
+    )
     assert ["unfinished" in left[0], "damaged" in left[1]] == [True, True]
 
 
