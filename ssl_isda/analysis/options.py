@@ -28,9 +28,9 @@ printed and no file written.
 COLLECT_USAGE = """\
 usage: python run.py analyze collect RUNS --out DIR
 
-Copies what tables and figures are made of, without weights, from every finished or failed run below the folder
-RUNS to the same place below DIR: settings, split, metrics, times, log and result. What is not finished
-is named. report and analyze comparison read DIR as they read RUNS.
+Copies what tables and figures are made of, without weights, from every finished or failed run below the
+folder RUNS to the same place below DIR: settings, split, metrics, times, log and result. Other runs are
+named. report and analyze comparison read DIR as they read RUNS.
 
   python run.py analyze collect runs/table6_small --out docs/results/table6_small
 """
