@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _command(arguments)
     except RunError as error:
-        if is_first_launched():
+        if is_first_launched() or error.of_one_process:
             show(f"run.py: {error}", stream=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

@@ -91,7 +91,7 @@ class TemporalEnsembling(Regularizer):
         known = (self.count[batch.indices] > 0).unsqueeze(1)
         indices = gathered(batch.indices)
         self.predictions[indices] = gathered(probabilities).to(self.predictions.dtype)
-        self.seen[indices] = True
+        self.seen.index_fill_(0, indices, True)  # no scalar to be copied to the GPU
         return (known * (probabilities - self.targets(batch.indices)).square()).mean()
 
     @torch.no_grad()

@@ -14,6 +14,9 @@ from ssl_isda.errors import UsageError
 COMPILED_FORMS = 64
 """Batch sizes x (training, evaluation) x (with gradients, without) x networks: a run has about ten."""
 
+_COMPILERS = {"C": ("CC", "gcc", "clang"), "C++": ("CXX", "g++")}
+"""By language: the variable that names it, and where PyTorch and Triton look without one."""
+
 
 def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
     """Compile each network's forward and backward pass in place; their state keeps its names.
@@ -23,15 +26,12 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     Raises
     ------
     UsageError
-        There is no C++ compiler, which PyTorch needs to compile for a CPU.
+        There is no compiler: for a CPU PyTorch needs one of C++, for a GPU one of C.
     """
     import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise UsageError(
-            "--compile needs a C++ compiler, and there is none (on Debian: apt install g++)"
-        )
+    _refuse_without_compiler("C" if device.type == "cuda" else "C++")
     inductor.fallback_random = True
     # All networks share one list of what was compiled for which shapes and modes; beyond its limit they
     # would quietly run uncompiled, and where shapes differ be compiled for any, which is slower.
@@ -39,3 +39,11 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     mode = "reduce-overhead" if device.type == "cuda" else None
     for network in networks:
         network.compile(mode=mode, dynamic=False)
+
+
+def _refuse_without_compiler(language: str) -> None:
+    variable, *usual = _COMPILERS[language]
+    if not any(shutil.which(name) for name in (os.environ.get(variable, ""), *usual)):
+        raise UsageError(
+            f"--compile needs a {language} compiler, and there is none (on Debian: apt install g++)"
+        )

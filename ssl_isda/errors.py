@@ -7,6 +7,8 @@ class RunError(Exception):
     """Ends the program with one line on stderr and this exit code; never a traceback."""
 
     exit_code = 1
+    of_one_process = False
+    """Whether others of the same run need not have it, so that it is told whichever process has it."""
 
 
 class UsageError(RunError):
@@ -19,6 +21,12 @@ class TrainingFailed(RunError):
     """The loss is no longer a number, or the memory is too small."""
 
     exit_code = 70
+
+
+class OutOfMemory(TrainingFailed):
+    """The memory of this process's GPU is too small."""
+
+    of_one_process = True
 
 
 class OutputFailed(RunError):

@@ -15,6 +15,11 @@ def is_first_launched() -> bool:
     return num_launched() == 1 or os.environ["RANK"] == "0"
 
 
+def num_on_this_machine() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
 def local_rank() -> int:
     """Which of the processes on this machine this is, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import torch
 
+from ssl_isda import distributed
 from ssl_isda.errors import UsageError
 from ssl_isda.isda_config import CovarianceForm
+from ssl_isda.launch import num_on_this_machine
 from ssl_isda.losses import AT_ONCE
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUP = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 _FP32 = 4
 
@@ -49,21 +52,27 @@ def isda_bytes(
 def refuse_what_does_not_fit(
     form: CovarianceForm, num_classes: int, num_features: int, batch_size: int, device: torch.device
 ) -> None:
-    """Before anything is allocated.
+    """Before anything is allocated. Processes that share a run decide as one, by the least memory.
 
     Raises
     ------
     UsageError
         ISDA would need more memory than there is; says whether diagonal covariances fit.
     """
-    shape = (num_classes, num_features, batch_size)
-    every_class = device.type == "cuda"
-    needed, free = isda_bytes(form, *shape, every_class=every_class), free_bytes(device)
-    if free is None or needed < free:
+    found = free_bytes(device)
+    if found is None:
         return
-    diagonal = isda_bytes("diagonal", *shape, every_class=every_class)
-    advice = f"--covariance diagonal needs {_gigabytes(diagonal)}"
-    if diagonal >= free:
+    free = -distributed.largest(-found)
+    needed, diagonal, diagonal_of_one = (
+        isda_bytes(f, num_classes, num_features, n, every_class=device.type == "cuda")
+        for f, n in ((form, batch_size), ("diagonal", batch_size), ("diagonal", 1))
+    )
+    if needed < free:
+        return
+    advice = "a smaller --width has fewer features"
+    if diagonal < free:
+        advice = f"--covariance diagonal needs {_gigabytes(diagonal)}"
+    elif diagonal_of_one < free:
         advice = "smaller --batch-size and --unlabeled-batch-size need less"
     raise UsageError(
         f"ISDA with {form} covariances of {num_classes:,} classes and {num_features:,} features needs "
@@ -72,13 +81,16 @@ def refuse_what_does_not_fit(
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that can still be allocated; None where nobody says."""
+    """Memory that this process can still allocate; None where nobody says.
+
+    A CPU's is shared by the processes of the run.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = [
-        size for size in (_available_to_machine(), _available_to_container()) if size is not None
+        size for size in (_available_to_machine(), *_available_to_groups()) if size is not None
     ]
-    return min(found, default=None)
+    return min(found) // num_on_this_machine() if found else None
 
 
 def _available_to_machine() -> int | None:
@@ -89,11 +101,25 @@ def _available_to_machine() -> int | None:
     return next((1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable")), None)
 
 
-def _available_to_container() -> int | None:
+def _available_to_groups() -> list[int | None]:
+    """Of this process's control group and of those above it: a container's, a job's of a scheduler."""
     try:
-        limit, used = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
-        return int(limit) - int(used)
-    except (OSError, ValueError):  # no such group, or "max": no limit
+        lines = _OWN_GROUP.read_text().splitlines()
+    except OSError:
+        lines = []
+    inside = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    group = _CGROUP / inside
+    above = [folder for folder in group.parents if folder.is_relative_to(_CGROUP)]
+    return [_available_to_group(folder) for folder in (group, *above)]
+
+
+def _available_to_group(folder: Path) -> int | None:
+    """The limit less what is in use; cached files that nobody has touched lately are given back."""
+    try:
+        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
+        given_back = (folder / "memory.stat").read_text().split("\ninactive_file ")[1].split()[0]
+        return int(limit) - int(used) + int(given_back)
+    except (OSError, ValueError, IndexError):  # no such group, or "max": no limit
         return None
 
 

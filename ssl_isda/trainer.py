@@ -24,7 +24,7 @@ from ssl_isda.diagnostics import (
     gradient_norm,
     mean_variance,
 )
-from ssl_isda.errors import RunError, TrainingFailed, UsageError
+from ssl_isda.errors import OutOfMemory, RunError, TrainingFailed, UsageError
 from ssl_isda.files import output_failed
 from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
@@ -138,7 +138,7 @@ class Trainer:
             self.save()
         except torch.OutOfMemoryError as error:
             total = torch.cuda.get_device_properties(self.device).total_memory
-            raise TrainingFailed(
+            raise OutOfMemory(
                 f"step {self.next_step}: {self.config.images_per_step} images a step do not fit in "
                 f"the {total / 1e9:.1f} GB of GPU memory; try a smaller --batch-size and "
                 "--unlabeled-batch-size, or a smaller --width"
@@ -188,8 +188,9 @@ class Trainer:
         return Step(index, config.num_steps, config.steps_per_epoch, config.seed)
 
     def train_step(self, step: Step) -> Terms:
-        """One step of SGD on Eq. 19. Nothing waits for a GPU, save at the last step of an epoch and in
-        PyTorch's SyncBatchNorm (``--sync-batchnorm``)."""
+        """One step of SGD on Eq. 19. Nothing waits for a GPU, save for one look at the losses every
+        hundred steps, at the last step of an epoch, and in PyTorch's SyncBatchNorm
+        (``--sync-batchnorm``)."""
         self._begin_passes()
         self.student.train()
         self.objective.train()
@@ -301,6 +302,8 @@ class Trainer:
             self._check_finite(step)
 
     def _check_finite(self, step: Step) -> None:
+        if torch.stack([*self.loss_sums.values()]).isfinite().all():
+            return
         for name, loss_sum in self.loss_sums.items():
             if not torch.isfinite(loss_sum):
                 raise TrainingFailed(

@@ -17,6 +17,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+import run
+from ssl_isda.errors import OutOfMemory, RunError, UsageError
 from tests.commands import (
     CELL,
     DIGITS,
@@ -556,3 +558,17 @@ def test_fault_39_too_small_an_image_size_is_one_line(images: Path, tmp_path: Pa
     arguments = [*QUICK, "--dataset", "folder", "--image-size", "8", "--method", "vat"]
     line = refusal(*arguments, "--data-dir", str(images), cwd=tmp_path)
     assert "16 x 16 pixels or more" in line
+
+
+@pytest.mark.parametrize(("kind", "told"), [(OutOfMemory, True), (UsageError, False)])
+def test_of_several_processes_one_tells_what_all_have_and_each_what_it_has_alone(
+    kind: type[RunError], told: bool, monkeypatch, capsys
+) -> None:
+    def end(arguments: object) -> int:
+        raise kind("why")
+
+    monkeypatch.setattr(run, "_command", end)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run.main([]) == kind.exit_code
+    assert capsys.readouterr().err == "run.py: why\n" * told

@@ -42,6 +42,22 @@ def test_compiled_equals_eager(one_thread, tmp_path):
     torch.testing.assert_close(losses[True], losses[False], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its compiler
+@pytest.mark.parametrize("method", ["pi_model", "supervised", "temporal_ensembling", "vat"])
+def test_traced_passes_of_every_method_equal_eager(method, tmp_path):
+    """Forward and backward graphs as PyTorch traces them, without the code made of them: VAT's passes
+    without parameter gradients, and those that leave BatchNorm alone, are traced right."""
+    losses = {}
+    for traced in (False, True):
+        trainer = build(method, "isda", torch.float64, tmp_path)
+        if traced:
+            trainer.student.compile(backend="aot_eager", dynamic=False)
+            trainer.config = dataclasses.replace(trainer.config, compiled=True)
+        steps = [trainer.train_step(trainer.step(index)).losses for index in range(3)]
+        losses[traced] = torch.tensor([[loss.item() for loss in s.values()] for s in steps])
+    torch.testing.assert_close(losses[True], losses[False], rtol=1e-9, atol=1e-9)
+
+
 class Counted:
     """A compiler that leaves graphs as they are and notes how often it was asked."""
 
@@ -112,7 +128,8 @@ def test_each_step_and_each_evaluated_batch_is_marked_for_cuda_graphs(
     assert seen == 2 * (mark + 4 * ["pass"]) + 2 * [*mark, "pass"]
 
 
-def test_without_a_compiler_it_is_refused(monkeypatch):
+@pytest.mark.parametrize(("device", "language"), [("cpu", "C\\+\\+"), ("cuda", "C")])
+def test_without_a_compiler_it_is_refused(monkeypatch, device, language):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
-    with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
-        compilation.compile_networks([CNN13(3, width=0.05)], torch.device("cpu"))
+    with pytest.raises(UsageError, match=f"needs a {language} compiler"):
+        compilation.compile_networks([CNN13(3, width=0.05)], torch.device(device))

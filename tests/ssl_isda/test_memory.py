@@ -44,9 +44,25 @@ def test_a_thousand_classes_and_2048_features_are_refused_with_the_way_out(monke
     memory.refuse_what_does_not_fit("diagonal", 1000, 2048, 128, CPU)
 
 
-def test_where_not_even_diagonal_fits_smaller_batches_are_advised(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**6)
-    with pytest.raises(UsageError, match="smaller --batch-size"):
+@pytest.mark.parametrize(
+    ("free", "device", "advice"),
+    [
+        (10**9, "cpu", "smaller --batch-size and"),  # 3.1 GB with diagonal, 0.04 for one image
+        (10**6, "cpu", "a smaller --width"),
+        (16 * 10**9, "cuda", "a smaller --width"),  # every class is computed, whatever the batch
+    ],
+)
+def test_where_not_even_diagonal_fits_the_advice_is_what_helps(monkeypatch, free, device, advice):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    with pytest.raises(UsageError, match=advice):
+        memory.refuse_what_does_not_fit("full", 1000, 2048, 128, torch.device(device))
+
+
+def test_processes_refuse_as_one_by_the_least_memory(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**12)
+    memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
+    monkeypatch.setattr(memory.distributed, "largest", lambda number: max(number, -(10**6)))
+    with pytest.raises(UsageError, match=r"0\.0 GB are free"):
         memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
 
 
@@ -55,17 +71,50 @@ def test_a_machine_that_does_not_say_what_is_free_is_trusted(monkeypatch):
     memory.refuse_what_does_not_fit("full", 10**4, 10**5, 128, CPU)
 
 
-def test_the_smaller_of_machine_and_container_counts(monkeypatch, tmp_path):
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A folder in place of what the kernel tells, empty."""
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "groups")
+    return tmp_path
+
+
+def limit(group, limit, used, inactive_file=0):
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.max").write_text(f"{limit}\n")
+    (group / "memory.current").write_text(f"{used}\n")
+    (group / "memory.stat").write_text(f"anon 7\ninactive_file {inactive_file}\nslab 9\n")
+
+
+def test_the_smaller_of_machine_and_container_counts(machine):
     assert memory.free_bytes(CPU) is None
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2000 kB\n")
+    (machine / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2000 kB\n")
     assert memory.free_bytes(CPU) == 2_048_000
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("1000\n")
+    limit(machine / "groups", "max", 1000)
     assert memory.free_bytes(CPU) == 2_048_000
-    (tmp_path / "memory.max").write_text("5000\n")
+    limit(machine / "groups", 5000, 1000)
     assert memory.free_bytes(CPU) == 4000
+
+
+def test_a_full_file_cache_is_no_lack_of_memory(machine):
+    limit(machine / "groups", 5000, 5000, inactive_file=3000)
+    assert memory.free_bytes(CPU) == 3000
+
+
+def test_the_group_of_a_job_and_those_above_it_count(machine):
+    (machine / "own").write_text("1:name=systemd:/x\n0::/slurm/job_7/step_0\n")
+    limit(machine / "groups/slurm/job_7/step_0", "max", 10)
+    limit(machine / "groups/slurm/job_7", 900, 200)
+    limit(machine / "groups/slurm", 9000, 200)
+    assert memory.free_bytes(CPU) == 700
+
+
+def test_processes_of_one_machine_share_its_memory(machine, monkeypatch):
+    limit(machine / "groups", 5000, 1000)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.free_bytes(CPU) == 1000
 
 
 def test_the_peak_is_at_least_what_is_held_now():
