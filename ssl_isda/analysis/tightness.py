@@ -10,6 +10,7 @@ expectation is estimated from explicit draws a~ ~ N(a, lambda Sigma) around thos
 The second holds the entropy H(p), which no training changes through it: what Prop. 2 is about is the
 divergence above it, and there the bound is loose. To first order in lambda the expected divergence is
 (lambda / 4) sum_jk p_j p_k q[j, k] and the bound's is (lambda / 2) sum_jk p_j p_k q[j, k]: twice as much.
+The other values of ``--consistency`` are held against the same divergence.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from torch import Tensor, nn
 from ssl_isda import checkpoint
 from ssl_isda.errors import UsageError
 from ssl_isda.losses import (
+    centered_semantic_consistency,
     entropy,
     isda_cross_entropy,
     sampled_isda_cross_entropy,
     sampled_semantic_consistency,
+    second_order_consistency,
     semantic_consistency,
 )
 from ssl_isda.precision import autocast
@@ -81,6 +84,8 @@ class Moment:
     supervised: Bound
     semantic: Bound | None
     """None for a method without unlabeled images."""
+    divergences: Mapping[str, float] = field(default_factory=dict)
+    """What the other values of ``--consistency`` have above H(p), by their names."""
 
 
 def measure(trainer: Trainer, state: dict[str, Any], num_samples: int) -> Moment:
@@ -123,7 +128,12 @@ def measure(trainer: Trainer, state: dict[str, Any], num_samples: int) -> Moment
                 generator=step.generator("draws of Prop. 2"),
             ),
         )
-    return Moment(step.index, strength, supervised, semantic)
+        seen = (logits, head[0], covariance, strength)
+        divergences = {
+            "centered_bound": centered_semantic_consistency(*seen).item() - semantic.floor,
+            "second_order": second_order_consistency(*seen).item(),
+        }
+    return Moment(step.index, strength, supervised, semantic, divergences)
 
 
 def _predictions(

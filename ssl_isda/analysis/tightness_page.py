@@ -83,6 +83,26 @@ def _lines(moments: Sequence[Moment], num_samples: int) -> Iterator[str]:
             texts += [f"{found.expected:.4f} ± {found.standard_error:.4f}", f"{found.ratio:.4f}"]
             yield table_row([*texts, "" if excess is None else f"{excess:.2f}"])
         yield f"\n{verdict([found for _, found in rows])}\n"
+    yield from _other_forms(moments)
+
+
+def _other_forms(moments: Sequence[Moment]) -> Iterator[str]:
+    """The values of ``--consistency`` beside the divergence that they stand for."""
+    rows = [(m, m.semantic) for m in moments if m.semantic and m.semantic.ratio_of_excess]
+    if not rows or not rows[0][0].divergences:
+        return
+    yield "Values of --consistency, unlabeled images\n"
+    yield "The expected divergence is the expectation less H; the forms are in units of it.\n"
+    forms = [*rows[0][0].divergences]
+    yield from table_head(
+        ["step", "lambda", "expected divergence", "upper_bound (Prop. 2)", *forms]
+    )
+    for moment, found in rows:
+        divergence = found.expected - found.floor
+        texts = [f"{moment.step:,}", f"{moment.strength:.3f}"]
+        texts += [f"{divergence:.5f} ± {found.standard_error:.5f}", f"{found.ratio_of_excess:.2f}"]
+        yield table_row([*texts, *(f"{moment.divergences[f] / divergence:.2f}" for f in forms)])
+    yield ""
 
 
 def verdict(bounds: Sequence[Bound]) -> str:

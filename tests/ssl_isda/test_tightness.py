@@ -33,9 +33,9 @@ def threads_as_before():
     torch.set_num_threads(before)
 
 
-def built(runs: Path, method: str) -> Trainer:
+def built(runs: Path, method: str, *more: str) -> Trainer:
     """A run as run.py makes it."""
-    flags = [*SIX_STEPS, "--method", method, "--runs-dir", str(runs)]
+    flags = [*SIX_STEPS, "--method", method, "--runs-dir", str(runs), *more]
     resolved = resolve(flags, **run.FOLDERS)
     folder, workspace = RunFolder(resolved), run.Workspace(resolved)
     folder.path.mkdir(parents=True)
@@ -49,8 +49,8 @@ def mean_teacher(tmp_path_factory) -> tuple[Trainer, Losses]:
     return trained(tmp_path_factory.mktemp("mean_teacher"), "mean_teacher")
 
 
-def trained(folder: Path, method: str) -> tuple[Trainer, Losses]:
-    trainer, losses = built(folder, method), {}
+def trained(folder: Path, method: str, *more: str) -> tuple[Trainer, Losses]:
+    trainer, losses = built(folder, method, *more), {}
 
     def remember(module: object, inputs: tuple, terms) -> None:
         losses[inputs[2].index] = {name: loss.item() for name, loss in terms.losses.items()}
@@ -78,6 +78,25 @@ def test_the_bounds_are_the_losses_of_the_training_to_the_bit(
         assert found == {name: losses[moment.step][name] for name in found}
         assert moment.strength == pytest.approx(5 * moment.step / 6)
     assert (moments[0].semantic is None) == (method == "supervised")
+
+
+@pytest.mark.parametrize("form", ["centered_bound", "second_order"])
+def test_the_other_forms_are_the_losses_of_the_trainings_that_take_them(
+    tmp_path: Path, form: str
+) -> None:
+    trainer, losses = trained(tmp_path, "mean_teacher", "--consistency", form)
+    for moment in tightness(trainer, snapshots(trainer.tracker.folder), num_samples=10):
+        floor = moment.semantic.floor if form == "centered_bound" else 0.0
+        assert moment.divergences[form] + floor == losses[moment.step]["semantic"]
+
+
+def test_the_centered_form_is_the_closer_bound_on_the_page_too(mean_teacher) -> None:
+    trainer, _ = mean_teacher
+    moments = [*tightness(trainer, snapshots(trainer.tracker.folder), num_samples=1000)]
+    text = tightness_files(moments, 1000)["tightness.md"].split("Values of --consistency")[1]
+    rows = [line.split(" | ")[3:] for line in text.splitlines() if line.startswith("| 5 | 4.167")]
+    ((upper, centered, _),) = [[float(number.strip(" |")) for number in row] for row in rows]
+    assert 1 < centered < upper
 
 
 def test_bounds_lie_above_what_is_drawn_and_draws_above_the_floor(mean_teacher) -> None:
@@ -175,7 +194,7 @@ def test_the_command_writes_three_files_and_changes_nothing_else(tmp_path: Path,
     assert {p: p.read_bytes() for p in before} == before
     numbers = json.loads((folder / "tightness.json").read_text())
     assert numbers["samples"] == 10 and [m["step"] for m in numbers["moments"]] == [2, 5]
-    assert capsys.readouterr().out.count("| 5 | 4.167 |") == 2
+    assert capsys.readouterr().out.count("| 5 | 4.167 |") == 3
 
     damaged = folder / "snapshots/step0000005.pt"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
