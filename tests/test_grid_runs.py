@@ -88,32 +88,47 @@ def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "flags", "begun"),
+    [
+        (signal.SIGINT, ["--workers", "1"], {"supervised"}),
+        (signal.SIGTERM, ["--workers", "1"], {"supervised"}),
+        (signal.SIGTERM, ["--cpus-per-run", "0.5"], {"supervised", "mean_teacher"}),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGTERM, Ray"],
+)
 def test_an_interrupted_grid_has_saved_and_goes_on(
-    number: signal.Signals, tmp_path: Path, hears_sigint
+    number: signal.Signals, flags: list[str], begun: set[str], tmp_path: Path, hears_sigint
 ) -> None:
+    if len(begun) > 1:
+        pytest.importorskip("ray", reason="Ray has no wheel for this Python")
     text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
     (tmp_path / "grid.yaml").write_text(text)
-    first = tmp_path / "runs/digits-20/supervised/seed0"
+    cell = tmp_path / "runs/digits-20"
     with subprocess.Popen(
-        [*RUN, "grid", "grid.yaml", "--workers", "1", "--steps", "2000"],
+        [*RUN, "grid", "grid.yaml", *flags, "--steps", "2000"],
         cwd=tmp_path,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | RAY,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as child:
-        wait_until(lambda: num_epochs(first) > 0, "the first run trains")
-        assert not (first / "checkpoint.pt").exists()
-        child.send_signal(number)
+        wait_until(lambda: all(num_epochs(cell / name / "seed0") for name in begun), "they train")
+        assert not [*cell.rglob("checkpoint.pt")]
+        if number == signal.SIGINT:
+            os.killpg(child.pid, number)  # as a terminal does
+        else:
+            child.send_signal(number)
         _, complaint = child.communicate()
     assert child.returncode == 128 + number
     assert complaint == (
-        f"run.py: {number.name}: 0 of 2 runs are done, those that ran have saved; "
-        "the same command goes on\n"
+        f"run.py: {number.name}: 0 of 2 runs are done; the same command goes on from what the "
+        "others have saved\n"
     )
-    assert (first / "checkpoint.pt").exists() and not (first / "result.json").exists()
-    assert not (tmp_path / "runs/digits-20/mean_teacher").exists()
+    assert {path.name for path in cell.iterdir()} == begun
+    assert {path.parent.parent.name for path in cell.rglob("checkpoint.pt")} == begun
+    assert not [*cell.rglob("result.json")]
 
 
 # ---- on a cluster
@@ -130,7 +145,7 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_
 node = cluster.add_node(num_cpus=2)
 print(cluster.address, flush=True)
 sys.stdin.readline()
-cluster.remove_node(node)
+cluster.remove_node(node, allow_graceful=False)
 print("removed", flush=True)
 sys.stdin.readline()
 cluster.shutdown()

@@ -50,19 +50,19 @@ class GridConfig(BaseModel):
     )
 
     workers: int | None = Field(None, ge=1)
-    """Runs at the same time; 1: one after another, without Ray; unset: as many as find room."""
+    """Most runs at the same time; 1: one after another, without Ray; unset: as many as find room."""
     cpus_per_run: float = Field(1.0, gt=0, allow_inf_nan=False)
     """CPU cores that Ray sets aside for a run, which gets as many threads."""
     gpus_per_run: float | None = Field(None, ge=0, le=1)
     """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
     retries: int = Field(3, ge=0)
-    """Times a run is started again after it, its worker or its machine was killed."""
+    """Times a killed run is started again; with Ray also times that it may lose its worker or machine."""
     print_commands: bool = False
     """Print the commands instead, one a line, for xargs or a SLURM array."""
 
 
 class GridStopped(RunError):
-    """SIGINT or SIGTERM: the runs have saved, and the same command goes on."""
+    """SIGINT or SIGTERM: the runs were asked to save, and the same command goes on."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -129,8 +129,8 @@ def _start(runs: Sequence[GridRun], program: Path, options: GridConfig) -> int:
         progress.finish()
         number = signal.Signals(heard[0] if heard else signal.SIGINT)
         raise GridStopped(
-            f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done, those that ran have "
-            "saved; the same command goes on",
+            f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done; the same command "
+            "goes on from what the others have saved",
             128 + number,
         ) from error
     finally:

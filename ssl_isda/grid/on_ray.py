@@ -68,7 +68,7 @@ def on_ray(runs: Sequence[GridRun], program: Path, share: Share, progress: Progr
         )
         most = share.workers or len(runs)
         waiting, running = list(reversed(runs)), dict[Any, GridRun]()
-        with _saving(ray, running):
+        with _saving(ray, running, progress):
             while waiting or running:
                 while waiting and len(running) < most:
                     run = waiting.pop()
@@ -95,7 +95,7 @@ def _task(program: Path, retries: int) -> Callable[[Sequence[str]], tuple[int, s
 
 
 @contextmanager
-def _saving(ray: Any, running: Mapping[Any, GridRun]) -> Iterator[None]:
+def _saving(ray: Any, running: Mapping[Any, GridRun], progress: Progress) -> Iterator[None]:
     """If something interrupts, ask what is ``running`` to save, and wait for it."""
     try:
         yield
@@ -103,7 +103,12 @@ def _saving(ray: Any, running: Mapping[Any, GridRun]) -> Iterator[None]:
         for ref in running:
             ray.cancel(ref)
         if running:
-            ray.wait(list(running), num_returns=len(running), timeout=GRACE)
+            _, late = ray.wait(list(running), num_returns=len(running), timeout=GRACE)
+            if late:
+                progress.say(
+                    f"runs that did not save within {GRACE:.0f} s: {len(late)}; "
+                    "they go on from their last checkpoint"
+                )
         raise
 
 
@@ -116,8 +121,7 @@ def _connected(share: Share) -> Iterator[Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        num_cpus = math.ceil((share.workers or 1) * share.cpus_per_run)
-        options |= {"address": "local", "num_cpus": max(os.cpu_count() or 1, num_cpus)}
+        options |= {"address": "local", "num_cpus": _num_cpus(share)}
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
         if address:
@@ -137,6 +141,13 @@ def _connected(share: Share) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _num_cpus(share: Share) -> int:
+    """The CPUs that affinity and container leave to this process; more only where a single run asks."""
+    from joblib import cpu_count
+
+    return max(int(cpu_count()), math.ceil(share.cpus_per_run))
 
 
 def _knock(address: str) -> None:

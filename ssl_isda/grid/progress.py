@@ -78,7 +78,7 @@ class Progress:
                     "it ended well, but its result is not here: "
                     "all nodes need the same runs folder, on a shared file system"
                 )
-        self._say(f"[{self._num_ended}/{self._num_runs}] {self._verdict(run)}{self._left()}")
+        self.say(f"[{self._num_ended}/{self._num_runs}] {self._verdict(run)}{self._left()}")
 
     def tick(self) -> None:
         """Look and show, if it is time again."""
@@ -92,6 +92,13 @@ class Progress:
                 watched.started = True
                 if not self._on_terminal:
                     show(f"started {path}", stream=self._stream)
+        if self._on_terminal:
+            self._draw()
+
+    def say(self, line: str) -> None:
+        """Print a line above the table."""
+        self._erase()
+        show(line, stream=self._stream)
         if self._on_terminal:
             self._draw()
 
@@ -129,12 +136,6 @@ class Progress:
         return f" (about {duration(seconds)} left)"
 
     # the table
-
-    def _say(self, line: str) -> None:
-        self._erase()
-        show(line, stream=self._stream)
-        if self._on_terminal:
-            self._draw()
 
     def _draw(self) -> None:
         self._erase()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -303,6 +304,32 @@ def test_a_run_gets_a_gpu_where_there_is_one(asked, gpus, given) -> None:
 def test_a_run_that_no_node_can_hold_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no node has 8 CPUs and 0.5 of a GPU"):
         on_ray._gpus(FakeRay({"CPU": 4, "GPU": 1}, {"CPU": 8}), on_ray.Share(None, 8, 0.5, 3))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not every system has it")
+def test_ray_gets_the_cpus_that_this_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        shares = [on_ray.Share(8, cpus, None, 3) for cpus in (0.5, 1, 2.5)]
+        assert [on_ray._num_cpus(share) for share in shares] == [1, 1, 3]
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_runs_that_ray_gives_up_waiting_for_are_told(file, monkeypatch, capsys) -> None:
+    runs, seen = watched(file, monkeypatch)
+    asked: list[str] = []
+    ray = SimpleNamespace(cancel=asked.append, wait=lambda refs, **_: (refs[:1], refs[1:]))
+    with (
+        pytest.raises(KeyboardInterrupt),
+        on_ray._saving(ray, dict(zip("ab", runs, strict=True)), seen),
+    ):
+        raise KeyboardInterrupt
+    assert asked == ["a", "b"]
+    assert capsys.readouterr().out == (
+        "runs that did not save within 120 s: 1; they go on from their last checkpoint\n"
+    )
 
 
 # ---- starting one run
