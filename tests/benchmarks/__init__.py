@@ -9,9 +9,9 @@ ours / reference of one round; the table quotes the median over the rounds with 
 CPU thread the clock is the process's CPU time, which other programs disturb least; elsewhere it is
 the wall clock, on a GPU with ``torch.cuda.synchronize`` around each measurement.
 
-``step``, ``isda`` and ``loss`` need nothing but torch and numpy.
+``step``, ``isda``, ``loss`` and ``full_run`` need nothing but torch and numpy.
 """
 
 import os
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # PyTorch's profiler would write into the table
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler would write into the table

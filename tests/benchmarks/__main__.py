@@ -12,22 +12,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ssl_isda.precision import fastest_precision
 from tests.benchmarks import __doc__ as description
+from tests.benchmarks.loss import MOST_ROUNDS
 from tests.benchmarks.measurement import Row, Settings
 
 PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report", "full_run")
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
-NOTE = """\
+NOTE = f"""\
 ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
 backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
-fp32 NCHW, the bare passes in fp32 and NCHW order; loss, the per-sample formulation; augmentation,
-torchvision's transforms, image by image; startup, see the case; checkpoint, the ten minutes of
-training before it (nominal, not measured); report, an idle Python; full_run, see the case.
-images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes;
-memory: the most that a call holds at once, ours / reference."""
+fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
+most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
+image; startup, see the case; checkpoint, the ten minutes of training before it (nominal, not measured);
+report, an idle Python; full_run, see the case: steps and the end of every epoch, extrapolated;
+utilisation, the time that the run's products and convolutions take at the pace of the product above.
+images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes over
+the time of the reference; memory: the most that a call holds at once, ours / reference. A target is
+empty where none is set for the device."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -69,7 +74,7 @@ def describe(settings: Settings) -> dict[str, str]:
     return {
         "processor": _processor(settings.device),
         "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
+        **_versions(settings.device),
         "precision": f"{settings.precision}, channels_last",
         "network": f"CNN-13, width {settings.width:g}{', compiled' * settings.compile}",
         "batch": f"{settings.batch_size} labeled + {settings.batch_size} unlabeled images",
@@ -80,9 +85,6 @@ def describe(settings: Settings) -> dict[str, str]:
 def line(row: Row) -> str:
     """One row as text."""
     low, middle, high = row.quartiles
-    target = ""
-    if row.target is not None:
-        target = f"<= {row.target:.3g} {'met' if middle <= row.target else 'MISSED'}"
     ours, reference = statistics.median(row.ours), statistics.median(row.reference)
     return COLUMNS.format(
         row.part,
@@ -90,15 +92,21 @@ def line(row: Row) -> str:
         f"{1e3 * ours:,.2f}",
         f"{1e3 * reference:,.2f}",
         f"{middle:.3f} [{low:.3f} {high:.3f}]",
-        target,
+        _judged(middle, row.target),
         f"{row.images / ours:,.0f}" if row.images else "",
         f"{row.flops / reference / 1e12:,.2f}" if row.flops else "",
-        _memory(*row.memory) if row.memory else "",
+        _memory(*row.memory, row.memory_target) if row.memory else "",
     ).rstrip()
 
 
-def _memory(ours: int, reference: int) -> str:
-    return f"{ours / 1e6:,.1f} / {reference / 1e6:,.1f} MB = {ours / reference:.3f}"
+def _judged(ratio: float, target: float | None) -> str:
+    return "" if target is None else f"<= {target:.3g} {'met' if ratio <= target else 'MISSED'}"
+
+
+def _memory(ours: int, reference: int, target: float | None) -> str:
+    ratio = ours / reference
+    sizes = f"{ours / 1e6:,.1f} / {reference / 1e6:,.1f} MB = {ratio:.3f}"
+    return f"{sizes} {_judged(ratio, target)}"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -114,9 +122,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="unset: the faster one")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="compile ours, as run.py --compile")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile ours and the bare passes, as run.py"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
     return parser.parse_args(arguments)
+
+
+def _versions(device: torch.device) -> dict[str, str]:
+    versions = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+    }
+    if device.type == "cuda":
+        versions["cuda"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    return versions
 
 
 def _processor(device: torch.device) -> str:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_isda.compilation import compile_networks
 from ssl_isda.models import CNN13
 from ssl_isda.precision import autocast
 from tests.benchmarks.measurement import Settings
@@ -44,7 +45,7 @@ class Bare:
 def build(
     method: str, *, isda: bool, num_classes: int, settings: Settings, channels_last: bool = True
 ) -> Callable[[], None]:
-    """A call that does the bare passes of one step of ``method``."""
+    """A call that does the bare passes of one step of ``method``, compiled where ours are."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     network = CNN13(num_classes, width=settings.width).to(settings.device, memory_format=order)
     optimizer = torch.optim.SGD(
@@ -54,19 +55,24 @@ def build(
     joined = torch.randn(2 * n, 3, 32, 32).to(settings.device, memory_format=order)
     labels = torch.randint(num_classes, (n,), device=settings.device)
     bare = Bare(network, optimizer, joined[:n], labels, joined[n:], joined, settings)
-    if method == "mean_teacher":
-        teacher = copy.deepcopy(network).requires_grad_(False)
-        return functools.partial(mean_teacher, bare, teacher)
-    if method == "vat":
-        return functools.partial(vat, bare, clean_backward=isda)
-    return functools.partial(
-        {
-            "supervised": supervised,
-            "temporal_ensembling": temporal_ensembling,
-            "pi_model": pi_model,
-        }[method],
-        bare,
-    )
+    teacher = copy.deepcopy(network).requires_grad_(False)
+    passes = {
+        "supervised": supervised,
+        "temporal_ensembling": temporal_ensembling,
+        "pi_model": pi_model,
+        "mean_teacher": functools.partial(mean_teacher, teacher=teacher),
+        "vat": functools.partial(vat, clean_backward=isda),
+    }[method]
+    if not settings.compile:
+        return functools.partial(passes, bare)
+    compile_networks((network, teacher), settings.device)
+    return functools.partial(_one_step, passes, bare)
+
+
+def _one_step(passes: Callable[[Bare], None], bare: Bare) -> None:
+    """CUDA graphs must be told where a step begins, as ``Trainer`` tells them."""
+    torch.compiler.cudagraph_mark_step_begin()
+    passes(bare)
 
 
 def supervised(bare: Bare) -> None:

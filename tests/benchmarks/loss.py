@@ -8,6 +8,7 @@ down, with all pairs of classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,12 +29,58 @@ SHAPES: Mapping[Shape, Form] = {
     (128, 100, 640): "full",
     (65536, 19, 512): "diagonal",
 }
-TARGETS = {(128, 10, 128): 0.1, (128, 100, 128): 0.1, (128, 100, 640): 0.05}
+CPU_TARGETS = {(128, 10, 128): 0.1, (128, 100, 128): 0.1, (128, 100, 640): 0.05}
+"""Of the time of statistics and Prop. 1."""
+MEMORY_TARGET = 0.1
+"""At the same shapes."""
 STRENGTH = 0.25
-TEMPORARIES = 8
-"""Tensors of its largest shape that a reference holds at once, at most."""
+USABLE = 0.9
+"""Of the memory that is free."""
+MANY_BYTES, MOST_ROUNDS = 2**32, 3
+"""A reference that needs so much takes a minute a call: a few rounds suffice."""
 
 Loss = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A proposition at (n, c, a)."""
+
+    proposition: str
+    shape: Shape
+    form: Form
+
+    def __str__(self) -> str:
+        return f"{self.proposition}, {self.shape}{', diagonal' * (self.form == 'diagonal')}"
+
+    @property
+    def reference_bytes(self) -> int:
+        """The most that a call of the reference holds: so many fp32 tensors of its largest shape, as
+        measured."""
+        n, c, a = self.shape
+        if self.proposition == "Prop. 2":
+            return 4 * 4 * n * c * c * a
+        if self.form == "diagonal":
+            return 5 * 4 * n * c * a
+        return 7 * 4 * max(n * c * a, n * a * a, c * a * a, n * c * c)
+
+    def fits(self, device: torch.device) -> bool:
+        """Whether the reference can be computed; says so if not."""
+        needed, free = self.reference_bytes, free_bytes(device)
+        if free is None or needed <= USABLE * free:
+            return True
+        print(
+            f"loss         {self}: left out, the reference needs {needed / 1e9:.1f} GB of memory "
+            f"and {free / 1e9:.1f} GB are free",
+            flush=True,
+        )
+        return False
+
+    def targets(self, device: torch.device) -> tuple[float | None, float | None]:
+        """The largest ratios of time and of memory that are good enough."""
+        if device.type != "cpu" or self.proposition == "Prop. 2" or self.shape not in CPU_TARGETS:
+            return None, None
+        return CPU_TARGETS[self.shape], MEMORY_TARGET
 
 
 @dataclass(frozen=True)
@@ -55,7 +102,7 @@ class Inputs:
 
 
 def measure(settings: Settings, shapes: Mapping[Shape, Form] = SHAPES) -> Iterator[Row]:
-    """One row for each proposition and each (n, c, a) whose reference fits into the memory.
+    """One row for each proposition and each (n, c, a); tells which references do not fit into memory.
 
     Raises
     ------
@@ -66,14 +113,14 @@ def measure(settings: Settings, shapes: Mapping[Shape, Form] = SHAPES) -> Iterat
         yield from _measure_shape(shape, form, settings)
 
 
-def _measure_shape(shape: Shape, form: Form, settings: Settings) -> list[Row]:
-    n, c, a = shape
-    fitting = (free_bytes(settings.device) or 2**34) / TEMPORARIES
-    if 4 * n * c * a > fitting:
-        print(
-            f"loss         {shape}, {form}: left out, the reference needs more memory than is free"
-        )
-        return []
+def _measure_shape(shape: Shape, form: Form, settings: Settings) -> Iterator[Row]:
+    cases = [Case("update + Prop. 1", shape, form)]
+    if form == "full":
+        cases.append(Case("Prop. 2", shape, form))
+    cases = [case for case in cases if case.fits(settings.device)]
+    if not cases:
+        return
+    _, c, a = shape
     inputs = _draw(shape, settings.device)
     covariance = ClassCovariance(c, a, form).to(settings.device)
     per_sample = PerSampleCovariance(c, a, settings.device, form)
@@ -81,40 +128,33 @@ def _measure_shape(shape: Shape, form: Form, settings: Settings) -> list[Row]:
         batch = _draw(shape, settings.device)
         covariance.update(batch.features.detach(), batch.labels)
         per_sample.update(batch.features.detach(), batch.labels)
-    cases = {"update + Prop. 1": _proposition_1(inputs, covariance, per_sample)}
-    if form == "full" and 4 * n * c * c * a <= fitting:
-        cases["Prop. 2"] = _proposition_2(inputs, covariance, per_sample)
-    for ours, reference in cases.values():  # before timing updates the two sides unequally often
+    propositions = {"update + Prop. 1": _proposition_1, "Prop. 2": _proposition_2}
+    losses = [propositions[case.proposition](inputs, covariance, per_sample) for case in cases]
+    for ours, reference in losses:  # before timing updates the two sides unequally often
         torch.testing.assert_close(
             inputs.gradients(ours), inputs.gradients(reference), rtol=1e-3, atol=1e-5
         )
-    return [
-        _measure_case(
-            f"{name}, {shape}{', diagonal' * (form == 'diagonal')}",
-            inputs,
-            *losses,
-            TARGETS.get(shape) if "Prop. 1" in name else None,
-            settings,
-        )
-        for name, losses in cases.items()
-    ]
+    for case, both in zip(cases, losses, strict=True):
+        yield _measure_case(case, inputs, *both, settings)
 
 
 def _measure_case(
-    case: str,
-    inputs: Inputs,
-    ours: Loss,
-    reference: Loss,
-    target: float | None,
-    settings: Settings,
+    case: Case, inputs: Inputs, ours: Loss, reference: Loss, settings: Settings
 ) -> Row:
     calls = {
         "ours": lambda: inputs.gradients(ours),
         "reference": lambda: inputs.gradients(reference),
     }
+    if case.reference_bytes > MANY_BYTES:
+        settings = dataclasses.replace(settings, rounds=min(settings.rounds, MOST_ROUNDS))
     seconds = interleaved(calls, settings)
     memory = tuple(allocated_bytes(call, settings.device) for call in calls.values())
-    return Row("loss", case, seconds["ours"], seconds["reference"], target, memory=memory)
+    target, memory_target = case.targets(settings.device)
+    return Row(
+        *("loss", str(case), seconds["ours"], seconds["reference"], target),
+        memory=memory,
+        memory_target=memory_target,
+    )
 
 
 def _draw(shape: tuple[int, int, int], device: torch.device) -> Inputs:

@@ -15,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssl_isda.precision import Precision
 
 Call = Callable[[], object]
+WARM_UP = 3
+"""Calls of what is compiled: the first compiles, the next records CUDA graphs."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = "fp32"
     compile: bool = False
-    """Whether our networks are compiled; the references' are not."""
+    """Whether networks are compiled, ours and those of the bare passes (the fp32 NCHW ones are not)."""
     seconds: float = 0.1
     """Shorter calls are repeated within a round until they take this long together."""
 
@@ -59,6 +61,8 @@ class Row:
     """Floating-point operations of one call of the reference."""
     memory: tuple[int, int] | None = None
     """Bytes that one call of ours holds at its peak beyond what it was given, and the reference's."""
+    memory_target: float | None = None
+    """Largest ratio of these that is good enough."""
 
     @property
     def ratios(self) -> list[float]:
@@ -76,7 +80,8 @@ class Row:
 def interleaved(candidates: Mapping[str, Call], settings: Settings) -> dict[str, list[float]]:
     """Seconds per call of each candidate in each round; every second round runs backwards."""
     for call in candidates.values():
-        call()
+        for _ in range(WARM_UP if settings.compile and settings.seconds else 1):
+            call()
     repeats = {name: _repeats(call, settings) for name, call in candidates.items()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(settings.rounds):
@@ -121,6 +126,7 @@ def allocated_bytes(call: Call, device: torch.device) -> int:
 
 def counted_flops(call: Call) -> int:
     """Floating-point operations of the matrix products and convolutions in one call."""
-    with FlopCounterMode(display=False) as counter:
+    eager = torch.compiler.set_stance("force_eager")  # what is compiled cannot be looked into
+    with eager, FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()

@@ -33,19 +33,21 @@ def measure(settings: Settings, num_images: int = 50_000) -> Iterator[Row]:
     settings = dataclasses.replace(settings, rounds=rounds, seconds=0, whole_processes=True)
     help_ = functools.partial(run_python, "run.py", "--help")
     yield _compare("run.py --help", help_, "python -c pass", "pass", settings)
+    device = ("--device", settings.device.type)
+    target = 1.0 if settings.device.type == "cpu" else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(folder / "images", num_images)
         commands = {
-            "digits": first_step(folder, "digits"),
-            f"{num_images:,} ZCA images": first_step(folder, "folder", *WHITENED),
+            "digits": first_step(folder, "digits", *device),
+            f"{num_images:,} ZCA images": first_step(folder, "folder", *WHITENED, *device),
         }
         for data, command in commands.items():
             case, call = f"first step on {data}", functools.partial(take_first_step, *command)
             row = _compare(case, call, "import torch", "import torch", settings)
             yield row
             allowed = [SECONDS_TO_FIRST_STEP] * len(row.ours)
-            yield Row("startup", f"{case} / 10 s", row.ours, allowed, 1.0)
+            yield Row("startup", f"{case} / 10 s", row.ours, allowed, target)
 
 
 def first_step(folder: Path, dataset: str, *others: str) -> tuple[str, ...]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import statistics
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from ssl_isda.regularizer import METHODS
-from tests.benchmarks import augmentation, checkpoint, full_run, isda, loss, report, startup, step
+from tests.benchmarks import (
+    augmentation,
+    bare_passes,
+    checkpoint,
+    full_run,
+    isda,
+    loss,
+    report,
+    startup,
+    step,
+)
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
+from tests.benchmarks.training import build_trainer
 
 TINY = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0)
+CUDA = torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +49,26 @@ def test_step_has_two_rows_a_method():
     assert all(row.images in (4, 8) for row in rows)
 
 
+def test_targets_are_those_of_the_device():
+    gpu = dataclasses.replace(TINY, device=CUDA)
+    compiled = dataclasses.replace(gpu, compile=True)
+    assert [step._target(each) for each in (TINY, gpu, compiled)] == [1.03, None, 1.10]
+    case = loss.Case("update + Prop. 1", (128, 100, 640), "full")
+    assert case.targets(TINY.device) == (0.05, 0.1)
+    assert case.targets(CUDA) == (None, None)
+
+
+def test_compiled_steps_are_compared_with_compiled_bare_passes(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(bare_passes, "compile_networks", lambda them, _: compiled.extend(them))
+    options = {"isda": True, "num_classes": 3}
+    settings = dataclasses.replace(TINY, compile=True)
+    bare_passes.build("mean_teacher", **options, settings=settings)()
+    assert len(compiled) == 2
+    bare_passes.build("mean_teacher", **options, settings=TINY)()
+    assert len(compiled) == 2
+
+
 def test_isda_compares_at_two_widths_and_two_numbers_of_classes():
     assert len({row.case for row in isda.measure(TINY)}) == 4
 
@@ -49,7 +84,22 @@ def test_loss_agrees_with_the_per_sample_formulation():
 def test_what_does_not_fit_into_the_memory_is_left_out(capsys, monkeypatch):
     monkeypatch.setattr(loss, "free_bytes", lambda device: 1000)
     assert list(loss.measure(TINY, {(8, 3, 4): "full"})) == []
-    assert "left out" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in told] == [
+        "loss         update + Prop. 1",
+        "loss         Prop. 2",
+    ]
+    assert all("left out" in line for line in told)
+
+
+@pytest.mark.parametrize("shape", [(128, 10, 128), (16, 100, 64)])
+def test_references_hold_what_is_estimated(shape):
+    first, second = loss.measure(TINY, {shape: "full"})
+    assert first.memory[1] < 1.1 * loss.Case("update + Prop. 1", shape, "full").reference_bytes
+    assert 0.7 < second.memory[1] / loss.Case("Prop. 2", shape, "full").reference_bytes < 1.1
+    (third,) = loss.measure(TINY, {shape: "diagonal"})
+    estimate = loss.Case("update + Prop. 1", shape, "diagonal").reference_bytes
+    assert 0.7 < third.memory[1] / estimate < 1.1
 
 
 def test_augmentation_agrees_with_torchvision():
@@ -76,10 +126,26 @@ def test_checkpoint_has_a_row_a_method():
 
 
 def test_a_full_run_is_extrapolated():
-    *rows, product = full_run.measure(TINY, measured_steps=2, side=16)
-    assert [row.reference[0] for row in rows[::2]] == [900, 1800]
-    assert all(row.flops > 0 for row in rows[1::2])
+    product, *rows = full_run.measure(TINY, measured_steps=2, side=16, tested=8)
     assert product.flops == 2 * 16**3
+    assert [row.reference[0] for row in rows[::2]] == [900, 1800]
+    for whole, utilisation in zip(rows[::2], rows[1::2], strict=True):
+        assert utilisation.reference == whole.ours
+        pace = product.flops / statistics.median(product.ours)
+        assert utilisation.ratios[0] == pytest.approx(utilisation.flops / whole.ours[0] / pace)
+
+
+def test_the_end_of_every_epoch_is_part_of_a_full_run(monkeypatch):
+    times = {"steps": [3.0], "end": [5.0]}
+    monkeypatch.setattr(full_run, "interleaved", lambda calls, _: {n: times[n] for n in calls})
+    options = {"isda": True, "num_classes": 10, "settings": TINY}
+    trainer = build_trainer("pi_model", **options)
+    assert full_run._whole_run(trainer, TINY, 2, tested=8) == 156_000 * 3 / 2 + 400 * 5
+    end = full_run._end_of_epoch(trainer, TINY.device, tested=8)
+    seen = []
+    monkeypatch.setattr(trainer.tracker, "log_epoch", lambda metrics, *_: seen.append(metrics))
+    end()
+    assert seen[0].keys() >= {"test_error", "confident_share", "mean_variance"}
 
 
 def test_report_reads_every_run_that_it_wrote():
@@ -90,7 +156,33 @@ def test_quartiles_of_paired_ratios():
     row = Row("part", "case", ours=[1.0, 2.0, 6.0], reference=[1.0, 1.0, 2.0], target=1.5)
     assert row.quartiles == (1.5, 2.0, 2.5)
     assert "2.000 [1.500 2.500]" in line(row)
-    assert "MISSED" in line(row)
+    assert "<= 1.5 MISSED" in line(row)
+    judged = dataclasses.replace(row, target=None, memory=(1, 20), memory_target=0.1)
+    assert "= 0.050 <= 0.1 met" in line(judged)
+    assert "MISSED" not in line(judged)
+
+
+def test_torch_and_numpy_suffice():
+    others = ("PIL", "jaxtyping", "matplotlib", "pydantic", "torchvision", "tqdm", "wandb", "yaml")
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({others}))
+from tests.benchmarks import full_run, isda, loss, step
+from tests.benchmarks.__main__ import describe
+from tests.benchmarks.measurement import Settings
+tiny = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0)
+next(step.measure(tiny))
+next(loss.measure(tiny, {{(8, 3, 4): "full"}}))
+print(describe(tiny))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=startup.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert all(name in told for name in ("'python': ", "'numpy': ", "'torch': "))
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):

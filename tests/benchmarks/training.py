@@ -17,7 +17,7 @@ from ssl_isda.compilation import compile_networks
 from ssl_isda.models import CNN13
 from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.regularizer import METHODS
-from ssl_isda.tracking import Tracker
+from ssl_isda.tracking import SilentTracker
 from ssl_isda.trainer import Trainer, TrainerConfig
 from tests.benchmarks.measurement import Settings
 
@@ -72,7 +72,7 @@ def build_trainer(
         precision=settings.precision,
         compiled=settings.compile,
     )
-    tracker = Tracker(Path(tempfile.gettempdir()), quiet=True)  # only an epoch's end writes
+    tracker = SilentTracker(Path(tempfile.gettempdir()))
     return Trainer(student, objective.to(settings.device), batches, {}, config, tracker)
 
 
