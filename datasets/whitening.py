@@ -63,8 +63,8 @@ def fit_whitening(images: Tensor) -> Whitening:
 def cached_whitened(data: ImageData, cache_dir: Path) -> tuple[Tensor, Tensor]:
     """Training and test images, whitened: float32, both kept in ``cache_dir``.
 
-    The product takes ten seconds of a core for CIFAR-10, at every start of every run; reading its
-    740 MB takes one. The matrix is kept besides, for a disk that has no room for the images.
+    The product takes some fifteen seconds of a core for CIFAR-10, at every start of every run; reading
+    its 740 MB takes three. The matrix is kept besides, for a disk that has no room for the images.
 
     Raises
     ------
