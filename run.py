@@ -28,7 +28,12 @@ FOLDERS = {"configs_dir": HERE / "configs", "methods_dir": HERE / "methods"}
 sys.path.insert(0, str(HERE))  # PYTHONSAFEPATH leaves it out, and others have a `datasets` too
 
 from ssl_isda.errors import RunError, UsageError  # noqa: E402
-from ssl_isda.launch import is_first_launched, local_rank, num_launched  # noqa: E402
+from ssl_isda.launch import (  # noqa: E402
+    is_first_launched,
+    local_rank,
+    num_launched,
+    num_on_this_machine,
+)
 from ssl_isda.tracking import show  # noqa: E402
 
 DIAGNOSED_IMAGES = 2_000
@@ -60,9 +65,18 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _command(arguments)
     except RunError as error:
-        if is_first_launched() or error.of_one_process:
+        if (
+            local_rank() == 0 or error.of_one_process
+        ):  # each machine has data and folders of its own
             show(f"run.py: {error}", stream=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        show(
+            f"run.py: Python's package {error.name!r} is missing here: take .venv/bin/python, which "
+            "'make setup' makes, or pip install -e '.[run]'",
+            stream=sys.stderr,
+        )
+        return UsageError.exit_code
     except KeyboardInterrupt:
         show("run.py: interrupted", stream=sys.stderr)
         return 130
@@ -93,24 +107,74 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
     """The result of each seed's run: of one that is done, resumed or made now."""
     _use_our_datasets()
     from datasets.catalog import check_labels
+    from ssl_isda.run_folder import RunFolder
 
     config = resolved.config
     check_labels(config.dataset, config.labels, config.data_dir)
-    from ssl_isda.run_folder import RunFolder
-
+    if config.fresh and num_launched() > num_on_this_machine():
+        raise UsageError(
+            "--fresh works on one machine: after a restart it would delete what is done"
+        )
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
-    found = [folder.finished() for folder in folders]
+    if config.split and not os.path.isfile(config.split):
+        raise UsageError(f"--split {config.split}: no such file")
+    found = _finished(folders) if num_launched() == 1 else None
     results, workspace = [], None
-    with nullcontext() if all(found) else _processes(config.device):
+    with nullcontext() if found and all(found) else _processes(config.device):
+        found = found or _found_by_first(folders)
         for folder, result in zip(folders, found, strict=True):
             if result is None:
-                with _owned(folder):
+                with _owned(folder), _gpu_memory_told():
                     workspace = workspace or Workspace(resolved)
                     result = _train_one(folder, workspace)
+            else:
+                _tell_what_was_not_done(folder, result)
             results.append(result)
             if is_first_launched():
                 show(f"{folder.path}: {describe(result)}")
     return results
+
+
+def _finished(folders: Sequence[RunFolder]) -> list[dict[str, Any] | None]:
+    """The results of those that are done."""
+    from datasets.catalog import data_digest
+
+    config = folders[0].resolved.config
+    digest = data_digest(config.dataset, config.data_dir)
+    return [folder.finished(digest) for folder in folders]
+
+
+def _found_by_first(folders: Sequence[RunFolder]) -> list[dict[str, Any] | None]:
+    """The same for all processes: the runs folders of other machines do not count."""
+    from ssl_isda.distributed import from_first
+
+    return from_first(lambda: _finished(folders))
+
+
+def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> None:
+    """A run that is done stays as it is, whatever is asked of it now."""
+    config = folder.resolved.config
+    made_in = result.get("precision")
+    if made_in and config.precision not in ("auto", made_in) and is_first_launched():
+        show(f"{folder.path} was made in {made_in}; --fresh makes it anew", stream=sys.stderr)
+    if config.snapshots and not (folder.path / "snapshots").is_dir() and is_first_launched():
+        show(f"{folder.path} was made without snapshots; --fresh makes it anew", stream=sys.stderr)
+
+
+@contextmanager
+def _gpu_memory_told() -> Iterator[None]:
+    """What happens outside the steps, such as data that do not fit beside another run's."""
+    import torch
+
+    from ssl_isda.errors import OutOfMemory
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            "images and networks do not fit in the GPU memory that is free; leave it to this run, or "
+            "try --device cpu"
+        ) from error
 
 
 def _processes(device: str) -> AbstractContextManager[None]:
@@ -168,6 +232,8 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
     resolved = folder.resolved
     tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
     split = from_first(lambda: _split(folder, workspace))
+    if split.checksum != workspace.data.checksum:
+        raise UsageError("the images of this machine are not those of the first one")
     trainer = build_trainer(resolved, workspace, split, tracker)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
@@ -177,7 +243,7 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         tracker.view = open_run_view(
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
         )
-    commit = _commit()  # now: by the end of a long run the files may have moved on
+    made_of = {"commit": _commit(), **_identity_of_data(resolved)}  # now: files may move on
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
@@ -185,7 +251,7 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
         if is_first():
             summary = summarize(tracker.history())
-            result = {**summary, **_provenance(workspace, tracker), "commit": commit}
+            result = {**summary, **_provenance(workspace, tracker), **made_of}
             folder.write_result(
                 {**result, "class_names": workspace.data.class_names, "confusion": confusion}
             )
@@ -301,6 +367,12 @@ def _batches(
     from datasets.batches import TwoStreamBatches
 
     config = resolved.config
+    smaller_side = min(workspace.data.train_images.shape[-2:])
+    if config.max_translation >= smaller_side:
+        raise UsageError(
+            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
+            f"got {config.max_translation}"
+        )
     batches = TwoStreamBatches(
         workspace.train_images,
         workspace.data.train_labels,
@@ -330,7 +402,7 @@ def _batches(
 
 def _split(folder: RunFolder, workspace: Workspace) -> Split:
     """The run's labeled images: those it began with, the user's, or those that the seed draws."""
-    from datasets.splits import load_split, make_split
+    from datasets.splits import check_split, load_split, make_split
 
     config, data = folder.resolved.config, workspace.data
     source = folder.split_file if folder.split_file.exists() else config.split
@@ -338,6 +410,7 @@ def _split(folder: RunFolder, workspace: Workspace) -> Split:
         split = load_split(
             source, dataset=data.name, checksum=data.checksum, labels=data.train_labels
         )
+        check_split(source, split, data.train_labels, config.labels, config.validation)
     else:
         split = make_split(
             data.train_labels,
@@ -417,6 +490,14 @@ def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": ["python", "run.py", *sys.argv[1:]],
     }
+
+
+def _identity_of_data(resolved: Resolved) -> dict[str, str]:
+    """Of a user's own images, what tells whether they are still the same."""
+    from datasets.catalog import data_digest
+
+    digest = data_digest(resolved.config.dataset, resolved.config.data_dir)
+    return {"data_digest": digest} if digest else {}
 
 
 def _commit() -> str | None:
@@ -499,18 +580,24 @@ def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Res
     """Its recorded settings, with what ``options`` say about the place where it runs now."""
     from ssl_isda.command_line import resolve
 
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UsageError(f"{path}: no such run; a folder with config.yaml is needed")
     for name in ("config.yaml", "split.json"):
-        if not (path / name).is_file():
+        if not os.path.isfile(path / name):
             raise UsageError(f"{path} is no run: it has no {name}")
     if not any(path.glob("checkpoint.pt*")):
-        raise UsageError(f"{path} has no checkpoint yet: train it first")
+        raise UsageError(_no_checkpoint(path))
     place = {name: getattr(options, name) for name in ("data_dir", "device", "threads")}
     flags = [
         f"--{name.replace('_', '-')}={value}" for name, value in place.items() if value is not None
     ]
     return resolve([f"--config={path / 'config.yaml'}", "--no-compile", *flags], **FOLDERS)
+
+
+def _no_checkpoint(path: Path) -> str:
+    if os.path.isfile(path / "result.json"):
+        return f"{path} is done, but its weights are not here: --fresh trains it again"
+    return f"{path} has no checkpoint yet: train it first"
 
 
 def _make_folder(path: Path) -> None:
@@ -570,7 +657,7 @@ def _load_newest(trainer: Trainer) -> str:
     except checkpoint.CheckpointDamaged as error:
         raise UsageError(f"{error}. Nothing can be exported") from error
     if state is None:
-        raise UsageError(f"{trainer.tracker.folder} has no checkpoint yet: train it first")
+        raise UsageError(_no_checkpoint(trainer.tracker.folder))
     for complaint in complaints:
         show(f"warning: {complaint}; the one before is exported", stream=sys.stderr)
     trainer.load_networks(state)
@@ -599,7 +686,10 @@ def grid(arguments: Sequence[str]) -> int:
     """Many runs; see ``ssl_isda.grid``."""
     from ssl_isda.grid.command import command
 
-    return command(arguments, program=HERE / "run.py", **FOLDERS)
+    _use_our_datasets()
+    from datasets.catalog import data_digest
+
+    return command(arguments, program=HERE / "run.py", data_digest=data_digest, **FOLDERS)
 
 
 def analyze(arguments: Sequence[str]) -> int:

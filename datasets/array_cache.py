@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
+from ssl_isda.files import UNREADABLE_ARCHIVE
 
 Arrays = dict[str, np.ndarray]
 
@@ -45,11 +46,19 @@ def _read(path: Path, key: str) -> Arrays | None:
     try:
         with open(path, "rb") as file:
             kept = np.load(file, allow_pickle=False)
-            if not isinstance(kept, np.lib.npyio.NpzFile) or str(kept["key"]) != key:
+            if not isinstance(kept, np.lib.npyio.NpzFile):
                 return None
-            return {name: kept[name] for name in kept.files if name != "key"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            names = [name for name in kept.files if name != "key"]
+            if str(kept["key"]) != _full_key(key, names):
+                return None
+            return {name: kept[name] for name in names}
+    except UNREADABLE_ARCHIVE:
         return None
+
+
+def _full_key(key: str, names: Iterable[str]) -> str:
+    """With the names of the arrays: no CRC guards the archive's own list of them."""
+    return "/".join([key, *sorted(names)])
 
 
 def _write(path: Path, key: str, arrays: Arrays) -> None:
@@ -57,7 +66,7 @@ def _write(path: Path, key: str, arrays: Arrays) -> None:
     temporary = path.with_suffix(".partial")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, key=np.array(key), **arrays)
+            np.savez(file, allow_pickle=False, key=np.array(_full_key(key, arrays)), **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -63,6 +63,21 @@ def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
     check_label_count(dataset, labels, facts.num_classes, facts.fewest_per_class)
 
 
+def data_digest(dataset: str, data_dir: Path) -> str | None:
+    """What tells a user's images from others without reading one.
+
+    None for data of fixed content, and where there is no folder.
+
+    Raises
+    ------
+    UsageError
+        The folder does not have the layout of ``list_images``.
+    """
+    if dataset != "folder" or not data_dir.is_dir():
+        return None
+    return list_images(data_dir).digest()
+
+
 def check_label_count(dataset: str, labels: int, num_classes: int, fewest_per_class: int) -> None:
     """Refuse ``labels`` unless it is ``num_classes`` times 1 to ``fewest_per_class``.
 

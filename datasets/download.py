@@ -51,9 +51,9 @@ def is_intact(file: DataFile) -> bool:
     UsageError
         There, but unreadable or not of the published content.
     """
-    if not file.path.exists():
-        return False
     try:
+        if not file.path.exists():
+            return False
         with open(file.path, "rb") as stream:
             found = hashlib.md5(usedforsecurity=False)
             while chunk := stream.read(CHUNK_BYTES):

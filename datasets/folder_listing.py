@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +42,12 @@ class FolderListing:
         for file in self.train:
             counts[file.label] += 1
         return counts
+
+    def digest(self) -> str:
+        """SHA-256 over names and sizes: of copies, whose times differ, the same."""
+        files = (*self.train, *self.unlabeled, *self.test)
+        text = json.dumps([[file.name, file.size] for file in files])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def list_images(data_dir: Path) -> FolderListing:

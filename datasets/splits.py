@@ -126,6 +126,42 @@ def load_split(path: Path, *, dataset: str, checksum: str, labels: Tensor | np.n
         raise UsageError(f"the split {path} cannot be used: {error}") from error
 
 
+def check_split(
+    path: Path,
+    split: Split,
+    labels: Tensor | np.ndarray,
+    num_labels: int | None,
+    validation: bool,
+) -> None:
+    """Hold a split against the settings of the run that is to use it.
+
+    Parameters
+    ----------
+    labels : (N,), integers, of all training images; -1 where an image has none
+    num_labels : that the run is said to have, held-out ones included; ``None``: all
+    validation : whether the run is said to hold some out
+
+    Raises
+    ------
+    UsageError
+        Another number of labels, or images held out where none should be, or none where some should.
+    """
+    found = len(split.labeled) + len(split.validation)
+    wanted = int((np.asarray(labels) >= 0).sum()) if num_labels is None else num_labels
+    if found != wanted:
+        raise UsageError(
+            f"the split {path} has {found} labels; "
+            f"{'all' if num_labels is None else '--labels'} are {wanted}: give --labels {found}"
+        )
+    if validation != bool(split.validation):
+        there, advice = (
+            ("holds out images", "give --validation")
+            if split.validation
+            else ("holds out no images", "leave --validation out")
+        )
+        raise UsageError(f"the split {path} {there}: {advice}")
+
+
 def _members(labels: Tensor | np.ndarray, num_classes: int) -> list[list[int]]:
     array = np.asarray(labels)
     return [np.flatnonzero(array == label).tolist() for label in range(num_classes)]

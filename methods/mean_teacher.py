@@ -26,12 +26,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
 
 from ssl_isda.batch import Batch
+from ssl_isda.interval import Interval
 from ssl_isda.losses import softmax_mse
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.schedules import gaussian_ramp_up
@@ -42,15 +43,15 @@ from ssl_isda.step import Step
 class Config:
     """The paper's settings for CIFAR-10; SVHN ramps up with a decay of 0.99."""
 
-    consistency_weight: float = 100.0
+    consistency_weight: Annotated[float, Interval(ge=0)] = 100.0
     """w: weight of the consistency term after the ramp-up."""
-    ramp_up_fraction: float = 0.2
+    ramp_up_fraction: Annotated[float, Interval(ge=0, le=1)] = 0.2
     """t_ramp as a share of the whole run (80 of 400 epochs)."""
-    ema_decay: float = 0.999
+    ema_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.999
     """Largest decay of the teacher's moving average, per step."""
-    ramp_up_ema_decay: float = 0.999
+    ramp_up_ema_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.999
     """The same while the weight still ramps up."""
-    input_noise: float = 0.15
+    input_noise: Annotated[float, Interval(ge=0)] = 0.15
     """Standard deviation of Gaussian input noise, in units of prepared pixels."""
 
 

@@ -23,12 +23,13 @@ ramp moves every step instead of every epoch, and its first epoch is not cut to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 from torch import Tensor, nn
 
 from ssl_isda.batch import Batch
 from ssl_isda.batchnorm import frozen_running_statistics
+from ssl_isda.interval import Interval
 from ssl_isda.losses import softmax_mse
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.schedules import gaussian_ramp_up
@@ -39,11 +40,11 @@ from ssl_isda.step import Step
 class Config:
     """The paper's settings for CIFAR-10, CIFAR-100 and SVHN alike."""
 
-    consistency_weight: float = 100.0
+    consistency_weight: Annotated[float, Interval(ge=0)] = 100.0
     """w: weight of the consistency term after the ramp-up."""
-    ramp_up_fraction: float = 0.2
+    ramp_up_fraction: Annotated[float, Interval(ge=0, le=1)] = 0.2
     """t_ramp as a share of the whole run (80 of 400 epochs)."""
-    input_noise: float = 0.15
+    input_noise: Annotated[float, Interval(ge=0)] = 0.15
     """Standard deviation of Gaussian input noise, in units of prepared pixels."""
 
 

@@ -26,13 +26,14 @@ per image, and an image without a target yet adds nothing; weight and ramp as in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
 
 from ssl_isda.batch import Batch
 from ssl_isda.distributed import gathered
+from ssl_isda.interval import Interval
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.schedules import gaussian_ramp_up
 from ssl_isda.step import Step
@@ -42,13 +43,13 @@ from ssl_isda.step import Step
 class Config:
     """The paper's settings for CIFAR-10 and SVHN; CIFAR-100 takes a weight of 100."""
 
-    consistency_weight: float = 30.0
+    consistency_weight: Annotated[float, Interval(ge=0)] = 30.0
     """w: weight of the consistency term after the ramp-up."""
-    ramp_up_fraction: float = 0.2
+    ramp_up_fraction: Annotated[float, Interval(ge=0, le=1)] = 0.2
     """t_ramp as a share of the whole run (80 of 400 epochs)."""
-    ensemble_momentum: float = 0.6
+    ensemble_momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.6
     """alpha: momentum of the average over epochs."""
-    input_noise: float = 0.15
+    input_noise: Annotated[float, Interval(ge=0)] = 0.15
     """Standard deviation of Gaussian input noise, in units of prepared pixels."""
 
 

@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast, final
+from typing import Annotated, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from ssl_isda.batch import Batch
 from ssl_isda.batchnorm import frozen_running_statistics
 from ssl_isda.distributed import part, whole
+from ssl_isda.interval import Interval
 from ssl_isda.losses import entropy, softmax_kl
 from ssl_isda.regularizer import METHODS, UNLABELED_PASS, Regularizer
 from ssl_isda.step import Step
@@ -51,16 +52,16 @@ from ssl_isda.step import Step
 class Config:
     """The paper's settings for CIFAR-10 with augmentation; SVHN takes an epsilon of 3.5."""
 
-    consistency_weight: float = 1.0
+    consistency_weight: Annotated[float, Interval(ge=0)] = 1.0
     """w: weight of the whole term, without ramp-up."""
-    epsilon: float = 8.0
+    epsilon: Annotated[float, Interval(gt=0)] = 8.0
     """Norm of the adversarial perturbation, in units of prepared pixels."""
-    xi: float | None = None
+    xi: Annotated[float, Interval(gt=0)] | None = None
     """Step of the finite difference; by default epsilon / 4 in bf16, 1e-2 in fp32, 0.2 in a GPU's TF32,
     and the paper's 1e-6 in float64."""
-    num_power_iterations: int = 1
+    num_power_iterations: Annotated[int, Interval(ge=0)] = 1
     """K: how often the direction is refined."""
-    entropy_weight: float = 0.0
+    entropy_weight: Annotated[float, Interval(ge=0)] = 0.0
     """w_H: weight of the entropy of clean predictions (1 for VAT + EntMin)."""
 
 
@@ -97,7 +98,9 @@ class VAT(Regularizer):
 
         ``clean`` are the logits of ``images`` from a pass with the same masks and precision.
         """
-        xi = self.config.xi or default_xi(images, self.config.epsilon)
+        xi = self.config.xi
+        if xi is None:
+            xi = default_xi(images, self.config.epsilon)
         generator = step.generator("vat direction", images.device)
         noise = torch.randn(whole(images.shape), generator=generator, device=images.device)
         direction = _unit(part(noise).to(images))

@@ -110,7 +110,10 @@ def resolve(
     given |= flags.given(methods[method])
     _refuse_options_of_others(flags, given, method, methods)
     for file in files:
-        given = {**file.settings, **file.methods.get(method, {}), **given}
+        layer = {**file.settings, **file.methods.get(method, {})}
+        if "epochs" in given and "steps" not in given:
+            layer.pop("steps", None)  # of two lengths the nearer one counts
+        given = {**layer, **given}
     return _checked(given, {**RUN_SETTINGS, **methods[method]}, flags.seeds)
 
 
@@ -210,6 +213,8 @@ def _read_flags(arguments: Sequence[str], methods: Methods, commands: Mapping[st
         _read_flag(flags, words, by_flag)
     if flags.seeds and "seed" in flags.texts:
         raise UsageError("--seed and --seeds are both given; one of them is enough")
+    if {"epochs", "steps"} <= flags.texts.keys():
+        raise UsageError("--epochs and --steps are both given; one of them is enough")
     return flags
 
 
@@ -227,8 +232,8 @@ def _read_flag(flags: _Flags, words: list[str], by_flag: Mapping[str, Setting]) 
             raise UsageError(f"{flag} stands alone: {both}, without a value")
         flags.put(setting.name, flag, not off)
     elif flag == "--seeds":
-        texts = value.replace(",", " ").split() if equals else _take_values(words)
-        flags.seeds = _seeds(texts, flags)
+        texts = [value] if equals else _take_values(words)
+        flags.seeds = _seeds(" ".join(texts).replace(",", " ").split(), flags)
     elif flag == "--config":
         flags.config = _config(value if equals else _take_value(flag, words), flags)
     elif setting and not off:
@@ -375,6 +380,9 @@ def _checked(
         values["seed"], sources["seed"] = seeds[0], "flag"
     config = RunConfig(**{name: values.pop(name) for name in RUN_SETTINGS})
     isda_config(config)  # refuses what does not go together
+    for name in () if config.isda else GROUPS["ISDA"]:
+        if sources[name] == "flag":
+            raise UsageError(f"{RUN_SETTINGS[name].flag} is a setting of ISDA: add --isda")
     return Resolved(config, values, sources, seeds or (config.seed,))
 
 

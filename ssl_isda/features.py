@@ -7,10 +7,7 @@ The same network gives the same bytes.
 from __future__ import annotations
 
 import io
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,16 +16,10 @@ import numpy as np
 from torch import Tensor
 
 from ssl_isda.errors import UsageError
-from ssl_isda.files import write_atomically
+from ssl_isda.files import UNREADABLE_ARCHIVE, write_atomically
 
 LABELED, UNLABELED, TEST, VALIDATION = range(4)
 PART_NAMES = ("labeled", "unlabeled", "test", "validation")
-
-_UNREADABLE = (
-    *(OSError, ValueError, EOFError, KeyError, MemoryError, OverflowError, SyntaxError, TypeError),
-    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
-    *(NotImplementedError, RuntimeError),  # compressed in an unknown way, encrypted
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def load_features(path: Path) -> Features:
             return _checked({name: arrays[name] for name in arrays.files})
     except FileNotFoundError:
         raise UsageError(f"{path} is not there: run.py export writes it") from None
-    except _UNREADABLE as error:
+    except UNREADABLE_ARCHIVE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{path} cannot be used as features: {reason[:200]}") from error
 

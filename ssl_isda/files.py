@@ -5,12 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 
 from ssl_isda.errors import OutputFailed
 
 TEMPORARY = ".partial"
 """Suffix of a file that is being written; one that a crash left behind is stray."""
+UNREADABLE_ARCHIVE = (
+    *(OSError, ValueError, EOFError, KeyError, MemoryError, OverflowError, SyntaxError, TypeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+    *(NotImplementedError, RuntimeError),  # compressed in an unknown way, encrypted
+)
+"""What NumPy may raise over a damaged .npz file."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:

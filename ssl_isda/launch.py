@@ -25,6 +25,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def is_restart() -> bool:
+    """Whether ``torchrun`` has started this process again, after one of the run's was lost."""
+    return num_launched() > 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 def attempt() -> str:
     """Which start of the processes this is, counted by ``torchrun`` where all are on one machine.
 

@@ -49,7 +49,7 @@ def _full_precision(function: Function) -> Function:
 
     @functools.wraps(function)
     def raised(*args: Any, **kwargs: Any) -> Tensor:
-        device = next(a.device.type for a in args if isinstance(a, Tensor))
+        device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         with torch.autocast(device, enabled=False):
             return function(*map(_raise, args), **{k: _raise(v) for k, v in kwargs.items()})
 
@@ -272,7 +272,7 @@ def sampled_isda_cross_entropy(
 ) -> Float[Tensor, ""]:
     """What Prop. 1 bounds: cross-entropy of ``num_samples`` explicit draws a~ ~ N(a, lambda Sigma_y).
 
-    Mean over draws and images (Eq. 4, "explicit" in Fig. 10). Unbiased for the expectation.
+    Mean over draws and images (Eq. 5, "explicit" in Fig. 10). Unbiased for the expectation.
     """
     draws = _augmented_logits(
         features, labels, weight, bias, covariance, strength, num_samples, generator

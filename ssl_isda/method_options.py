@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ssl_isda.config import RunConfig, Setting
 from ssl_isda.errors import UsageError
+from ssl_isda.interval import Interval
 from ssl_isda.yaml_files import Given, printed
 
 _TYPES = {"bool": bool, "float": float, "int": int, "str": str}
@@ -70,8 +73,8 @@ def _option(name: str, node: ast.AnnAssign, after: ast.stmt | None, path: Path) 
         default = ast.literal_eval(node.value or ast.Name("nothing"))
     except (ValueError, KeyError):
         raise UsageError(
-            f"{place} needs a type of float, int, bool, str, Literal[...] or one of these | None, "
-            f"and a plain default; got {_code(node)}"
+            f"{place} needs a type of float, int, bool, str, Literal[...], one of these with an "
+            f"Interval, or | None, and a plain default; got {_code(node)}"
         ) from None
     setting = Setting(name, annotation, default, _docstring(after))
     setting.check(Given(default, repr(default), source, name, node.lineno))
@@ -93,7 +96,22 @@ def _type(node: ast.expr) -> Any:
         return _type(node.left) | _type(node.right)
     if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Literal"):
         return Literal[ast.literal_eval(node.slice)]
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Annotated"):
+        return _bounded(node.slice)
     raise ValueError(node)
+
+
+def _bounded(node: ast.expr) -> Any:
+    """What ``Annotated[type, Interval(...)]`` names."""
+    if not (isinstance(node, ast.Tuple) and len(node.elts) == 2):
+        raise ValueError(node)
+    kind, interval = node.elts
+    if not (isinstance(interval, ast.Call) and ast.unparse(interval.func).endswith("Interval")):
+        raise ValueError(interval)
+    bounds = {str(word.arg): ast.literal_eval(word.value) for word in interval.keywords}
+    if interval.args or not bounds.keys() <= Interval.__dataclass_fields__.keys():
+        raise ValueError(interval)
+    return Annotated[_type(kind), Field(**bounds)]
 
 
 def _docstring(node: ast.stmt | None) -> str:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def unknown_name(kind: str, name: str, known: list[str]) -> str:
     """The one sentence for a name that nobody registered: what was asked, the nearest, all known."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"
 

@@ -16,11 +16,14 @@ from typing import Any
 from ssl_isda.config import Resolved, differing_settings
 from ssl_isda.errors import UsageError
 from ssl_isda.files import write_atomically
+from ssl_isda.launch import is_restart
 
 AVERAGED_EPOCHS = 10
 """The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
 
 IN_USE = "is in use by another process"
+TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
+"""What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
 
 
 def cell_name(resolved: Resolved) -> str:
@@ -36,31 +39,43 @@ class RunFolder:
 
     def __init__(self, resolved: Resolved, path: Path | None = None) -> None:
         self.resolved = resolved
+        self.fresh = resolved.config.fresh and not is_restart()
         name = f"seed{resolved.config.seed}"
         self.path = path or resolved.config.runs_dir / cell_name(resolved) / name
         self.config_file = self.path / "config.yaml"
         self.split_file = self.path / "split.json"
         self.result_file = self.path / "result.json"
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self, data_digest: str | None = None) -> dict[str, Any] | None:
         """The result of a run that is done, read without touching anything; else None.
+
+        Parameters
+        ----------
+        data_digest : of the images that are there now, where they are the user's own
 
         Raises
         ------
         UsageError
-            The run that stands there was made with other settings.
+            The run that stands there was made with other settings or other images, or cannot be read.
         """
-        if self.resolved.config.fresh:
-            return None
-        self._refuse_other_settings()
-        if not self.result_file.exists():
+        if self.fresh:
             return None
         try:
+            self._refuse_other_settings()
+            if not self.result_file.exists():
+                return None
             result: dict[str, Any] = json.loads(self.result_file.read_text())
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
         except ValueError as error:
             raise UsageError(
                 f"{self.result_file} is damaged: delete it, and the same command writes it again"
             ) from error
+        if data_digest and result.get("data_digest", data_digest) != data_digest:
+            raise UsageError(
+                f"{self.path} holds a run on other images than {self.resolved.config.data_dir} has now "
+                "(files, or their sizes, differ): take another --runs-dir, or --fresh to delete it"
+            )
         return result
 
     @contextmanager
@@ -79,7 +94,7 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
         with self.locked():
-            if self.resolved.config.fresh:
+            if self.fresh:
                 self._empty()
             self._refuse_other_settings()
             if not self._has_begun():
@@ -115,8 +130,7 @@ class RunFolder:
 
     def _has_begun(self) -> bool:
         """Whether there is anything to go on from; settings that led to nothing bind nobody."""
-        names = ("checkpoint.pt", "metrics.jsonl")
-        return self.config_file.exists() and any((self.path / name).exists() for name in names)
+        return any((self.path / name).exists() for name in TRACES)
 
     def _refuse_other_settings(self) -> None:
         if not self._has_begun():

@@ -100,6 +100,8 @@ def command(arguments: Sequence[str], joined: Joined) -> int:
         return 0
     own = {"--then-train", "--print-commands"}
     words = [word for word in arguments if word not in own]
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"search takes flags alone, such as --method vat; got {printed(words[0])}")
     _refuse_what_the_search_sets(words)
     base = joined.resolve([*words, "--isda"])
     if own <= set(arguments):

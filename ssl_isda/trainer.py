@@ -107,7 +107,7 @@ class Trainer:
             lr=config.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            nesterov=True,
+            nesterov=config.momentum > 0,
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.num_classes = student.head.out_features

@@ -151,7 +151,7 @@ def open_view(
     except ImportError:
         warn("wandb is not installed; metrics.jsonl has everything that it would show")
         return None
-    online = mode == "online" or (mode == "auto" and wish != "offline" and _has_key())
+    online = wish != "offline" and (mode == "online" or (mode == "auto" and _has_key()))
     arguments: dict[str, Any] = {
         "project": project,
         "dir": str(folder),

@@ -10,14 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from PIL import Image
 
 import run
+from ssl_isda.command_line import resolve
 from ssl_isda.errors import OutOfMemory, RunError, UsageError
 from tests.commands import (
     CELL,
@@ -34,6 +37,7 @@ from tests.commands import (
     refusal,
     train,
 )
+from tests.commands import run as run_command
 
 
 @pytest.fixture(scope="module")
@@ -568,7 +572,87 @@ def test_of_several_processes_one_tells_what_all_have_and_each_what_it_has_alone
         raise kind("why")
 
     monkeypatch.setattr(run, "_command", end)
+    monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run.main([]) == kind.exit_code
     assert capsys.readouterr().err == "run.py: why\n" * told
+
+
+def test_the_first_process_alone_says_which_seeds_are_done(monkeypatch, capsys) -> None:
+    """Each machine may have a runs folder of its own, by which the ranks would train different seeds."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    told = [{"error": 5.0, "averaged_epochs": 1, "last_epoch_error": 5.0}]
+    monkeypatch.setattr(run, "_processes", lambda device: nullcontext())
+    monkeypatch.setattr("ssl_isda.distributed.from_first", lambda function: told)
+    monkeypatch.setattr("ssl_isda.run_folder.RunFolder.finished", None)
+    resolved = resolve([*SUPERVISED, "--runs-dir", "nowhere"], **run.FOLDERS)
+    assert run.train_seeds(resolved) == told
+    assert capsys.readouterr().out == ""  # it is not the one that prints
+    with pytest.raises(UsageError, match="--fresh works on one machine"):
+        run.train_seeds(resolve([*SUPERVISED, "--fresh"], **run.FOLDERS))
+
+
+@pytest.mark.fault(35)
+def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, capsys) -> None:
+    def raises(resolved: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(run, "Workspace", raises)
+    assert run.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == OutOfMemory.exit_code == 70
+    assert "do not fit in the GPU memory" in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch, capsys) -> None:
+    def needs(arguments: object) -> int:
+        raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
+
+    monkeypatch.setattr(run, "_command", needs)
+    assert run.main([]) == 2
+    line = capsys.readouterr().err
+    assert "package 'pydantic' is missing" in line and line.count("\n") == 1
+
+
+def test_what_a_finished_run_cannot_give_any_more_is_said(finished, tmp_path: Path) -> None:
+    folder, printed = finished
+    made_in = json.loads((folder / CELL / "result.json").read_text())["precision"]
+    other = {"bf16": "fp32", "fp32": "bf16"}[made_in]
+    again = run_command(*SUPERVISED, "--precision", other, "--snapshots", "2", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, printed.splitlines(keepends=True)[-1])
+    assert again.stderr.splitlines() == [
+        f"{CELL} was made in {made_in}; --fresh makes it anew",
+        f"{CELL} was made without snapshots; --fresh makes it anew",
+    ]
+
+
+def test_a_finished_run_of_other_images_is_no_result(images: Path, tmp_path: Path) -> None:
+    ours, others = (tmp_path / place / "photos" for place in ("ours", "others"))
+    shutil.copytree(images, ours)
+    shutil.copytree(images, others)
+    arguments = [*FOLDER, "--method", "supervised"]
+    printed = train(*arguments, "--data-dir", "ours/photos", cwd=tmp_path)
+    assert train(*arguments, "--data-dir", "others/photos", cwd=tmp_path) in printed
+    (others / "train/a/0.png").unlink()
+    line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
+    assert "runs/photos-all/supervised/seed0 holds a run on other images" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--max-translation", "16"], "--max-translation must be 0 to 15 for these images, got 16"),
+        (["--split", "absent.json"], "--split absent.json: no such file"),
+        (["--split", "split.json", "--labels", "30"], "has 20 labels; --labels are 30"),
+        (["--split", "split.json", "--validation"], "holds out no images: leave --validation out"),
+    ],
+)
+def test_settings_that_the_data_refute(
+    finished, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    shutil.copy(finished[0] / CELL / "split.json", tmp_path)
+    assert words in refusal(*SUPERVISED, *flags, cwd=tmp_path)
+
+
+def test_sgd_without_momentum_trains(tmp_path: Path) -> None:
+    assert "test error" in train(*SUPERVISED, "--momentum", "0", cwd=tmp_path)

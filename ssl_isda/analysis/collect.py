@@ -38,8 +38,7 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
         if run.state not in ("finished", "failed"):
             left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
             continue
-        folder = Path(run.path)
-        _copy(_present(folder), out / folder.relative_to(runs))
+        _copy(_present(run.folder), out / run.folder.relative_to(runs))
         count += 1
     for found in sorted(runs.rglob("search.json")):
         _copy([found], out / found.parent.relative_to(runs))

@@ -192,7 +192,8 @@ def snapshots(folder: Path) -> list[Path]:
     found = sorted(folder.glob("snapshots/step*.pt"))
     if not found:
         raise UsageError(
-            f"{folder} has no snapshots: train it, from its start, with --isda --snapshots 20"
+            f"{folder} has no snapshots: train it with --isda --snapshots 20, and with "
+            "--fresh if it has begun"
         )
     return found
 

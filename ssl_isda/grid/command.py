@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from ssl_isda.command_line import command_help, read_command, shell_command
 from ssl_isda.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
 from ssl_isda.errors import RunError, UsageError
 from ssl_isda.grid.expansion import GridRun, expand
-from ssl_isda.grid.grid_file import read_grid
+from ssl_isda.grid.grid_file import Methods, read_grid
 from ssl_isda.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.grid.one_by_one import one_by_one
-from ssl_isda.grid.progress import Progress
+from ssl_isda.grid.progress import DataDigest, Progress
 from ssl_isda.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.grid.summary import summary
 from ssl_isda.method_options import read_methods
@@ -30,14 +31,14 @@ usage: python run.py grid FILE [flags]
 
 Starts every run of a grid file: methods x ISDA x labels x seeds, or whatever its lists hold. Each is an
 ordinary command: done runs are skipped, interrupted ones go on, and so does the grid itself when the
-same command is given again. With Ray (pip install 'ssl-isda[grid]') many run at once, here or on the
+same command is given again. With Ray (pip install -e '.[grid]') many run at once, here or on the
 cluster that RAY_ADDRESS names; without it they run one after another.
 
   python run.py grid configs/table6.yaml --gpus-per-run 0.5
   python run.py grid configs/table6.yaml --print-commands
 
 Flags of run.py, such as --runs-dir, --data-dir, --steps, --threads or --wandb, set a value for all runs,
-over what FILE says.
+over what FILE says; options of a method, --config and --seeds belong into FILE.
 """
 NOT_GIVEN = object()
 
@@ -70,13 +71,19 @@ class GridStopped(RunError):
 
 
 def command(
-    arguments: Sequence[str], *, program: Path, configs_dir: Path, methods_dir: Path
+    arguments: Sequence[str],
+    *,
+    program: Path,
+    data_digest: DataDigest,
+    configs_dir: Path,
+    methods_dir: Path,
 ) -> int:
     """Start the grid that the words after ``grid`` ask for; 1 if a run failed.
 
     Parameters
     ----------
     program : run.py
+    data_digest : asked for once for each data set and folder
 
     Raises
     ------
@@ -89,11 +96,12 @@ def command(
     if "--help" in arguments or "-h" in arguments:
         show(command_help(USAGE, own))
         return 0
+    methods = read_methods(methods_dir)
+    _refuse_flags_of_one_run(arguments, methods)
     files, values = read_command(arguments, {**own, **_settings_for_all_runs()})
     options = GridConfig(**{name: values[name] for name in own})
     if len(files) != 1:
         raise UsageError("grid needs one file, such as configs/table6.yaml")
-    methods = read_methods(methods_dir)
     flags = {name: _given(name, v) for name, v in values.items() if name not in own}
     flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
     grid = read_grid(Path(files[0]), methods)
@@ -101,7 +109,17 @@ def command(
     if options.print_commands:
         show("\n".join(shell_command(program, run.arguments) for run in runs))
         return 0
-    return _start(runs, program, options)
+    return _start(program, options, runs, Progress(runs, functools.cache(data_digest)))
+
+
+def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None:
+    flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    options = {setting.flag for part in methods.values() for setting in part.values()}
+    for flag in flags:
+        if flag == "--fresh":
+            raise UsageError("grid takes no --fresh: a retry would delete what is done")
+        if flag in ("--config", "--seeds") or flag in options:
+            raise UsageError(f"{flag} cannot be given to a grid: its FILE holds that")
 
 
 def _settings_for_all_runs() -> dict[str, Setting]:
@@ -117,8 +135,7 @@ def _given(name: str, value: Any) -> Given:
     return Given(value, "", "flag", RUN_SETTINGS[name].flag)
 
 
-def _start(runs: Sequence[GridRun], program: Path, options: GridConfig) -> int:
-    progress = Progress(runs)
+def _start(program: Path, options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:
     left = [run for run in runs if run.path in progress.left]
     show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
     try:
@@ -148,7 +165,7 @@ def _engine(
         share = Share(options.workers, options.cpus_per_run, options.gpus_per_run, options.retries)
         on_ray(runs, program, share, progress)
     elif options.workers or os.environ.get("RAY_ADDRESS"):
-        raise UsageError("grid needs Ray for this: pip install 'ssl-isda[grid]', or --workers 1")
+        raise UsageError("grid needs Ray for this: pip install -e '.[grid]', or --workers 1")
     else:
-        show("Ray is not installed (pip install 'ssl-isda[grid]'): one run after another")
+        show("Ray is not installed (pip install -e '.[grid]'): one run after another")
         one_by_one(runs, program, options.retries, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ssl_isda.command_line import resolve
-from ssl_isda.config import RUN_SETTINGS, Resolved
+from ssl_isda.config import GROUPS, RUN_SETTINGS, Resolved
 from ssl_isda.errors import UsageError
 from ssl_isda.grid.grid_file import Block, GridFile
 from ssl_isda.run_folder import RunFolder
@@ -45,7 +46,7 @@ class _Draft:
 
     block: Block
     words: Mapping[str, Given]
-    """By name: what the file and the command line set."""
+    """By name: what the file and the command line set; ISDA's settings only where it is on."""
     resolved: Resolved
 
     @property
@@ -114,13 +115,15 @@ def _draft(
     configs_dir: Path,
     methods_dir: Path,
 ) -> _Draft:
+    read = functools.partial(resolve, configs_dir=configs_dir, methods_dir=methods_dir)
+    plain = {name: given for name, given in words.items() if name not in GROUPS["ISDA"]}
     try:
-        resolved = resolve(
-            _arguments(grid, words), configs_dir=configs_dir, methods_dir=methods_dir
-        )
+        resolved = read(_arguments(grid, plain))
+        if not resolved.config.isda:
+            return _Draft(block, plain, resolved)
+        return _Draft(block, words, read(_arguments(grid, words)))
     except UsageError as error:
         raise UsageError(f"{block.where}: {error}") from error
-    return _Draft(block, words, resolved)
 
 
 def _varying_settings(drafts: Sequence[_Draft], flags: Mapping[str, Given]) -> list[str]:
@@ -144,7 +147,7 @@ def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
     parts = [
         f"{name}={quote(_text(draft.words[name]), safe='+,')}"
         for name in varying
-        if name in draft.block.axes
+        if name in draft.block.axes and name in draft.words
     ]
     words, resolved = dict(draft.words), draft.resolved
     if parts:

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,15 @@ PERIOD = 2.0
 """Seconds between two looks at the run folders."""
 TAIL = 4096
 """Bytes; the last epochs in log.txt."""
+
+
+DataDigest = Callable[[str, Path], str | None]
+"""Of a data set in a folder, what tells a user's images from others."""
+
+
+def no_digest(dataset: str, data_dir: Path) -> str | None:
+    """Where all images are taken for the right ones."""
+    return None
 
 
 @dataclass
@@ -40,11 +49,13 @@ class _Watched:
 class Progress:
     """Keeps what became of each run, and shows it."""
 
-    def __init__(self, runs: Sequence[GridRun]) -> None:
+    def __init__(self, runs: Sequence[GridRun], data_digest: DataDigest = no_digest) -> None:
         """Look at what is done already.
 
-        A run whose folder holds other settings has failed before it starts.
+        A run whose folder holds other settings, or was made from other images than those for which
+        ``data_digest`` stands, has failed before it starts.
         """
+        self._data_digest = data_digest
         self.errors: dict[Path, float] = {}
         """The test error of each finished run, in percent."""
         self.failures: dict[Path, str] = {}
@@ -112,8 +123,9 @@ class Progress:
 
     def _keep_result(self, run: GridRun) -> bool:
         """Whether the run has ended, by its result or by a folder that it cannot use."""
+        config = run.resolved.config
         try:
-            result = run.folder.finished()
+            result = run.folder.finished(self._data_digest(config.dataset, config.data_dir))
         except UsageError as error:
             self.failures[run.path] = str(error)
             return True

@@ -33,7 +33,8 @@ class Run:
     """One run as its files tell it; what no file tells is empty."""
 
     path: str
-    """The folder, as the user named it."""
+    """The folder, as the user named it, fit to be printed."""
+    folder: Path = Path()
     state: State = "unfinished"
     """finished: has a result. failed: its log says why it ended. unfinished: neither. damaged: a file
     is not what a run writes, so that none of its numbers count. repeated: the same seed of the same
@@ -82,7 +83,7 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
 
 def read_run(folder: Path) -> Run:
     """What the files of ``folder`` tell."""
-    run = Run(printed(folder))
+    run = Run(printed(folder), folder)
     try:
         run = replace(run, settings=read_config(folder / "config.yaml"))
         return _read_rest(run, folder)

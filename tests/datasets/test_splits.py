@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.splits import Split, load_split, make_split
+from datasets.splits import Split, check_split, load_split, make_split
 from ssl_isda.errors import OutputFailed, UsageError
 
 LABELS = torch.tensor([k % 4 if k % 5 else -1 for k in range(100)])  # 20 of each class
@@ -223,3 +223,28 @@ def test_a_sample_of_the_unlabeled_is_spread_and_holds_no_label_in_use() -> None
     assert split.unlabeled_sample(12, most=4).tolist() == [1, 4, 7, 10]
     assert split.unlabeled_sample(12, most=3).tolist() == [1, 5, 10]
     assert Split("d", "c", 0, labeled=(0, 1)).unlabeled_sample(2, most=5).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "validation", "words"),
+    [
+        (16, True, None),
+        (20, True, "has 16 labels; --labels are 20: give --labels 16"),
+        (None, True, "has 16 labels; all are 80: give --labels 16"),
+        (16, False, "holds out images: give --validation"),
+    ],
+)
+def test_a_split_is_held_against_the_settings(
+    num_labels: int | None, validation: bool, words: str | None
+) -> None:
+    split = tiny(validation_fraction=0.25)
+    if words is None:
+        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+        return
+    with pytest.raises(UsageError, match=f"^the split s.json {words}$"):
+        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+
+
+def test_a_split_without_held_out_images_is_none_for_validation() -> None:
+    with pytest.raises(UsageError, match="holds out no images: leave --validation out"):
+        check_split(Path("s.json"), tiny(), LABELS, 16, True)

@@ -182,11 +182,11 @@ def test_fault_26_answers_need_no_torch(arguments: list[str], code: int, tmp_pat
 
 
 def test_flags_take_their_values_in_both_forms() -> None:
-    spaced = run("--method", "vat", "--labels", "1000", "--epsilon", "-1.5", "--isda")
-    joined = run("--isda", "--labels=1000", "--epsilon=-1.5", "--method=vat")
+    spaced = run("--method", "vat", "--labels", "-1000", "--epsilon", "1.5", "--isda")
+    joined = run("--isda", "--labels=-1000", "--epsilon=1.5", "--method=vat")
     assert spaced == joined
-    assert (spaced.config.labels, spaced.config.isda) == (1000, True)
-    assert spaced.method_options["epsilon"] == -1.5
+    assert (spaced.config.labels, spaced.config.isda) == (-1000, True)
+    assert spaced.method_options["epsilon"] == 1.5
 
 
 def test_a_flag_may_be_repeated_with_the_same_value() -> None:
@@ -207,7 +207,9 @@ def test_numbers_may_be_written_as_people_do(text: str) -> None:
     assert run("--method", "vat", "--learning-rate", text).config.learning_rate == 1e-3
 
 
-@pytest.mark.parametrize("form", [["--seeds", "2", "0", "1"], ["--seeds=2,0,1"]])
+@pytest.mark.parametrize(
+    "form", [["--seeds", "2", "0", "1"], ["--seeds=2,0,1"], ["--seeds", "2,0,", "1"]]
+)
 def test_seeds_are_several_runs(form: list[str]) -> None:
     resolved = run(*form, "--method", "vat")
     assert resolved.seeds == (2, 0, 1)
@@ -252,9 +254,9 @@ VALUES = {
     "labels": st.integers(1, 10**6),
     "isda": st.booleans(),
     "width": st.floats(0.01, 10),
-    "covariance": st.sampled_from(["full", "diagonal", "shared", "identity"]),
+    "preprocessing": st.sampled_from(["zca", "standardize", "scale", "normalize"]),
     "runs_dir": st.sampled_from(["a", "b c", "-d"]),
-    "epsilon": st.floats(-1e9, 1e9),
+    "epsilon": st.floats(1e-9, 1e9),
     "xi": st.none() | st.floats(1e-300, 1e300),
 }
 OPTIONS = {"epsilon", "xi"}
@@ -310,6 +312,23 @@ def test_flags_win_over_files_which_win_over_the_data_set(layers, tmp_path: Path
             continue
         assert str(values[name]) == str(layers[winner][name])
         assert resolved.sources[name] == files[winner.partition(",")[0]]
+
+
+def test_of_two_lengths_the_nearer_counts(tmp_path: Path) -> None:
+    mine = tmp_path / "my.yaml"
+    mine.write_text("steps: 7\nepochs: 3\n")
+    given = [
+        run("--method=vat", f"--config={mine}", *flags).config for flags in ([], ["--epochs=5"])
+    ]
+    assert [(config.steps, config.epochs) for config in given] == [(7, 3), (None, 5)]
+
+
+def test_settings_of_isda_want_isda(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--lambda-0 is a setting of ISDA: add --isda$"):
+        run("--method=vat", "--lambda-0=0.5")
+    mine = tmp_path / "my.yaml"
+    mine.write_text("lambda_0: 0.25\n")  # a file may serve runs with ISDA and without
+    assert run("--method=vat", f"--config={mine}").config.lambda_0 == 0.25
 
 
 def test_a_config_file_may_name_method_and_data_set() -> None:

@@ -238,8 +238,8 @@ def test_the_resolved_file_gives_the_same_values_again(
 def test_the_resolved_file_says_where_each_value_came_from(tmp_path: Path) -> None:
     mine = tmp_path / "my\nown.yaml"
     mine.write_text("labels: 500\ndataset: svhn\n")
-    lines = run("--method=vat", "--lambda-0=1e-3", f"--config={mine}").to_yaml().splitlines()
-    assert "lambda_0: 0.001  # from flag" in lines
+    lines = run("--method=vat", "--width=1e-3", f"--config={mine}").to_yaml().splitlines()
+    assert "width: 0.001  # from flag" in lines
     assert "preprocessing: scale  # from configs/svhn.yaml" in lines
     assert "    epsilon: 3.5  # from configs/svhn.yaml" in lines
     assert "epochs: 400  # default" in lines
@@ -289,10 +289,10 @@ def test_fault_36_where_and_how_may_differ(tmp_path: Path) -> None:
 
 def test_a_file_from_before_a_setting_existed_still_agrees(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    lines = run("--method=vat").to_yaml().splitlines()
+    lines = run("--method=vat", "--isda").to_yaml().splitlines()
     file.write_text("\n".join(line for line in lines if not line.startswith("covariance")))
-    assert differing_settings(file, run("--method=vat")) == []
-    now = run("--method=vat", "--covariance=shared")
+    assert differing_settings(file, run("--method=vat", "--isda")) == []
+    now = run("--method=vat", "--isda", "--covariance=shared")
     assert differing_settings(file, now) == ["covariance: not set there, shared now"]
 
 
@@ -395,6 +395,14 @@ def test_a_method_is_added_by_one_file_and_one_import(tmp_path: Path) -> None:
         ("temperature: float = 0.5", "temperature: float", "a plain default"),
         ("temperature: float = 0.5", "temperature: list[int] = 0", "needs a type of float"),
         ("temperature: float = 0.5", "temperature: float = 'x'", "must be a number, got 'x'"),
+        (
+            "float = 0.5",
+            "Annotated[float, Interval(gt=1)] = 0.5",
+            "must be greater than 1, got 0.5",
+        ),
+        ("float = 0.5", "Annotated[float, Interval(1)] = 0.5", "needs a type of float"),
+        ("float = 0.5", "Annotated[float, Interval(above=1)] = 0.5", "needs a type of float"),
+        ("float = 0.5", "Annotated[float, 'positive'] = 0.5", "needs a type of float"),
         ("temperature", "labels", "labels is a setting of every run"),
         ("temperature", "epsilon", ""),
         ("warm: bool = True", "epsilon: bool = True", "epsilon is a bool in only one of vat and"),
@@ -409,6 +417,25 @@ def test_an_option_that_cannot_be_is_refused(
         assert words in refusal("--method=vat", methods_dir=methods_dir)
     else:
         assert run("--method=mine", "--epsilon=1", methods_dir=methods_dir)
+
+
+@pytest.mark.parametrize(
+    ("method", "flag", "values"),
+    [
+        ("vat", "--epsilon", ["-1", "0"]),
+        ("vat", "--xi", ["0"]),
+        ("vat", "--num-power-iterations", ["-1"]),
+        ("mean_teacher", "--ema-decay", ["-0.1", "1"]),
+        ("temporal_ensembling", "--ensemble-momentum", ["1"]),
+        ("pi_model", "--ramp-up-fraction", ["-0.1", "1.1"]),
+        ("pi_model", "--consistency-weight", ["-1"]),
+        ("pi_model", "--input-noise", ["-0.1"]),
+    ],
+)
+def test_an_option_out_of_range_is_refused(method: str, flag: str, values: list[str]) -> None:
+    for value in values:
+        line = refusal(f"--method={method}", f"{flag}={value}")
+        assert line.startswith(f"{flag} must be ") and line.endswith(f"got '{value}'")
 
 
 def test_a_missing_method_file_is_named(tmp_path: Path) -> None:

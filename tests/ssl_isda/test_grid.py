@@ -83,7 +83,7 @@ def test_a_command_gives_what_the_file_says(file) -> None:
     """Numbers, text, nothing, a dash and spaces survive the way through a command line."""
     text = (
         "settings: {labels: null, wandb_project: '-a b', weight_decay: 1e-5, dataset: folder}\n"
-        "runs:\n  - {method: vat, epsilon: 2.5, lambda_0: 0.25, flip: false}"
+        "runs:\n  - {method: vat, epsilon: 2.5, isda: true, lambda_0: 0.25, flip: false}"
     )
     (made,) = expanded(file, text)
     resolved = resolve(made.arguments, **FOLDERS)
@@ -142,8 +142,17 @@ def test_one_value_for_all_is_no_part_and_a_path_is_one_part(file) -> None:
 
 def test_the_same_command_twice_is_one_run(file) -> None:
     assert len(expanded(file, DIGITS + "{method: vat, seed: [0, 1]}\n  - {method: vat}")) == 2
-    runs = expanded(file, DIGITS + "{method: vat, lambda_0: [1, 0.5]}\n  - {method: vat}")
-    assert [each.path.parts[1] for each in runs] == ["lambda_0=1", "lambda_0=0.5"]
+    runs = expanded(file, DIGITS + "{method: vat, momentum: [0.5, 0.9]}\n  - {method: vat}")
+    assert [each.path.parts[1] for each in runs] == ["momentum=0.5", "momentum=0.9"]
+
+
+def test_runs_without_isda_have_no_settings_of_it(file, capsys) -> None:
+    text = DIGITS + "{method: vat, isda: [false, true], lambda_0: [1, 0.5]}"
+    assert printed(file, text, capsys=capsys) == [
+        "--dataset digits --method vat --no-isda",
+        "--dataset digits --method vat --isda --lambda-0 1 --runs-dir runs/lambda_0=1",
+        "--dataset digits --method vat --isda --lambda-0 0.5 --runs-dir runs/lambda_0=0.5",
+    ]
 
 
 def test_different_runs_in_one_folder_are_refused(file, capsys) -> None:
@@ -230,7 +239,9 @@ def test_the_answer_needs_no_torch(file) -> None:
         (["my.yaml", "--worker", "2"], "did you mean '--workers'?"),
         (["my.yaml", "--workers", "0"], "--workers must be"),
         (["my.yaml", "--gpus-per-run", "2"], "--gpus-per-run must be"),
-        (["my.yaml", "--fresh"], "unknown flag '--fresh'"),
+        (["my.yaml", "--fresh"], "--fresh: a retry would delete what is done"),
+        (["my.yaml", "--epsilon", "2"], "--epsilon cannot be given to a grid"),
+        (["my.yaml", "--seeds=0,1"], "--seeds cannot be given to a grid"),
         (["mine.yaml"], "did you mean 'my.yaml'?"),
     ],
 )
@@ -260,7 +271,7 @@ def test_many_workers_need_ray(file, monkeypatch, capsys) -> None:
     monkeypatch.setattr(command, "is_installed", lambda: False)
     file.write_text(DIGITS + "method: vat")
     assert run.main(["grid", str(file), "--workers", "2"]) == 2
-    assert "pip install 'ssl-isda[grid]'" in capsys.readouterr().err
+    assert "pip install -e '.[grid]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "is_there"), [(["--workers", "1"], True), ([], False)])

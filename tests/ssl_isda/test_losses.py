@@ -504,3 +504,12 @@ def test_errors_say_what_was_given(weight: Tensor, logits: Tensor, words: str) -
 
     with pytest.raises(ValueError, match=words):
         _check_head(logits, weight, ClassCovariance(5, 6))
+
+
+def test_arguments_may_all_be_named() -> None:
+    features, labels, head, covariance = problem()
+    logits = head(features)
+    named = isda_cross_entropy(
+        logits=logits, labels=labels, weight=head.weight, covariance=covariance, strength=0.5
+    )
+    assert named == isda_cross_entropy(logits, labels, head.weight, covariance, 0.5)

@@ -252,7 +252,9 @@ def test_runs_of_other_settings_are_never_averaged(tmp_path: Path) -> None:
 
 
 def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", *CIFAR, "--seed", "0", "--lambda-0", "0.25")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("lambda_0: 0.25\n")
+    write_run(tmp_path / "a", *CIFAR, "--seed", "0", "--config", str(mine))
     write_run(tmp_path / "b", *CIFAR, "--seed", "1")
     (cell,) = report_of(tmp_path).cells
     assert len(cell.finished) == 2

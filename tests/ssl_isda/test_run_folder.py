@@ -12,7 +12,7 @@ from filelock import FileLock
 from ssl_isda.command_line import resolve
 from ssl_isda.config import Resolved
 from ssl_isda.errors import UsageError
-from ssl_isda.run_folder import RunFolder, cell_name, summarize
+from ssl_isda.run_folder import TRACES, RunFolder, cell_name, summarize
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -165,6 +165,32 @@ def test_settings_that_led_to_nothing_bind_nobody(tmp_path: Path) -> None:
         assert "validation: false" in first.config_file.read_text()
 
 
+@pytest.mark.fault(14)
+@pytest.mark.parametrize("trace", TRACES)
+def test_fault_14_any_trace_of_a_run_binds(tmp_path: Path, trace: str) -> None:
+    """A kill between two renames leaves a checkpoint by one of its other names."""
+    first = RunFolder(settings(tmp_path))
+    with first.opened():
+        (first.path / trace).touch()
+    other = RunFolder(settings(tmp_path, "--learning-rate", "0.2"))
+    with pytest.raises(UsageError, match=r"learning_rate: 0\.1 there"), other.opened():
+        pass
+    first.config_file.unlink()
+    with pytest.raises(UsageError, match=r"config\.yaml"), first.opened():
+        pass
+
+
+@pytest.mark.fault(32)
+def test_fault_32_fresh_deletes_nothing_after_a_restart(tmp_path: Path, monkeypatch) -> None:
+    begun(settings(tmp_path)).write_result({"error": 1.0})
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    again = RunFolder(settings(tmp_path, "--fresh"))
+    assert again.finished() == {"error": 1.0}
+    with again.opened():
+        assert "metrics.jsonl" in names(again)
+
+
 @pytest.mark.fault(11)
 def test_fault_11_stray_files_are_removed(tmp_path: Path) -> None:
     folder = begun(settings(tmp_path))
@@ -182,6 +208,23 @@ def test_a_result_comes_back(tmp_path: Path) -> None:
     folder.write_result({"error": 1 / 3})
     assert folder.finished() == {"error": 1 / 3}
     assert RunFolder(settings(tmp_path, "--fresh")).finished() is None
+
+
+def test_a_result_of_other_images_is_refused(tmp_path: Path) -> None:
+    folder = begun(settings(tmp_path))
+    folder.write_result({"error": 1.0})
+    assert folder.finished("d1") == {"error": 1.0}  # nobody recorded of which images
+    folder.write_result({"error": 1.0, "data_digest": "d1"})
+    assert folder.finished("d1") and folder.finished(None)
+    with pytest.raises(UsageError, match=r"other images than data has now .* --fresh"):
+        folder.finished("d2")
+
+
+@pytest.mark.fault(27)
+def test_fault_27_a_name_that_no_file_system_takes_is_one_line(tmp_path: Path) -> None:
+    folder = RunFolder(settings(tmp_path / ("n" * 300)))
+    with pytest.raises(UsageError, match=r"^cannot read .*: File name too long$"):
+        folder.finished()
 
 
 @pytest.mark.parametrize("content", [b"", b'{"error": 1', b"\xff"])

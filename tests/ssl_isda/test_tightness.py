@@ -203,12 +203,12 @@ def test_the_command_writes_three_files_and_changes_nothing_else(tmp_path: Path,
     for file in folder.glob("snapshots/*"):
         file.unlink()
     assert run.main(["analyze", "tightness", str(folder)]) == 2
-    assert "has no snapshots: train it, from its start, with" in capsys.readouterr().err
+    assert "has no snapshots: train it with --isda --snapshots 20" in capsys.readouterr().err
 
 
 def test_a_run_without_isda_has_no_bound(tmp_path: Path, capsys) -> None:
-    flags = [*SIX_STEPS, "--method", "supervised", "--runs-dir", str(tmp_path)]
-    flags.remove("--isda")
+    flags = [*FLAGS.split(), "--steps", "6", "--snapshots", "2"]
+    flags += ["--method", "supervised", "--runs-dir", str(tmp_path)]
     assert run.main(flags) == 0
     folder = tmp_path / "digits-20/supervised/seed0"
     assert run.main(["analyze", "tightness", str(folder)]) == 2

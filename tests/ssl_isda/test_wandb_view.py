@@ -109,6 +109,8 @@ def test_fault_29_without_wandb_one_warning_and_no_view(start) -> None:
         ("online", {}, ["online"]),
         ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, ["offline"]),
         ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, []),
+        ("online", {"WANDB_MODE": "offline"}, ["offline"]),
+        ("online", {"WANDB_MODE": "disabled"}, []),
     ],
 )
 def test_online_where_you_are_logged_in(start, monkeypatch, mode, environment, expected) -> None:
