@@ -154,7 +154,7 @@ def test_fault_10_a_runs_dir_that_cannot_be_made(tmp_path: Path, runs_dir: str) 
 
 # ---- killed, interrupted, out of space, out of range
 
-OPTIONS = ["--consistency-weight", "5", "--steps", "16"]
+OPTIONS = ["--consistency-weight", "5", "--steps", "10"]
 LONG = [*DIGITS, "--method", "mean_teacher", "--isda", *OPTIONS]
 LONG_CELL = Path("runs/digits-20/mean_teacher+isda/seed0")
 
@@ -200,10 +200,10 @@ def test_fault_3_a_signal_saves_and_the_same_command_goes_on(
 ) -> None:
     code, stderr = stop_after_an_epoch(*LONG, cwd=tmp_path, number=number)
     assert code == 128 + number
-    stopped = re.fullmatch(rf"run.py: {number.name} at step (\d+) of 16: saved; .*\n", stderr)
+    stopped = re.fullmatch(rf"run.py: {number.name} at step (\d+) of 10: saved; .*\n", stderr)
     assert stopped, stderr
     printed = train(*LONG, cwd=tmp_path)
-    assert printed.startswith(f"resuming at step {stopped[1]} of 16\n")
+    assert printed.startswith(f"resuming at step {stopped[1]} of 10\n")
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
 
 
@@ -254,7 +254,7 @@ def test_fault_4_signals_during_a_save(uninterrupted: Path, tmp_path: Path, sign
         _, complaint = child.communicate()
     assert child.returncode == (143 if signals == 1 else -signal.SIGTERM), complaint
     saved = 5 if signals == 1 else 2
-    assert train(*LONG, cwd=tmp_path).startswith(f"resuming at step {saved} of 16\n")
+    assert train(*LONG, cwd=tmp_path).startswith(f"resuming at step {saved} of 10\n")
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
     assert not list((tmp_path / LONG_CELL).glob("*.partial"))
 

@@ -536,8 +536,9 @@ def test_the_spreadsheet_has_a_row_for_each_run(tmp_path: Path) -> None:
 def test_the_page_of_many_runs_stays_small(tmp_path: Path) -> None:
     """40 cells of 400 epochs with bands; more seeds than two only add rows, of 500 bytes each."""
     assert write_runs(tmp_path, num_epochs=400, seeds=range(2)) == 80
-    size = len(report_files(report_of(tmp_path))["report.html"])
-    assert size + 160 * 1000 < 5_000_000
+    page = report_files(report_of(tmp_path))["report.html"]
+    assert len(re.findall(r"/seed[01]\b", page)) == 80
+    assert len(page) + 160 * 1000 < 3_500_000
 
 
 # ---- the command
