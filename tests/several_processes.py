@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import methods
@@ -27,7 +28,7 @@ from ssl_isda.regularizer import METHODS
 from ssl_isda.step import Step
 from ssl_isda.tracking import SilentTracker
 from ssl_isda.trainer import Trainer, TrainerConfig
-from ssl_isda.whole_batch import act_on_whole_batch
+from ssl_isda.whole_batch import _STREAMS, act_on_whole_batch
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 50, 3, 36
 ISDA = {
@@ -39,21 +40,45 @@ ISDA = {
 CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
 CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
 CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
+CELLS += [("mean_teacher", "isda", "own_batchnorm")]
+
+
+class HalvedBatchNorm(nn.BatchNorm2d):
+    """On one process what two do that do not synchronize: each half of each stream has statistics of
+    its own, and running ones are the mean of both."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        lengths = _STREAMS.get() or (len(input),)
+        order = torch.arange(len(input)).split(lengths)
+        halves = [torch.cat([rows.chunk(2)[k] for rows in order if len(rows)]) for k in (0, 1)]
+        means, variances = self.running_mean.repeat(2, 1), self.running_var.repeat(2, 1)
+        normalized = [
+            F.batch_norm(input[rows], *statistics, self.weight, self.bias, True, self.momentum)
+            for rows, *statistics in zip(halves, means, variances, strict=True)
+        ]
+        self.running_mean.copy_(means.mean(0))
+        self.running_var.copy_(variances.mean(0))
+        self.num_batches_tracked += 1
+        return torch.cat(normalized)[torch.cat(halves).argsort()]
 
 
 class SmallNetwork(Classifier):
     """CNN-13's kinds of layers, fewer of them: each BatchNorm is a message between processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, batchnorm: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(3, 6, 3, padding=1, bias=False),
-            nn.BatchNorm2d(6),
+            batchnorm(6),
             nn.LeakyReLU(0.1),
             nn.MaxPool2d(4),
             nn.Dropout(0.5),
             nn.Conv2d(6, 7, 3, bias=False),
-            nn.BatchNorm2d(7),
+            batchnorm(7),
             nn.LeakyReLU(0.1),
         )
         self.head = nn.Linear(7, NUM_CLASSES)
@@ -80,15 +105,23 @@ class Cast:
 
 
 def build(
-    method: str, isda: str, dtype: torch.dtype, folder: Path, *, small: bool = False
+    method: str, isda: str, dtype: torch.dtype, folder: Path, network: str = "cnn13"
 ) -> Trainer:
-    """A small run whose learning rate is that of the recipe and whose terms all have weight."""
+    """A small run whose learning rate is that of the recipe and whose terms all have weight.
+
+    Its network is ``cnn13`` or ``small``, or with ``own_batchnorm`` the small one, not synchronized.
+    """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    student = SmallNetwork() if small else CNN13(NUM_CLASSES, width=0.05)
+    halved = network == "own_batchnorm" and num_processes() == 1
+    student = (
+        CNN13(NUM_CLASSES, width=0.05)
+        if network == "cnn13"
+        else SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
+    )
     student = student.to(dtype, memory_format=torch.channels_last)
     if num_processes() > 1:
-        act_on_whole_batch(student, synchronize_batchnorm=True)
+        act_on_whole_batch(student, synchronize_batchnorm=network != "own_batchnorm")
     regularizer = METHODS[method](
         getattr(methods, method).Config(),
         student=student,
@@ -129,7 +162,7 @@ def build(
 def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
     num_steps = 5 if network == "cnn13" else NUM_STEPS
-    trainer = build(method, isda, dtype, folder, small=network == "small")
+    trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
     record = trainer._record
     trainer._record = lambda found, step: (  # type: ignore[method-assign]
