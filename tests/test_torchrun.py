@@ -10,9 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+import run
+from datasets.batches import TwoStreamBatches
+from datasets.splits import make_split
+from ssl_isda import distributed
 from ssl_isda.checkpoint import load
-from tests.commands import DIGITS, ENVIRONMENT, ROOT, ends_like, train
+from ssl_isda.command_line import resolve
+from ssl_isda.errors import UsageError
+from ssl_isda.models.registry import Classifier
+from ssl_isda.whole_batch import WholeBatchNorm
+from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, ends_like, train
 
 pytestmark = pytest.mark.slow
 MEAN_TEACHER = [*DIGITS, "--method", "mean_teacher", "--isda", "--steps", "12"]
@@ -89,16 +98,15 @@ def test_two_processes_begin_with_the_numbers_of_one(undisturbed):
 
 
 @pytest.mark.fault(32)
-@pytest.mark.parametrize("rank", [0, 1])  # 0 is the one that writes
-def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
-    undisturbed, tmp_path, rank
-):
-    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=1)
-    await_epoch(tmp_path / "runs" / CELL, launcher, 2)
-    subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)
+def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tmp_path):
+    """First one that does not write, then the one that does."""
+    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=2)
+    for rank, num_epochs in ((1, 2), (0, 4)):
+        await_epoch(tmp_path / "runs" / CELL, launcher, num_epochs)
+        subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)
     code, output, complaints = finish(launcher)
     assert code == 0, complaints
-    assert "resuming at step" in output
+    assert output.count("resuming at step") == 2
     assert ends_like(tmp_path / "runs" / CELL, undisturbed / "two" / CELL)
 
 
@@ -120,14 +128,46 @@ def test_fault_3_a_signal_stops_all_processes_at_one_step(undisturbed, tmp_path)
     assert ends_like(tmp_path / "runs" / CELL, undisturbed / "two" / CELL)
 
 
-def test_what_does_not_divide_is_refused_in_one_line(tmp_path):
-    code, _, complaints = finish(torchrun(*MEAN_TEACHER, "--batch-size", "33", cwd=tmp_path))
-    assert code != 0
-    lines = [line for line in complaints.splitlines() if line.startswith("run.py: ")]
-    assert lines == ["run.py: --batch-size must be a multiple of the 2 processes, got 33"]
+# ---- as one of two processes would, in this one
 
 
-def test_batchnorm_need_not_be_synchronized(tmp_path):
-    arguments = [*DIGITS, "--method", "vat", "--steps", "2", "--no-sync-batchnorm"]
-    code, _, complaints = finish(torchrun(*arguments, cwd=tmp_path))
-    assert code == 0, complaints
+def built(*flags: str) -> tuple[Classifier, TwoStreamBatches]:
+    """The network and the batches of a run."""
+    resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags], **run.FOLDERS)
+    workspace = run.Workspace(resolved)
+    labels = workspace.data.train_labels
+    split = make_split(labels, num_classes=10, num_labels=20, seed=0, dataset="digits", checksum="")
+    student = run._student(resolved, workspace)
+    regularizer = run._regularizer(resolved, student, len(labels))
+    return student, run._batches(resolved, workspace, split, regularizer)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--batch-size", "33"], "--batch-size must be a multiple of the 2 processes, got 33"),
+        (
+            ["--unlabeled-batch-size", "601"],
+            "--unlabeled-batch-size must be a multiple of the 2 processes, got 601",
+        ),
+        (["--compile"], "--compile works on one process; leave it out under torchrun"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_two_processes_cannot_do_is_refused(flags, told, monkeypatch):
+    built(*flags)  # one can
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError) as refusal:
+        built(*flags)
+    assert str(refusal.value) == told
+
+
+@pytest.mark.parametrize("flags", [[], ["--sync-batchnorm"], ["--no-sync-batchnorm"]])
+def test_batchnorm_need_not_be_synchronized(flags, monkeypatch):
+    """What then becomes of a run: ``test_distributed.py``."""
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    student, _ = built(*flags)
+    norms = [module for module in student.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    synchronized = [isinstance(norm, WholeBatchNorm) for norm in norms]
+    assert synchronized == [flags != ["--no-sync-batchnorm"]] * 9

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_isda.distributed import average_, dealt, from_first, gathered, part, whole
+from ssl_isda import distributed
+from ssl_isda.distributed import (
+    ProcessLost,
+    average_,
+    dealt,
+    from_first,
+    gathered,
+    largest,
+    part,
+    total,
+    whole,
+)
 from tests.several_processes import CELLS, NUM_STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +71,9 @@ def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> fl
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids="-".join)
 def test_two_processes_train_as_one(runs, cell):
-    """float64: in fp32 rounding grows with the steps, and would hide a small mistake.
+    """Where BatchNorm is not synchronized, as one whose halves of a batch have statistics of their own.
+
+    float64: in fp32 rounding grows with the steps, and would hide a small mistake.
 
     VAT's direction is a difference of two predictions over xi = 1e-6, hence its own tolerance.
     """
@@ -84,3 +97,27 @@ def test_one_process_gets_back_what_it_gave():
     assert torch.equal(x, torch.arange(6.0).view(3, 2))
     assert list(dealt("abc")) == ["a", "b", "c"]
     assert from_first(lambda: 7) == 7
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda: gathered(torch.ones(2)),
+        lambda: average_([torch.ones(2)]),
+        lambda: total(torch.ones(2)),
+        lambda: largest(3),
+        lambda: from_first(lambda: 7),
+    ],
+    ids=["gathered", "average_", "total", "largest", "from_first"],
+)
+def test_where_another_process_is_gone_the_command_ends_with_70(tell, monkeypatch):
+    def gone(*_, **__):
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    for name in ("all_gather", "all_reduce", "broadcast_object_list"):
+        monkeypatch.setattr(distributed.dist, name, gone)
+    with pytest.raises(ProcessLost, match="the same command goes on from the last checkpoint") as e:
+        tell()
+    assert e.value.exit_code == 70
