@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,44 +128,63 @@ def assert_ends_like(trainer: Trainer, reference: Trainer) -> None:
 # ---- resume
 
 
+KILLED = {  # the step that its checkpoint goes on with, and the one before which it was killed
+    "mid-epoch": (4, 4),
+    "the last batch of an epoch is next": (5, 5),
+    "epoch end": (6, 6),
+    "an epoch after the checkpoint": (6, 9),
+    "the last step is next": (9, 9),
+}
+
+
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}{'+isda' * way[1]}")
 def reference(request, tmp_path_factory) -> tuple[tuple[str, bool], Trainer]:
-    """An uninterrupted run of each method, plain and with ISDA."""
-    trainer = make(tmp_path_factory.mktemp("reference"), *request.param)
+    """An uninterrupted run of each method, plain and with ISDA.
+
+    Beside its folder stand copies of it as kill -9 would have left it.
+    """
+    folder = tmp_path_factory.mktemp("reference")
+    trainer = make(folder / "run", *request.param)
+
+    def keep(step: int) -> None:
+        for name, (saved, killed) in KILLED.items():
+            if step == killed:
+                if saved == killed:
+                    trainer.save()
+                shutil.copytree(folder / "run", folder / name)
+
+    trainer.data.before = {step: partial(keep, step) for step in (4, 5, 6, 9)}
     trainer.run()
     return request.param, trainer
 
 
 @pytest.mark.fault(2)
-@pytest.mark.parametrize(
-    ("save_before", "kill_before"),
-    [
-        pytest.param(None, 0, id="step 0"),
-        pytest.param(None, 5, id="mid-epoch, before any checkpoint"),
-        pytest.param(4, 4, id="mid-epoch"),
-        pytest.param(5, 5, id="the last batch of an epoch is next"),
-        pytest.param(6, 6, id="epoch end"),
-        pytest.param(4, 8, id="an epoch after the checkpoint"),
-        pytest.param(9, 9, id="the last step is next"),
-    ],
-)
-def test_fault_2_a_resumed_run_ends_bit_identical(
-    reference, tmp_path: Path, save_before: int | None, kill_before: int
-) -> None:
+@pytest.mark.parametrize("moment", KILLED)
+def test_fault_2_a_resumed_run_ends_bit_identical(reference, tmp_path: Path, moment: str) -> None:
     way, uninterrupted = reference
-    trainer = make(tmp_path, *way)
-    trainer.data.before[kill_before] = kill
-    if save_before is not None:
-        save = trainer.save
-        trainer.data.before[save_before] = lambda: (save(), save_before == kill_before and kill())
-    with pytest.raises(Killed):
-        trainer.run()
-
-    resumed = make(tmp_path, *way)
-    assert resumed.resume() == (save_before is not None)
-    assert resumed.next_step == (save_before or 0)
+    killed = uninterrupted.tracker.folder.with_name(moment)
+    resumed = make(shutil.copytree(killed, tmp_path / "run"), *way)
+    assert resumed.resume() and resumed.next_step == KILLED[moment][0]
     resumed.run()
     assert_ends_like(resumed, uninterrupted)
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("kill_before", [0, 5])
+def test_fault_2_without_a_checkpoint_a_killed_run_starts_over(
+    tmp_path: Path, kill_before: int
+) -> None:
+    uninterrupted = make(tmp_path / "whole", "mean_teacher", isda=True)
+    uninterrupted.run()
+    trainer = make(tmp_path / "killed", "mean_teacher", isda=True)
+    trainer.data.before[kill_before] = kill
+    with pytest.raises(Killed):
+        trainer.run()
+    assert len(trainer.tracker.history()) == kill_before // 3
+    again = make(tmp_path / "killed", "mean_teacher", isda=True)
+    assert not again.resume()
+    again.run()
+    assert_ends_like(again, uninterrupted)
 
 
 @pytest.mark.fault(2)
@@ -364,13 +384,19 @@ def test_fault_36_another_precision_or_thread_count_is_noted(tmp_path: Path, cap
 
 
 @pytest.mark.fault(36)
-def test_fault_36_another_device_is_noted(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("name", "before", "now"),
+    [("device", "cuda", "cpu"), ("processes", 2, 1), ("torch", "2.0.0", torch.__version__)],
+)
+def test_fault_36_another_device_number_of_processes_or_pytorch_is_noted(
+    tmp_path: Path, capsys, name: str, before: str | int, now: str | int
+) -> None:
     make(tmp_path, num_steps=1).run()
     trainer = make(tmp_path, num_steps=1)
-    state = trainer.state() | {"computed_on": trainer._place() | {"device": "cuda"}}
+    state = trainer.state() | {"computed_on": trainer._place() | {name: before}}
     checkpoint.save(trainer.checkpoint_file, state)
     trainer.resume()
-    assert "note: device was cuda and is cpu: " in capsys.readouterr().out
+    assert f"note: {name} was {before} and is {now}: " in capsys.readouterr().out
 
 
 @pytest.mark.fault(16)
@@ -453,8 +479,13 @@ def test_the_network_that_the_method_names_is_evaluated(tmp_path: Path) -> None:
 def test_mean_teacher_evaluates_its_teacher(tmp_path: Path) -> None:
     trainer = make(tmp_path, "mean_teacher")
     trainer.run()
-    regularizer = trainer.objective.regularizer
-    assert regularizer.evaluated(trainer.student) is regularizer.teacher
+    evaluated = torch.cat([logits for logits, *_ in trainer.predict(trainer.evaluations["test"])])
+    teacher, student = trainer.objective.regularizer.teacher.eval(), trainer.student.eval()
+    of_teacher, of_student = (
+        torch.cat([network(images)[0] for images, _ in trainer.evaluations["test"]()])
+        for network in (teacher, student)
+    )
+    assert torch.equal(evaluated, of_teacher) and not torch.equal(evaluated, of_student)
 
 
 def test_evaluation_leaves_no_trace_and_is_in_eval_mode(tmp_path: Path) -> None:
