@@ -1,4 +1,4 @@
-"""What the README shows is true."""
+"""What the README shows is true, and the commands of the other pages are understood."""
 
 from __future__ import annotations
 
@@ -8,13 +8,44 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel
 
-from ssl_isda.command_line import answer, resolve
+import run
+from ssl_isda.analysis.options import (
+    CollectConfig,
+    ComparisonConfig,
+    CostConfig,
+    RedrawConfig,
+    TightnessConfig,
+)
+from ssl_isda.command_line import answer, read_command, resolve
+from ssl_isda.config import settings_of
+from ssl_isda.dashboard import DashboardConfig
+from ssl_isda.export_config import ExportConfig
+from ssl_isda.report.command import ReportConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
-COMMANDS = sorted(set(re.findall(r"python run\.py (--[^#`|\n]*)", README)))
+PAGES = [README] + [
+    path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    if path.name != "adding-a-method.md"  # its method is not there
+]
+STARTED = re.compile(r"(python|torchrun .*?) run\.py ([^#`|>\n]*)")
+FOUND = [found for page in PAGES for found in STARTED.findall(page.replace("\\\n", ""))]
+COMMANDS = sorted({re.sub(r"[][]", "", words).strip() for _, words in FOUND})
+OPTIONS: dict[str, type[BaseModel]] = {
+    "report": ReportConfig,
+    "dashboard": DashboardConfig,
+    "export": ExportConfig,
+    "comparison": ComparisonConfig,
+    "tightness": TightnessConfig,
+    "cost": CostConfig,
+    "collect": CollectConfig,
+    "redraw": RedrawConfig,
+}
+"""Of commands and analyses that cannot be started without runs."""
 
 
 def test_the_loop_runs_and_trains_backbone_and_head() -> None:
@@ -33,10 +64,25 @@ def test_the_loop_takes_fewer_than_ten_lines() -> None:
     assert len(calls) <= 11, "two imports and fewer than ten lines"
 
 
+def test_every_kind_of_command_is_shown() -> None:
+    first = {command.split()[0] for command in COMMANDS}
+    assert {word for word in first if not word.startswith("--")} == set(run.COMMANDS)
+    assert sum(launcher.startswith("torchrun") for launcher, _ in FOUND) >= 3
+    assert len(re.findall(r"python run\.py --", README)) >= 8
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_understood(command: str) -> None:
+def test_every_command_is_understood(command: str, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
     arguments = shlex.split(command)
-    if answer(arguments, **FOLDERS) is None:
+    name = next(word for word in arguments if word != "analyze")
+    if name in OPTIONS:
+        after = arguments[arguments.index(name) + 1 :]
+        _, values = read_command(after, settings_of(OPTIONS[name]))
+        assert OPTIONS[name](**values)
+    elif name in run.COMMANDS:
+        assert run.main([*arguments, "--print-commands"]) == 0
+    elif answer(arguments, **FOLDERS) is None:
         assert resolve(arguments, **FOLDERS).config.method
 
 
@@ -46,5 +92,7 @@ def test_files_to_read_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert targets
+    for target in targets:
         assert (ROOT / target).exists(), target

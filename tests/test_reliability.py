@@ -26,13 +26,13 @@ def marked_rows(path: Path) -> set[int]:
     return rows
 
 
-def rows_of_the_page() -> dict[int, str]:
-    """The tests that the page names, by row."""
+def lines_of_the_page() -> dict[tuple[int, ...], list[str]]:
+    """The files of tests that a line of the page names, by its rows."""
     named = {}
     for numbers, tests in re.findall(r"^\| (\d[\d, -]*) \|.*\|(.*)\|$", PAGE, re.M):
         first, _, last = numbers.partition(" - ")
         rows = range(int(first), int(last) + 1) if last else map(int, numbers.split(","))
-        named |= dict.fromkeys(rows, tests)
+        named[tuple(rows)] = re.findall(r"`(test_\w+\.py)`", tests)
     return named
 
 
@@ -42,9 +42,9 @@ def test_every_row_has_a_test() -> None:
 
 
 def test_the_page_names_every_row_and_files_that_have_its_test() -> None:
-    named = rows_of_the_page()
-    assert named.keys() == set(range(1, 43))
-    for row, tests in named.items():
-        files = re.findall(r"`(test_\w+\.py)`", tests)
-        assert set(files) <= TESTS.keys(), f"row {row}"
-        assert any(row in marked_rows(TESTS[file]) for file in files), f"row {row}"
+    named = lines_of_the_page()
+    assert sorted(row for rows in named for row in rows) == [*range(1, 43)]
+    for rows, files in named.items():
+        tested = {file: marked_rows(TESTS[file]) & {*rows} for file in files}
+        assert all(tested.values()), f"{rows}: {[file for file in files if not tested[file]]}"
+        assert set().union(*tested.values()) == {*rows}, f"{rows}: {tested}"

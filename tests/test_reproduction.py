@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import matplotlib
 import pytest
 import yaml
 
@@ -21,6 +22,8 @@ GRIDS = sorted((ROOT / "configs").glob("*_small.yaml"))
 GRIDS.remove(ROOT / "configs/cifar10_small.yaml")
 RESULTS = ROOT / "docs/results"
 COMPARISONS = sorted(RESULTS.glob("*/comparison"))
+DRAWN_BY = "3.11.2"
+"""The matplotlib of the kept figures."""
 
 
 def test_every_analysis_and_every_grid_is_on_the_page() -> None:
@@ -86,6 +89,26 @@ def test_the_kept_comparison_is_that_of_the_kept_runs(
     assert run.main(["analyze", "comparison", runs, "--out", str(tmp_path)]) == 0
     for name in ("comparison.md", "comparison.json"):
         assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kept", "folders", "names"),
+    [
+        ("tightness", ["."], ["tightness.json", "tightness.md", "tightness.svg"]),
+        ("cost", ["."], ["cost.json", "cost.md"]),
+        ("tsne", ["vat", "vat+isda"], ["tsne.png"]),
+    ],
+)
+def test_the_kept_tables_and_figures_are_drawn_from_the_kept_numbers(
+    kept: str, folders: list[str], names: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    """Figures by the version of matplotlib that drew them; another may place a letter otherwise."""
+    monkeypatch.chdir(RESULTS / kept)
+    assert run.main(["analyze", "redraw", *folders, "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in Path().iterdir() if path.is_file()) == names
+    for name in names:
+        if name.endswith((".json", ".md")) or matplotlib.__version__ == DRAWN_BY:
+            assert (tmp_path / name).read_bytes() == Path(name).read_bytes(), name
 
 
 def test_the_kept_report_is_that_of_the_kept_runs(tmp_path: Path, monkeypatch) -> None:

@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("shape", [(64, 40, 32), (128, 10, 128), (16, 90, 8)])
 @pytest.mark.parametrize("form", ["full", "diagonal", "shared", "identity"])
 def test_the_estimate_is_what_is_allocated(form, shape):
-    """By PyTorch's own account: never more than estimated, and no less than two thirds of it, but for
-    tensors of the size of a batch of features and logits. Every class that can occur does."""
+    """By PyTorch's own account: no less than two thirds of it, and no more than a twentieth above it and
+    three tensors of the size of a batch of features and logits. Every class that can occur does."""
     n, c, a = shape
     labels = torch.arange(n) % c
     weight = torch.nn.functional.normalize(torch.randn(c, a)).requires_grad_()
@@ -33,7 +33,7 @@ def test_the_estimate_is_what_is_allocated(form, shape):
     needed = held + allocated_bytes(step, CPU)
     estimate = memory.isda_bytes(form, c, a, n, every_class=False)
     batch = 4 * n * (a + c)
-    assert estimate / 1.5 - 4 * batch < needed < estimate + 4 * batch
+    assert estimate / 1.5 < needed < 1.05 * estimate + 3 * batch
 
 
 def test_a_thousand_classes_and_2048_features_are_refused_with_the_way_out(monkeypatch):
