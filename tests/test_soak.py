@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,23 @@ def test_fault_1_a_short_soak_ends_with_the_same_bytes(capsys) -> None:
     assert verdict == "all ended with the same bytes" and "SHA-256" in header
 
 
-@pytest.mark.slow
-def test_a_soak_notices_a_run_that_ends_otherwise(monkeypatch, capsys) -> None:
-    """The disturbed run begins with other weights."""
-    command = soak.command
+STUB = """
+import pathlib, sys
+print("training", flush=True)
+run = pathlib.Path(sys.argv[1], "run")
+run.mkdir(parents=True)
+for name in ("checkpoint.pt", "metrics.jsonl", "split.json"):
+    (run / name).write_text("other" if name == sys.argv[2] else "same")
+"""
+"""In place of a training: leaves its three files, one of them perhaps other than it should be."""
 
-    def other(cell: str, runs: Path, steps: int) -> list[str]:
-        return command(cell, runs, steps) + ["--seed", "7"] * (runs.name == "disturbed")
 
-    monkeypatch.setattr(soak, "command", other)
-    assert soak.main([*QUICK[:4], "--kills", "0", "--terms", "1"]) == 1
-    assert "DIFFERENT" in capsys.readouterr().out
+@pytest.mark.parametrize("other", ["checkpoint.pt", "metrics.jsonl", "split.json", "none"])
+def test_a_soak_notices_a_run_that_ends_otherwise(other: str, monkeypatch, capsys) -> None:
+    def command(cell: str, runs: Path, steps: int) -> list[str]:
+        return [sys.executable, "-c", STUB, str(runs), other * (runs.name == "disturbed")]
+
+    monkeypatch.setattr(soak, "command", command)
+    differs = other != "none"
+    assert soak.main([*QUICK[:4], "--kills", "0", "--terms", "0"]) == differs
+    assert ("DIFFERENT" in capsys.readouterr().out) == differs

@@ -16,12 +16,12 @@ NUM_CLASSES = 100
 MOST = 1.01
 
 
-def measure(settings: Settings) -> Iterator[Row]:
+def measure(settings: Settings, num_images: int = 50_000) -> Iterator[Row]:
     """Every method with ISDA, 100 classes, 50,000 images; wall clock, for a disk takes its time."""
     settings = dataclasses.replace(settings, seconds=0, whole_processes=True)
     interval = 60 * TrainerConfig.checkpoint_minutes
     for method in sorted(METHODS):
-        seconds, megabytes = _saves(method, settings)
+        seconds, megabytes = _saves(method, settings, num_images)
         yield Row(
             "checkpoint",
             f"{method} + ISDA, {megabytes:.0f} MB",
@@ -31,10 +31,10 @@ def measure(settings: Settings) -> Iterator[Row]:
         )
 
 
-def _saves(method: str, settings: Settings) -> tuple[list[float], float]:
+def _saves(method: str, settings: Settings, num_images: int) -> tuple[list[float], float]:
     """Seconds of each save, and the size of the file in MB."""
     trainer = build_trainer(
-        method, isda=True, num_classes=NUM_CLASSES, settings=settings, num_images=50_000
+        method, isda=True, num_classes=NUM_CLASSES, settings=settings, num_images=num_images
     )
     trainer.train_step(trainer.step(0))  # from then on the optimizer has its momentum
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,11 @@ PEAK_ROUNDS = 10
 
 
 def measure(
-    settings: Settings, measured_steps: int = 2_000, side: int = 8_192, tested: int = NUM_TESTED
+    settings: Settings,
+    measured_steps: int = 2_000,
+    side: int = 8_192,
+    tested: int = NUM_TESTED,
+    num_images: int = NUM_IMAGES,
 ) -> Iterator[Row]:
     """The pace of one large product, the most there is to have; then two rows a method, with ISDA: the
     whole run against the minutes that it may take, and the share of that pace that the products and
@@ -47,7 +51,7 @@ def measure(
     target = 1.0 if settings.device.type == "cuda" else None
     for method, minutes in MINUTES.items():
         options = {"isda": True, "num_classes": 10, "settings": settings}
-        trainer = build_trainer(method, **options, num_images=NUM_IMAGES)
+        trainer = build_trainer(method, **options, num_images=num_images)
         whole = _whole_run(trainer, settings, measured_steps, tested)
         images = trainer.config.images_per_step * NUM_STEPS
         flops = counted_flops(bare_passes.build(method, **options)) * NUM_STEPS

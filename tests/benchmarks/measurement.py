@@ -35,6 +35,8 @@ class Settings:
     seconds: float = 0.1
     """Shorter calls are repeated within a round until they take this long together."""
 
+    warm_up: int = 1
+    """Calls of each candidate before the first round; what is compiled has its own number."""
     whole_processes: bool = False
     """The work is done by child processes."""
 
@@ -80,7 +82,7 @@ class Row:
 def interleaved(candidates: Mapping[str, Call], settings: Settings) -> dict[str, list[float]]:
     """Seconds per call of each candidate in each round; every second round runs backwards."""
     for call in candidates.values():
-        for _ in range(WARM_UP if settings.compile and settings.seconds else 1):
+        for _ in range(WARM_UP if settings.compile and settings.seconds else settings.warm_up):
             call()
     repeats = {name: _repeats(call, settings) for name, call in candidates.items()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

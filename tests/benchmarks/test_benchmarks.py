@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 
+import run
 from ssl_isda.regularizer import METHODS
 from tests.benchmarks import (
     augmentation,
@@ -25,9 +26,9 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
-from tests.benchmarks.training import build_trainer
+from tests.benchmarks.training import NUM_IMAGES, build_trainer
 
-TINY = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0)
+TINY = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0, warm_up=0)
 CUDA = torch.device("cuda")
 
 
@@ -119,14 +120,25 @@ def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):
         startup.run_python("run.py", "--no-such-flag")
 
 
-def test_checkpoint_has_a_row_a_method():
-    rows = list(checkpoint.measure(TINY))
+def test_checkpoint_has_a_row_a_method(monkeypatch):
+    """Ten minutes and the time of a save that was made: of one file, whose size is told."""
+
+    def saved(calls, settings):
+        calls["ours"]()
+        return {"ours": [6.0]}
+
+    monkeypatch.setattr(checkpoint, "interleaved", saved)
+    rows = list(checkpoint.measure(TINY, num_images=3_000))
     assert [row.case.split()[0] for row in rows] == sorted(METHODS)
-    assert all(seconds > 600 for row in rows for seconds in row.ours)
+    assert all((row.ours, row.reference, row.target) == ([606], [600], 1.01) for row in rows)
+    megabytes = {row.case.split()[0]: int(row.case.split()[-2]) for row in rows}
+    assert megabytes["temporal_ensembling"] - megabytes["pi_model"] in (1, 2)  # 3,000 x 100 fp32
 
 
 def test_a_full_run_is_extrapolated():
-    product, *rows = full_run.measure(TINY, measured_steps=2, side=16, tested=8)
+    product, *rows = full_run.measure(
+        TINY, measured_steps=2, side=16, tested=8, num_images=NUM_IMAGES
+    )
     assert product.flops == 2 * 16**3
     assert [row.reference[0] for row in rows[::2]] == [900, 1800]
     for whole, utilisation in zip(rows[::2], rows[1::2], strict=True):
@@ -148,8 +160,14 @@ def test_the_end_of_every_epoch_is_part_of_a_full_run(monkeypatch):
     assert seen[0].keys() >= {"test_error", "confident_share", "mean_variance"}
 
 
-def test_report_reads_every_run_that_it_wrote():
-    assert next(report.measure(TINY, num_epochs=2, num_seeds=1)).case.startswith("40 runs of 2 ")
+def test_report_reads_every_run_that_it_wrote(monkeypatch, capsys):
+    def run_python(first, *arguments):
+        assert first == "-c" or run.main(arguments) == 0
+
+    monkeypatch.setattr(report, "run_python", run_python)
+    (row,) = report.measure(TINY, num_epochs=2, num_seeds=1)
+    assert row.case.startswith("40 runs of 2 epochs, ")
+    assert "report.html: 40 runs in 40 cells: 40 finished\n" in capsys.readouterr().out
 
 
 def test_quartiles_of_paired_ratios():
@@ -170,7 +188,7 @@ sys.modules.update(dict.fromkeys({others}))
 from tests.benchmarks import full_run, isda, loss, step
 from tests.benchmarks.__main__ import describe
 from tests.benchmarks.measurement import Settings
-tiny = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0)
+tiny = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0, warm_up=0)
 next(step.measure(tiny))
 next(loss.measure(tiny, {{(8, 3, 4): "full"}}))
 print(describe(tiny))
