@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import run
+from ssl_isda.checkpoint import load
 from tests.commands import ENVIRONMENT, RUN, ends_like, modified
 
 QUICK = "dataset: digits, width: 0.05, threads: 1, wandb: disabled"
@@ -87,41 +88,60 @@ def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -
     assert modified(tmp_path / "my runs") == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "flags", "begun"),
-    [
-        (signal.SIGINT, ["--workers", "1"], {"supervised"}),
-        (signal.SIGTERM, ["--workers", "1"], {"supervised"}),
-        (signal.SIGTERM, ["--cpus-per-run", "0.5"], {"supervised", "mean_teacher"}),
-    ],
-    ids=["SIGINT", "SIGTERM", "SIGTERM, Ray"],
-)
-def test_an_interrupted_grid_has_saved_and_goes_on(
-    number: signal.Signals, flags: list[str], begun: set[str], tmp_path: Path, hears_sigint
-) -> None:
-    if len(begun) > 1:
-        pytest.importorskip("ray", reason="Ray has no wheel for this Python")
+def interrupted(
+    folder: Path, number: signal.Signals, flags: list[str], is_time: Callable[[], bool]
+) -> str:
+    """Start a grid of two runs, send it the signal when it is time; what it says."""
     text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
-    (tmp_path / "grid.yaml").write_text(text)
-    cell = tmp_path / "runs/digits-20"
+    (folder / "grid.yaml").write_text(text)
     with subprocess.Popen(
         [*RUN, "grid", "grid.yaml", *flags, "--steps", "2000"],
-        cwd=tmp_path,
+        cwd=folder,
         env=ENVIRONMENT | RAY,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as child:
-        wait_until(lambda: all(num_epochs(cell / name / "seed0") for name in begun), "they train")
-        assert not [*cell.rglob("checkpoint.pt")]
+        wait_until(is_time, "they train")
         if number == signal.SIGINT:
             os.killpg(child.pid, number)  # as a terminal does
         else:
             child.send_signal(number)
         _, complaint = child.communicate()
     assert child.returncode == 128 + number
+    return complaint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "flags", "begun", "again"),
+    [
+        (signal.SIGINT, ["--workers", "1"], {"supervised"}, False),
+        (signal.SIGTERM, ["--workers", "1"], {"supervised"}, True),
+        (signal.SIGTERM, ["--cpus-per-run", "0.5"], {"supervised", "mean_teacher"}, False),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGTERM, Ray"],
+)
+def test_an_interrupted_grid_has_saved_and_goes_on(
+    number: signal.Signals,
+    flags: list[str],
+    begun: set[str],
+    again: bool,
+    tmp_path: Path,
+    hears_sigint,
+) -> None:
+    """It is started again in one case, until a further epoch is done: fault 33 sees such runs end."""
+    if len(begun) > 1:
+        pytest.importorskip("ray", reason="Ray has no wheel for this Python")
+    cell = tmp_path / "runs/digits-20"
+    folders = [cell / name / "seed0" for name in begun]
+
+    def they_train() -> bool:
+        assert not [*cell.rglob("checkpoint.pt")], "one has saved without being told"
+        return all(map(num_epochs, folders))
+
+    complaint = interrupted(tmp_path, number, flags, they_train)
     assert complaint == (
         f"run.py: {number.name}: 0 of 2 runs are done; the same command goes on from what the "
         "others have saved\n"
@@ -129,6 +149,13 @@ def test_an_interrupted_grid_has_saved_and_goes_on(
     assert {path.name for path in cell.iterdir()} == begun
     assert {path.parent.parent.name for path in cell.rglob("checkpoint.pt")} == begun
     assert not [*cell.rglob("result.json")]
+    if again:
+        before = (folders[0] / "metrics.jsonl").read_text()
+        step = load(folders[0] / "checkpoint.pt")["next_step"]
+        done = num_epochs(folders[0])
+        interrupted(tmp_path, number, flags, lambda: num_epochs(folders[0]) > done)
+        assert (folders[0] / "metrics.jsonl").read_text().startswith(before)
+        assert f"resuming at step {step} of 2000" in (folders[0] / "log.txt").read_text()
 
 
 # ---- on a cluster

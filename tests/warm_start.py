@@ -60,8 +60,16 @@ def _serve() -> None:
 
 
 def _load() -> None:
-    """What a run on digits imports on its way."""
-    for name in ("sklearn.datasets", "torch", "ssl_isda.trainer"):
+    """What commands import on their way: a run on digits, and an export of one."""
+    ours = ("command_line", "export", "features", "run_folder", "trainer", "tsne", "wandb_view")
+    data = ("batches", "load", "preprocessing", "splits")
+    others = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "yaml")
+    for name in (
+        *(f"ssl_isda.{part}" for part in ours),
+        *(f"datasets.{part}" for part in data),
+        *("methods", "filelock", "sklearn.datasets", "sklearn.manifold", "sklearn.metrics"),
+        *("matplotlib.figure", *others),
+    ):
         importlib.import_module(name)
 
 
