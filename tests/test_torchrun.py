@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,35 +98,46 @@ def test_two_processes_begin_with_the_numbers_of_one(undisturbed):
     assert two["test_error"] == pytest.approx(one["test_error"], abs=0.23)  # an image of 450
 
 
-@pytest.mark.fault(32)
-def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(undisturbed, tmp_path):
-    """First one that does not write, then the one that does."""
-    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=2)
-    for rank, num_epochs in ((1, 2), (0, 4)):
-        await_epoch(tmp_path / "runs" / CELL, launcher, num_epochs)
-        subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)
-    code, output, complaints = finish(launcher)
-    assert code == 0, complaints
-    assert output.count("resuming at step") == 2
-    assert ends_like(tmp_path / "runs" / CELL, undisturbed / "two" / CELL)
-
-
-@pytest.mark.fault(3)
-def test_fault_3_a_signal_stops_all_processes_at_one_step(undisturbed, tmp_path):
-    arguments = [*MEAN_TEACHER, "--runs-dir", "runs"]
-    launcher = torchrun(*arguments, cwd=tmp_path)
-    await_epoch(tmp_path / "runs" / CELL, launcher)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> tuple[Path, str]:
+    """A folder whose run was told to stop after an epoch, and the complaints."""
+    folder = tmp_path_factory.mktemp("stopped")
+    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=folder)
+    await_epoch(folder / "runs" / CELL, launcher)
     for process in processes_of(launcher)[:1]:
         subprocess.run(["kill", f"-{int(signal.SIGTERM)}", str(process)], check=True)
     code, _, complaints = finish(launcher)
     assert code != 0
-    stopped = load(tmp_path / "runs" / CELL / "checkpoint.pt")["next_step"]
+    return folder, complaints
+
+
+@pytest.mark.fault(3)
+def test_fault_3_a_signal_stops_all_processes_at_one_step(stopped):
+    """The next test goes on from there."""
+    folder, complaints = stopped
+    step = load(folder / "runs" / CELL / "checkpoint.pt")["next_step"]
     assert [line for line in complaints.splitlines() if line.startswith("run.py: ")] == [
-        f"run.py: SIGTERM at step {stopped} of 12: saved; the same command goes on from here"
+        f"run.py: SIGTERM at step {step} of 12: saved; the same command goes on from here"
     ]
-    assert stopped < 12
-    assert finish(torchrun(*arguments, cwd=tmp_path))[0] == 0
-    assert ends_like(tmp_path / "runs" / CELL, undisturbed / "two" / CELL)
+    assert step < 12
+
+
+@pytest.mark.fault(32)
+def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
+    undisturbed, stopped, tmp_path
+):
+    """First one that does not write, then the one that does."""
+    shutil.copytree(stopped[0], tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "runs" / CELL
+    done = len(epochs(folder))
+    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=tmp_path, restarts=2)
+    for rank, num_epochs in ((1, done + 1), (0, done + 3)):
+        await_epoch(folder, launcher, num_epochs)
+        subprocess.run(["kill", "-9", str(sorted(processes_of(launcher))[rank])], check=True)
+    code, output, complaints = finish(launcher)
+    assert code == 0, complaints
+    assert output.count("resuming at step") == 3
+    assert ends_like(folder, undisturbed / "two" / CELL)
 
 
 # ---- as one of two processes would, in this one
