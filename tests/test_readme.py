@@ -23,6 +23,7 @@ from ssl_isda.config import settings_of
 from ssl_isda.dashboard import DashboardConfig
 from ssl_isda.export_config import ExportConfig
 from ssl_isda.report.command import ReportConfig
+from tests.pages import snippet
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
 
 
 def test_the_loop_runs_and_trains_backbone_and_head() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = snippet("README.md", "isda_cross_entropy")
     names: dict[str, object] = {}
     exec(code, names)
     loss = names["loss"]
@@ -59,7 +60,7 @@ def test_the_loop_runs_and_trains_backbone_and_head() -> None:
 
 
 def test_the_loop_takes_fewer_than_ten_lines() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = snippet("README.md", "isda_cross_entropy")
     calls = [line for line in code.splitlines() if line.strip()]
     assert len(calls) <= 11, "two imports and fewer than ten lines"
 
@@ -92,7 +93,8 @@ def test_files_to_read_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", prose)
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,7 @@ import torch
 
 from datasets.image_folder import folder
 from tests.commands import CELL, SUPERVISED, train
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def snippet(page: str, word: str) -> str:
-    """The one block of Python on a page that has the word."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if word in block]
-    return code
+from tests.pages import snippet
 
 
 def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
