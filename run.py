@@ -596,7 +596,7 @@ def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Res
 
 def _no_checkpoint(path: Path) -> str:
     if os.path.isfile(path / "result.json"):
-        return f"{path} is done, but its weights are not here: --fresh trains it again"
+        return f"{path} is done, but its checkpoint is not here: --fresh trains it again"
     return f"{path} has no checkpoint yet: train it first"
 
 

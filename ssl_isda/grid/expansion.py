@@ -21,6 +21,8 @@ from ssl_isda.yaml_files import Given
 MOST_RUNS = 10_000
 IN_THE_RUNS_OWN_PATH = frozenset({"dataset", "labels", "method", "isda", "seed", "runs_dir"})
 """Settings by which run folders differ anyway."""
+LENGTHS = frozenset({"epochs", "steps"})
+"""Two ways of saying how long a run is."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def expand(
     for block in grid.blocks:
         axes = _axes(block, flags)
         for values in itertools.product(*axes.values()):
-            words = {**grid.settings, **dict(zip(axes, values, strict=True)), **flags}
+            words = _over(grid.settings, dict(zip(axes, values, strict=True)), flags)
             draft = _draft(grid, block, words, configs_dir, methods_dir)
             drafts.setdefault(draft.identity, draft)
     varying = _varying_settings([*drafts.values()], flags)
@@ -102,6 +104,15 @@ def expand(
             )
         runs[run.path] = run
     return [*runs.values()]
+
+
+def _over(*layers: Mapping[str, Given]) -> dict[str, Given]:
+    """What the layers say, each over those before; of two lengths of a run the later one counts."""
+    words: dict[str, Given] = {}
+    for layer in layers:
+        other = LENGTHS - layer.keys() if LENGTHS & layer.keys() else frozenset()
+        words = {**{name: words[name] for name in words if name not in other}, **layer}
+    return words
 
 
 def _axes(block: Block, flags: Mapping[str, Given]) -> dict[str, tuple[Given, ...]]:

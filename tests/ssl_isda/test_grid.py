@@ -172,6 +172,20 @@ def test_flags_win_over_the_file(file, capsys) -> None:
     ]
 
 
+def test_of_two_lengths_the_nearer_counts(file, capsys) -> None:
+    text = "settings: {dataset: digits, epochs: 3}\nruns:\n  - {method: vat}\n  - {method: vat, steps: 5}"
+    expected = [
+        "--dataset digits --epochs 3 --method vat",
+        "--dataset digits --method vat --steps 5",
+    ]
+    short = [line.partition(" --runs-dir")[0] for line in printed(file, text, capsys=capsys)]
+    assert short == expected
+    by_flag = printed(file, text, "--steps", "7", capsys=capsys)
+    assert by_flag == ["--dataset digits --method vat --steps 7"]
+    (by_flag,) = printed(file, text, "--epochs", "2", capsys=capsys)
+    assert by_flag == "--dataset digits --epochs 2 --method vat"
+
+
 def test_a_config_is_found_beside_the_grid_or_above(file, tmp_path, capsys) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "my.yaml").write_text("dataset: digits\nlabels: 30\n")
