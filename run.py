@@ -65,9 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _command(arguments)
     except RunError as error:
-        if (
-            local_rank() == 0 or error.of_one_process
-        ):  # each machine has data and folders of its own
+        first_here = local_rank() == 0  # each machine has data and folders of its own
+        if first_here or error.of_one_process:
             show(f"run.py: {error}", stream=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
@@ -106,11 +105,12 @@ def train(resolved: Resolved) -> int:
 def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
     """The result of each seed's run: of one that is done, resumed or made now."""
     _use_our_datasets()
-    from datasets.catalog import check_labels
+    from datasets.catalog import check_labels, data_digest
     from ssl_isda.run_folder import RunFolder
 
     config = resolved.config
     check_labels(config.dataset, config.labels, config.data_dir)
+    digest = data_digest(config.dataset, config.data_dir)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
@@ -118,15 +118,15 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
     if config.split and not os.path.isfile(config.split):
         raise UsageError(f"--split {config.split}: no such file")
-    found = _finished(folders) if num_launched() == 1 else None
+    found = _finished(folders, digest) if num_launched() == 1 else None
     results, workspace = [], None
     with nullcontext() if found and all(found) else _processes(config.device):
-        found = found or _found_by_first(folders)
+        found = found or _found_by_first(folders, digest)
         for folder, result in zip(folders, found, strict=True):
             if result is None:
                 with _owned(folder), _gpu_memory_told():
                     workspace = workspace or Workspace(resolved)
-                    result = _train_one(folder, workspace)
+                    result = _train_one(folder, workspace, digest)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
@@ -135,20 +135,18 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
     return results
 
 
-def _finished(folders: Sequence[RunFolder]) -> list[dict[str, Any] | None]:
-    """The results of those that are done."""
-    from datasets.catalog import data_digest
-
-    config = folders[0].resolved.config
-    digest = data_digest(config.dataset, config.data_dir)
+def _finished(folders: Sequence[RunFolder], digest: str | None) -> list[dict[str, Any] | None]:
+    """The results of those that are done, on images of this digest."""
     return [folder.finished(digest) for folder in folders]
 
 
-def _found_by_first(folders: Sequence[RunFolder]) -> list[dict[str, Any] | None]:
+def _found_by_first(
+    folders: Sequence[RunFolder], digest: str | None
+) -> list[dict[str, Any] | None]:
     """The same for all processes: the runs folders of other machines do not count."""
     from ssl_isda.distributed import from_first
 
-    return from_first(lambda: _finished(folders))
+    return from_first(lambda: _finished(folders, digest))
 
 
 def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> None:
@@ -222,8 +220,8 @@ class Workspace:
         self.test_images: PreparedImages = prepared[1].to(self.device)
 
 
-def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
-    """Train, or go on training, the run of one folder; its result."""
+def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder, on images of this digest; its result."""
     from ssl_isda.distributed import from_first, is_first
     from ssl_isda.run_folder import summarize
     from ssl_isda.tracking import SilentTracker, Tracker
@@ -243,7 +241,7 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         tracker.view = open_run_view(
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
         )
-    made_of = {"commit": _commit(), **_identity_of_data(resolved)}  # now: files may move on
+    commit = _commit()  # now: by the end of a long run the files may have moved on
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
@@ -251,7 +249,8 @@ def _train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
         confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
         if is_first():
             summary = summarize(tracker.history())
-            result = {**summary, **_provenance(workspace, tracker), **made_of}
+            result = {**summary, **_provenance(workspace, tracker), "commit": commit}
+            result |= {"data_digest": digest} if digest else {}
             folder.write_result(
                 {**result, "class_names": workspace.data.class_names, "confusion": confusion}
             )
@@ -490,14 +489,6 @@ def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": ["python", "run.py", *sys.argv[1:]],
     }
-
-
-def _identity_of_data(resolved: Resolved) -> dict[str, str]:
-    """Of a user's own images, what tells whether they are still the same."""
-    from datasets.catalog import data_digest
-
-    digest = data_digest(resolved.config.dataset, resolved.config.data_dir)
-    return {"data_digest": digest} if digest else {}
 
 
 def _commit() -> str | None:
