@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -117,3 +118,24 @@ def test_the_kept_report_is_that_of_the_kept_runs(tmp_path: Path, monkeypatch) -
     for name in ("report.md", "results.csv", "table.tex"):
         kept = RESULTS / "table6_small/report" / name
         assert (tmp_path / name).read_bytes() == kept.read_bytes()
+
+
+def found_by_search(name: str, method: str) -> tuple[str, str]:
+    """Validation and test error of one training of a search, as the page writes them."""
+    cell = ROOT / "docs/results/search_small/search" / name / "cifar10-1000" / f"{method}+isda"
+    result = json.loads((cell / "seed0/result.json").read_text())
+    return f"{result['validation_error']:.2f}", f"{result['error']:.2f}"
+
+
+def test_the_searches_on_the_page_are_those_of_the_kept_runs() -> None:
+    strengths = ["0.1", "0.25", "0.5", "0.75", "1"]
+    for strength in strengths:
+        pairs = [
+            found_by_search(f"lambda_0={strength},eta_1={eta_1}", "mean_teacher")
+            for eta_1 in ("0.5", "1", "2")
+        ]
+        row = " | ".join(f"{validation} ({test})" for validation, test in pairs)
+        assert f"| {strength} | {row} |" in PAGE
+    found = [found_by_search(f"lambda_0={strength}", "supervised") for strength in strengths]
+    for errors in zip(*found, strict=True):
+        assert f" | {' | '.join(errors)} |" in PAGE
