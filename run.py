@@ -116,8 +116,6 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
             "--fresh works on one machine: after a restart it would delete what is done"
         )
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
-    if config.split and not os.path.isfile(config.split):
-        raise UsageError(f"--split {config.split}: no such file")
     found = _finished(folders, digest) if num_launched() == 1 else None
     results, workspace = [], None
     with nullcontext() if found and all(found) else _processes(config.device):
@@ -187,8 +185,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
     """The run's folder, opened by the first process for all of them."""
     from ssl_isda.distributed import from_first
 
+    split = folder.resolved.config.split
     with ExitStack() as stack:
-        from_first(lambda: stack.enter_context(folder.opened()))
+
+        def own() -> None:
+            stack.enter_context(folder.opened())
+            if split and not folder.split_file.exists() and not os.path.isfile(split):
+                raise UsageError(f"--split {split}: no such file")
+
+        from_first(own)
         yield
 
 

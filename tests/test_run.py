@@ -656,3 +656,10 @@ def test_settings_that_the_data_refute(
 
 def test_sgd_without_momentum_trains(tmp_path: Path) -> None:
     assert "test error" in train(*SUPERVISED, "--momentum", "0", cwd=tmp_path)
+
+
+def test_a_split_that_is_gone_binds_no_run_that_has_its_own(finished, tmp_path: Path) -> None:
+    shutil.copy(finished[0] / CELL / "split.json", tmp_path / "given.json")
+    printed = train(*SUPERVISED, "--split", "given.json", cwd=tmp_path)
+    (tmp_path / "given.json").unlink()
+    assert train(*SUPERVISED, "--split", "given.json", cwd=tmp_path) in printed
