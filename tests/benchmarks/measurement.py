@@ -23,7 +23,7 @@ WARM_UP = 3
 class Settings:
     """What holds for all parts."""
 
-    rounds: int = 10
+    rounds: int = 5
     width: float = 1.0
     """Factor on CNN-13's channels."""
     batch_size: int = 128
