@@ -91,9 +91,8 @@ class ClassCovariance(nn.Module):
             self.scatter.index_add_(0, labels, rows.square())
         else:
             in_order = rows.index_select(0, position.argsort(stable=True))
-            scatter = self.scatter.unbind()
             for c, members in zip(classes.tolist(), in_order.split(counts.tolist()), strict=True):
-                scatter[c].addmm_(members.T, members)
+                self.scatter[c].addmm_(members.T, members)
         self.mean.index_add_(0, classes, m / (n + m) * shift)
         self.count.index_add_(0, classes, counts)
 
@@ -146,10 +145,10 @@ class ClassCovariance(nn.Module):
             return directions * self.scatter[classes].unsqueeze(1) / n
         if len(classes) == self.num_classes:  # all of them, in order: see classes_in_use
             return (directions @ self.scatter).div_(n)
-        products, scatter = torch.empty_like(directions), self.scatter.unbind()
-        counts = n.flatten().tolist()
+        products, counts = torch.empty_like(directions), n.flatten().tolist()
         for out, rows, c, count in zip(products, directions, classes.tolist(), counts, strict=True):
-            torch.addmm(out, rows, scatter[c], beta=0, alpha=1 / count, out=out)  # no copy of Sigma
+            scatter = self.scatter[c]  # a view: Sigma is not copied
+            torch.addmm(out, rows, scatter, beta=0, alpha=1 / count, out=out)
         return products
 
     @torch.no_grad()
