@@ -11,13 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -96,9 +91,11 @@ def _command(arguments: Sequence[str]) -> int:
 
 def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
+    from ssl_isda.result import across_seeds
+
     results = train_seeds(resolved)
     if len(results) > 1 and is_first_launched():
-        show(_across_seeds([result["error"] for result in results]))
+        show(across_seeds([result["error"] for result in results]))
     return 0
 
 
@@ -106,6 +103,7 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
     """The result of each seed's run: of one that is done, resumed or made now."""
     _use_our_datasets()
     from datasets.catalog import check_labels, data_digest
+    from ssl_isda.result import describe
     from ssl_isda.run_folder import RunFolder
 
     config = resolved.config
@@ -228,7 +226,7 @@ class Workspace:
 def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
     """Train, or go on training, the run of one folder, on images of this digest; its result."""
     from ssl_isda.distributed import from_first, is_first
-    from ssl_isda.run_folder import summarize
+    from ssl_isda.result import commit_of, provenance, summarize
     from ssl_isda.tracking import SilentTracker, Tracker
     from ssl_isda.wandb_view import open_run_view
 
@@ -246,7 +244,7 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
         tracker.view = open_run_view(
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
         )
-    commit = _commit()  # now: by the end of a long run the files may have moved on
+    commit = commit_of(HERE)  # now: by the end of a long run the files may have moved on
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
@@ -254,7 +252,11 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
         confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
         if is_first():
             summary = summarize(tracker.history())
-            result = {**summary, **_provenance(workspace, tracker), "commit": commit}
+            result = {
+                **summary,
+                **provenance(workspace.device, workspace.precision, tracker.timing_file),
+                "commit": commit,
+            }
             result |= {"data_digest": digest} if digest else {}
             folder.write_result(
                 {**result, "class_names": workspace.data.class_names, "confusion": confusion}
@@ -467,68 +469,6 @@ def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) ->
         f"{config.labels or 'all'} labels of {len(data.train_labels):,} images, "
         f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
-    )
-
-
-def _provenance(workspace: Workspace, tracker: Tracker) -> dict[str, Any]:
-    """What the numbers were made by."""
-    import torch
-
-    from ssl_isda import __version__
-
-    timing = [json.loads(line) for line in tracker.timing_file.read_text().splitlines()]
-    rates = [epoch["images_per_second"] for epoch in timing if "images_per_second" in epoch]
-    on_gpu = workspace.device.type == "cuda"
-    return {
-        "training_seconds": round(sum(epoch["seconds"] for epoch in timing), 1),
-        "images_per_second": round(statistics.median(rates or [0.0]), 1),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "processes": num_launched(),
-        "precision": workspace.precision,
-        "versions": {
-            "ssl_isda": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": ["python", "run.py", *sys.argv[1:]],
-    }
-
-
-def _commit() -> str | None:
-    """The commit that this code is at, if git knows; with a mark if files differ from it."""
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return described.stdout.strip() or None
-
-
-def describe(result: dict[str, Any]) -> str:
-    """A result in words."""
-    n = result["averaged_epochs"]
-    text = (
-        f"test error {result['error']:.2f} % (mean of the last {n} epoch{'s' * (n > 1)}), "
-        f"last epoch {result['last_epoch_error']:.2f} %"
-    )
-    if "selected_error" in result:
-        text += (
-            f", {result['selected_error']:.2f} % at epoch {result['selected_epoch']} "
-            f"selected by validation ({result['selected_validation_error']:.2f} %)"
-        )
-    return text
-
-
-def _across_seeds(errors: list[float]) -> str:
-    return (
-        f"test error {statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f} % "
-        f"(mean ± standard deviation of {len(errors)} seeds)"
     )
 
 

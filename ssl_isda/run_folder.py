@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from ssl_isda.config import Resolved, differing_settings
 from ssl_isda.errors import UsageError
 from ssl_isda.files import write_atomically
 from ssl_isda.launch import is_restart
-
-AVERAGED_EPOCHS = 10
-"""The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
 
 IN_USE = "is in use by another process"
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
@@ -150,32 +146,3 @@ class RunFolder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-
-
-def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The errors to report, in percent, from the metrics of all epochs.
-
-    ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
-    ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
-    of the epoch that was best on it. The best epoch on the test set is not a result.
-    """
-    num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
-    errors = [epoch["test_error"] for epoch in history]
-    result: dict[str, Any] = {
-        "error": statistics.fmean(errors[-num_averaged:]),
-        "averaged_epochs": num_averaged,
-        "last_epoch_error": errors[-1],
-        "epochs": len(history),
-        "steps": history[-1]["step"],
-    }
-    if "validation_error" in history[-1]:
-        selected = min(history, key=lambda epoch: epoch["validation_error"])
-        result |= {
-            "selected_epoch": selected["epoch"],
-            "selected_error": selected["test_error"],
-            "selected_validation_error": selected["validation_error"],
-            "validation_error": statistics.fmean(
-                epoch["validation_error"] for epoch in history[-num_averaged:]
-            ),
-        }
-    return result

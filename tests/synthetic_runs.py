@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ssl_isda.command_line import resolve
-from ssl_isda.run_folder import cell_name, summarize
+from ssl_isda.result import summarize
+from ssl_isda.run_folder import cell_name
 
 ROOT = Path(__file__).resolve().parents[1]
 

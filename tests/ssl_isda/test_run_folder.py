@@ -12,7 +12,7 @@ from filelock import FileLock
 from ssl_isda.command_line import resolve
 from ssl_isda.config import Resolved
 from ssl_isda.errors import UsageError
-from ssl_isda.run_folder import RunFolder, cell_name, summarize
+from ssl_isda.run_folder import RunFolder, cell_name
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -237,45 +237,7 @@ def test_a_damaged_result_is_named(tmp_path: Path, content: bytes) -> None:
         folder.finished()
 
 
-def history(errors: list[float], validation: list[float] | None = None) -> list[dict[str, float]]:
-    epochs = [{"epoch": k + 1, "step": 7 * (k + 1), "test_error": e} for k, e in enumerate(errors)]
-    for epoch, error in zip(epochs, validation or [], strict=bool(validation)):
-        epoch["validation_error"] = error
-    return epochs
-
-
-@pytest.mark.parametrize(
-    ("num_epochs", "averaged"),
-    [(1, 1), (3, 1), (7, 1), (8, 2), (39, 9), (40, 10), (41, 10), (400, 10)],
-)
-def test_the_mean_of_the_last_10_epochs_or_the_last_quarter(num_epochs: int, averaged: int) -> None:
-    errors = [float(k * k) for k in range(num_epochs)]
-    result = summarize(history(errors))
-    assert result["error"] == pytest.approx(sum(errors[-averaged:]) / averaged)
-    assert result["averaged_epochs"] == averaged
-    assert result["last_epoch_error"] == errors[-1]
-    assert (result["epochs"], result["steps"]) == (num_epochs, 7 * num_epochs)
-
-
-def test_the_best_epoch_on_test_is_nowhere() -> None:
-    result = summarize(history([50.0, 1.0, 40.0, 30.0]))
-    assert 1.0 not in {value for name, value in result.items() if name.endswith("error")}
-    assert not any(name.startswith("selected") for name in result)
-
-
-def test_validation_selects_its_own_best_epoch() -> None:
-    result = summarize(history([50.0, 10.0, 20.0, 30.0], [9.0, 7.0, 5.0, 6.0]))
-    assert result["selected_epoch"] == 3
-    assert result["selected_error"] == 20.0
-    assert result["selected_validation_error"] == 5.0
-    assert result["error"] == 30.0 and result["validation_error"] == 6.0
-
-
-def test_a_tie_goes_to_the_earlier_epoch() -> None:
-    assert summarize(history([4.0, 3.0], [5.0, 5.0]))["selected_epoch"] == 1
-
-
 def test_a_result_is_plain_json(tmp_path: Path) -> None:
     folder = begun(settings(tmp_path))
-    folder.write_result(summarize(history([1.0])))
-    assert json.loads(folder.result_file.read_text())["error"] == 1.0
+    folder.write_result({"error": 1.0})
+    assert json.loads(folder.result_file.read_text()) == {"error": 1.0}
