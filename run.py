@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from ssl_isda.run_folder import RunFolder
     from ssl_isda.tracking import Tracker
     from ssl_isda.trainer import Trainer
-    from ssl_isda.tsne import Panel
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -476,40 +475,11 @@ def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) ->
 
 
 def export(arguments: Sequence[str]) -> int:
-    """Features, t-SNE and cluster quality of trained runs; see ``ssl_isda.export_config.USAGE``."""
-    from ssl_isda.command_line import command_help, read_command
-    from ssl_isda.config import settings_of
-    from ssl_isda.export_config import USAGE, ExportConfig
+    """Features, t-SNE and cluster quality of trained runs; see ``ssl_isda.export_command``."""
+    from ssl_isda.export_command import Joined, command
 
-    settings = settings_of(ExportConfig)
-    if "--help" in arguments or "-h" in arguments:
-        show(command_help(USAGE, settings))
-        return 0
-    names, values = read_command(arguments, settings)
-    options = ExportConfig(**values)
-    if options.points <= options.perplexity:
-        raise UsageError(
-            f"--perplexity must be below --points, {options.points}; got {options.perplexity:g}"
-        )
-    if not names:
-        raise UsageError("export needs a run's folder, such as runs/digits-20/vat/seed0")
-    if len({Path(name).resolve() for name in names}) < len(names):
-        raise UsageError("export: a run is given twice; once is enough")
-    resolved = [_settings_of_run(Path(name), options) for name in names]
-    if len({each.config.dataset for each in resolved}) > 1:
-        raise UsageError("export: the runs are of different data sets; export them one by one")
-    out = options.out or (Path() if len(names) > 1 else None)
     _use_our_datasets()
-    from ssl_isda.run_folder import RunFolder
-
-    folders = [RunFolder(each, Path(name)) for each, name in zip(resolved, names, strict=True)]
-    with ExitStack() as stack:
-        for folder in folders:
-            stack.enter_context(folder.locked())
-        if out is not None:
-            _make_folder(out)
-        _export_all(folders, options, out)
-    return 0
+    return command(arguments, Joined(_settings_of_run, _evaluate))
 
 
 def _settings_of_run(path: Path, options: ExportConfig | TightnessConfig) -> Resolved:
@@ -534,32 +504,6 @@ def _no_checkpoint(path: Path) -> str:
     if os.path.isfile(path / "result.json"):
         return f"{path} is done, but its checkpoint is not here: --fresh trains it again"
     return f"{path} has no checkpoint yet: train it first"
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out: cannot make the folder {path}: {error.strerror}") from error
-
-
-def _export_all(folders: list[RunFolder], options: ExportConfig, out: Path | None) -> None:
-    """One run after another, then the figure of all."""
-    from ssl_isda.export import export_run, titles, write_figure
-
-    panels: list[Panel] = []
-    first: Features | None = None
-    for folder, title in zip(folders, titles([f.resolved for f in folders]), strict=True):
-        found = _evaluate(folder, options)
-        if first is not None and not first.has_the_test_images_of(found):
-            raise UsageError(
-                f"{folder.path} was tested on other images than {folders[0].path}: "
-                "one figure cannot compare them; export them one by one"
-            )
-        first = first or found
-        panels.append(export_run(folder.resolved, folder.path, title, found, options))
-    if out is not None and first is not None:
-        write_figure(out, panels, first.class_names.tolist())
 
 
 def _evaluate(folder: RunFolder, options: ExportConfig) -> Features:
