@@ -23,7 +23,7 @@ from tests.benchmarks.measurement import Row, Settings
 PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report", "full_run")
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
-"""On a CPU a step of 128 + 128 images takes up to half a minute, and the table hours."""
+"""On a CPU core 128 + 128 images are slow: ten minutes for one method's rows with ten rounds."""
 NOTE = f"""\
 ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
 backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
