@@ -37,14 +37,14 @@ sys.exit(run.main(sys.argv[1:]))
 
 
 @functools.cache
-def _warm_start() -> WarmStart:
+def warm_start() -> WarmStart:
     return WarmStart(ENVIRONMENT)
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """A command to its end: with ``options`` of subprocess.run by Python itself, else started warm."""
     if not options:
-        return _warm_start().run(arguments, cwd)
+        return warm_start().run(arguments, cwd)
     environment = ENVIRONMENT | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_every_kind_of_command_is_shown() -> None:
     assert {word for word in first if not word.startswith("--")} == set(run.COMMANDS)
     assert sum(launcher.startswith("torchrun") for launcher, _ in FOUND) >= 3
     assert len(re.findall(r"python run\.py --", README)) >= 8
+
+
+@pytest.mark.parametrize("page", sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]))
+def test_nothing_stands_twice_on_a_page(page: Path) -> None:
+    """Neither a heading nor a long line; headers of tables and parts of commands may."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    lines = [line for line in text.splitlines() if re.match("#|(?![| ]).{50}", line)]
+    assert lines and [line for line, times in Counter(lines).items() if times > 1] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -36,12 +36,15 @@ class WarmStart:
         )
         atexit.register(self.process.communicate)  # its stdin closes, and it ends
 
-    def run(self, arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+    def run(
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with these variables beside those of the start."""
         assert self.process.stdin and self.process.stdout
         with TemporaryDirectory() as folder:
             streams = [f"{folder}/out", f"{folder}/err"]
-            print(json.dumps([arguments, str(cwd), streams]), file=self.process.stdin, flush=True)
+            command = json.dumps([arguments, str(cwd), streams, dict(environment or {})])
+            print(command, file=self.process.stdin, flush=True)
             code = int(self.process.stdout.readline())
             out, err = (Path(stream).read_text() for stream in streams)
         return subprocess.CompletedProcess(arguments, code, out, err)
@@ -73,8 +76,15 @@ def _load() -> None:
         importlib.import_module(name)
 
 
-def _become(run: Any, arguments: Sequence[str], cwd: str, streams: Sequence[str]) -> None:
+def _become(
+    run: Any,
+    arguments: Sequence[str],
+    cwd: str,
+    streams: Sequence[str],
+    environment: Mapping[str, str],
+) -> None:
     """Be the process of one command, to its end."""
+    os.environ.update(environment)
     os.chdir(cwd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(streams, 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,9 +17,8 @@ import pytest
 
 from ssl_isda import wandb_view
 from ssl_isda.wandb_view import open_view, run_id
+from tests.commands import ENVIRONMENT, RUN, warm_start
 from tests.fake_wandb import HISTORY, SUMMARY, FakeServer
-
-ROOT = Path(__file__).parents[2]
 
 
 class FakeRun:
@@ -234,7 +232,7 @@ def test_an_error_without_words_is_named() -> None:
 # ---- the real one, in processes of their own
 
 COMMAND = [
-    *(sys.executable, str(ROOT / "run.py"), "--dataset", "digits", "--method", "vat", "--isda"),
+    *("--dataset", "digits", "--method", "vat", "--isda"),
     *("--width", "0.05", "--unlabeled-batch-size", "600", "--threads", "1"),
 ]
 SHORT, LONGER = ("--steps", "4"), ("--steps", "8")
@@ -244,16 +242,13 @@ def train(
     runs_dir: Path, *flags: str, steps: tuple[str, str] = SHORT, **environment: str
 ) -> tuple[Path, str, float]:
     """The run folder, what was printed, seconds."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))}
     home = runs_dir.parent / "home"
     home.mkdir(exist_ok=True)
     began = time.monotonic()
-    child = subprocess.run(
+    child = warm_start().run(
         [*COMMAND, *steps, "--runs-dir", str(runs_dir), *flags],
-        env={**clean, "CUDA_VISIBLE_DEVICES": "", "HOME": str(home), **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+        cwd=home,
+        environment={"HOME": str(home), **environment},
     )
     seconds = time.monotonic() - began
     assert (child.returncode, child.stderr) == (0, "")
@@ -308,10 +303,9 @@ def start_and_strike(
     """Start a run of 4 epochs and send it a signal, after W&B has begun at the earliest."""
     segments = runs_dir / "digits-20/vat+isda/seed0/wandb"
     before = len(list(segments.glob("*run-*/*.wandb")))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "PYTHON"))}
     with subprocess.Popen(
-        [*COMMAND, *LONGER, "--runs-dir", str(runs_dir)],
-        env={**clean, "CUDA_VISIBLE_DEVICES": "", "HOME": str(runs_dir.parent), **environment},
+        [*RUN, *COMMAND, *LONGER, "--runs-dir", str(runs_dir)],
+        env={**ENVIRONMENT, "HOME": str(runs_dir.parent), **environment},
         stdout=subprocess.PIPE,
         text=True,
     ) as child:
