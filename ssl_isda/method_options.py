@@ -7,6 +7,7 @@ under it. That is all it takes for an option to be a flag, a YAML key and a line
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,31 +29,39 @@ def read_methods(folder: Path) -> dict[str, dict[str, Setting]]:
     UsageError
         A file is missing or is no Python, or a field is not what an option can be.
     """
-    package = _parse(folder / "__init__.py")
+    package = _parse(_read(folder / "__init__.py"), folder / "__init__.py")
     names = [
         alias.name
         for node in package.body
         if isinstance(node, ast.ImportFrom) and (node.module == folder.name or node.level)
         for alias in node.names
     ]
-    methods = {name: _options(folder / f"{name}.py") for name in names}
+    paths = {name: folder / f"{name}.py" for name in names}
+    methods = {name: dict(_options(_read(path), path)) for name, path in paths.items()}
     _agree_on_switches(methods)
     return methods
 
 
-def _parse(path: Path) -> ast.Module:
+def _read(path: Path) -> bytes:
     try:
-        return ast.parse(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{printed(path)}: cannot be read: {error.strerror}") from None
+
+
+def _parse(source: bytes, path: Path) -> ast.Module:
+    try:
+        return ast.parse(source)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         where = f"{printed(path)}:{line}" if line else printed(path)
         raise UsageError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
 
 
-def _options(path: Path) -> dict[str, Setting]:
-    body = _parse(path).body
+@functools.cache
+def _options(source: bytes, path: Path) -> dict[str, Setting]:
+    """Parsed once for all runs of a grid."""
+    body = _parse(source, path).body
     config = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Config"]
     fields = config[0].body if config else []
     options = {}
