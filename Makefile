@@ -29,13 +29,13 @@ demo: $(READY)
 	@printf '  VAT + ISDA   '; $(DEMO) --method vat --isda | sed 's/.*test error //'
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 format: $(READY)
 	@$(BIN)/ruff format .

@@ -1,6 +1,7 @@
 """For every test: one thread, and shapes in signatures checked at run time."""
 
 import os
+from collections import Counter
 
 import pytest
 import torch
@@ -17,3 +18,9 @@ install_import_hook(["ssl_isda.covariance", "ssl_isda.losses"], "beartype.bearty
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait, for servers, disks and children."""
     return min(4, 1 + (os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of many slow tests first: a worker takes a whole file, and none should be left for the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
