@@ -118,19 +118,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=_at_least_1, default=5)
     parser.add_argument("--width", type=float, default=1.0, help="factor on CNN-13's channels")
     parser.add_argument(
-        "--batch-size", type=int, help="of each of the two streams; unset: 128, on a CPU 64"
+        "--batch-size",
+        type=_at_least_1,
+        help="of each of the two streams; unset: 128, on a CPU 64",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="unset: the faster one")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=_at_least_1, default=1)
     parser.add_argument(
         "--compile", action="store_true", help="compile ours and the bare passes, as run.py"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
     return parser.parse_args(arguments)
+
+
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _versions(device: torch.device) -> dict[str, str]:

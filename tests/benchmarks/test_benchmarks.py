@@ -208,3 +208,10 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
     main(["--only", "augmentation", "--rounds", "1", "--json", str(file)])
     assert "translate, flip, normalize" in capsys.readouterr().out
     assert json.loads(file.read_text())["rows"][0]["part"] in PARTS
+
+
+@pytest.mark.parametrize("flag", ["--rounds", "--batch-size", "--threads"])
+def test_a_number_that_cannot_be_is_refused(flag: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([flag, "0"])
+    assert f"{flag}: must be a whole number of at least 1, got '0'" in capsys.readouterr().err
