@@ -21,6 +21,6 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of many slow tests first: a worker takes a whole file, and none should be left for the end."""
+    """Files of many slow tests first: a worker takes whole files, and none should be left for the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
