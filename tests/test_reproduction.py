@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -23,6 +24,13 @@ GRIDS = sorted((ROOT / "configs").glob("*_small.yaml"))
 GRIDS.remove(ROOT / "configs/cifar10_small.yaml")
 RESULTS = ROOT / "docs/results"
 COMPARISONS = sorted(RESULTS.glob("*/comparison"))
+COMPARED = {
+    "search_small": [
+        "docs/results/table6_small/cifar10-1000",
+        "docs/results/search_small/cifar10-1000",
+    ]
+}
+"""Runs that are compared with those of another folder."""
 DRAWN_BY = "3.11.2"
 """The matplotlib of the kept figures."""
 
@@ -86,8 +94,8 @@ def test_the_kept_comparison_is_that_of_the_kept_runs(
     kept: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    runs = str(kept.parent.relative_to(ROOT))
-    assert run.main(["analyze", "comparison", runs, "--out", str(tmp_path)]) == 0
+    runs = COMPARED.get(kept.parent.name, [str(kept.parent.relative_to(ROOT))])
+    assert run.main(["analyze", "comparison", *runs, "--out", str(tmp_path)]) == 0
     for name in ("comparison.md", "comparison.json"):
         assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
 
@@ -129,8 +137,7 @@ def found_by_search(name: str, method: str) -> tuple[str, str]:
 
 def test_the_searches_on_the_page_are_those_of_the_kept_runs() -> None:
     strengths = ["0.1", "0.25", "0.5", "0.75", "1"]
-    searched = {"mean_teacher": strengths, "vat": strengths[:-1]}  # VAT's is not at its end
-    for method, strength in [(name, each) for name, found in searched.items() for each in found]:
+    for method, strength in itertools.product(("mean_teacher", "vat"), strengths):
         pairs = [
             found_by_search(f"lambda_0={strength},eta_1={eta_1}", method)
             for eta_1 in ("0.5", "1", "2")
@@ -140,3 +147,16 @@ def test_the_searches_on_the_page_are_those_of_the_kept_runs() -> None:
     found = [found_by_search(f"lambda_0={strength}", "supervised") for strength in strengths]
     for errors in zip(*found, strict=True):
         assert f" | {' | '.join(errors)} |" in PAGE
+
+
+def test_what_each_search_chose_was_trained_and_stands_on_the_page() -> None:
+    effects = json.loads((RESULTS / "search_small/comparison/comparison.json").read_text())
+    searches = sorted(RESULTS.glob("search_small/search/cifar10-1000/*/search.json"))
+    assert len(searches) == 3
+    for path in searches:
+        method = path.parent.name.removesuffix("+isda")
+        chosen = json.loads(path.read_text())["chosen"]
+        (effect,) = [e for e in effects if (e["method"], e["settings"]) == (method, chosen)]
+        low, high = effect["interval"]
+        mean = f"{effect['mean']:+.2f} \\[{low:+.2f}, {high:+.2f}\\] (n = {effect['n']})"
+        assert effect["n"] == 3 and f"| {mean} | " in PAGE
