@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -234,11 +235,13 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
     split = from_first(lambda: _split(folder, workspace))
     if split.checksum != workspace.data.checksum:
         raise UsageError("the images of this machine are not those of the first one")
+    peak = _peak_of_dry_step(folder, workspace, split)
     trainer = build_trainer(resolved, workspace, split, tracker)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
     else:
         tracker.say(_opening_line(resolved, workspace, trainer))
+    tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
@@ -270,6 +273,20 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
         if tracker.view:
             tracker.view.finish(summary, exit_code)
     return summary
+
+
+def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> str:
+    """In words. A trainer of its own makes the step, so that nothing of it enters the run."""
+    from ssl_isda.memory import described_peak, forget_peak
+    from ssl_isda.tracking import SilentTracker
+
+    forget_peak(workspace.device)
+    config = folder.resolved.config.model_copy(
+        update={"compile": False}
+    )  # for one step, it is slow
+    as_written = replace(folder.resolved, config=config)
+    build_trainer(as_written, workspace, split, SilentTracker(folder.path)).dry_step()
+    return described_peak(workspace.device)
 
 
 def build_trainer(

@@ -123,6 +123,12 @@ def _available_to_group(folder: Path) -> int | None:
         return None
 
 
+def forget_peak(device: torch.device) -> None:
+    """A GPU's peak begins at what is held now; a process's cannot be set back."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_bytes(device: torch.device) -> int | None:
     """The most memory held so far: of the GPU by PyTorch, or by this whole process."""
     if device.type == "cuda":
@@ -136,10 +142,11 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def described_peak(device: torch.device) -> str:
-    """``peak_bytes`` in words."""
+    """``peak_bytes`` in words, once a dry step is made."""
     peak = peak_bytes(device)
     owner = "GPU memory" if device.type == "cuda" else "memory of the process"
-    return f"{owner} at its peak: {'unknown' if peak is None else _gigabytes(peak)}"
+    size = "unknown" if peak is None else _gigabytes(peak)
+    return f"{owner} at its peak, with a dry step: {size}"
 
 
 def _gigabytes(size: int) -> str:

@@ -26,7 +26,6 @@ from ssl_isda.diagnostics import (
 )
 from ssl_isda.errors import OutOfMemory, RunError, TrainingFailed, UsageError
 from ssl_isda.files import output_failed
-from ssl_isda.memory import described_peak
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
 from ssl_isda.optimizer import SGD
@@ -115,7 +114,6 @@ class Trainer:
         self.loss_sums: dict[str, Tensor] = {}
         self.gradient_norms: dict[str, Tensor] = {}
         self._dead_terms: set[str] = set()
-        self._told_memory = False
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
         self._signal: int | None = None
 
@@ -133,9 +131,39 @@ class Trainer:
         """
         restore_handlers = self._watch_signals()
         try:
-            with self.tracker.progress(self.next_step, self.config.num_steps) as advance:
+            progress = self.tracker.progress(self.next_step, self.config.num_steps)
+            with self._telling_what_fits(), progress as advance:
                 self._train(advance)
             self.save()
+        finally:
+            restore_handlers()
+
+    def dry_step(self) -> None:
+        """Take the memory of the heaviest kind of step, the last one of an epoch.
+
+        It keeps the whole graph while it differentiates terms, beside the gradients of the step before
+        and the optimizer's momentum. Covariances, targets and BatchNorm take the batch in as ever: a
+        trainer that has made a dry step is to be thrown away. CUDA graphs, which ``--compile`` records,
+        come on top.
+
+        Raises
+        ------
+        OutOfMemory
+            GPU memory is too small.
+        """
+        with self._telling_what_fits():
+            trained = self._trained_parameters()
+            for parameter in trained:
+                parameter.grad = torch.zeros_like(parameter)
+            self._set_learning_rate(0.0)
+            self.optimizer.step()
+            total = self._terms(self.step(self.next_step)).total
+            torch.autograd.grad(total, trained, retain_graph=True, allow_unused=True)
+
+    @contextmanager
+    def _telling_what_fits(self) -> Iterator[None]:
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             total = torch.cuda.get_device_properties(self.device).total_memory
             raise OutOfMemory(
@@ -143,8 +171,6 @@ class Trainer:
                 f"the {total / 1e9:.1f} GB of GPU memory; try a smaller --batch-size and "
                 "--unlabeled-batch-size, or a smaller --width"
             ) from error
-        finally:
-            restore_handlers()
 
     def _train(self, advance: Callable[[], object]) -> None:
         saved = epoch_began = time.monotonic()
@@ -159,7 +185,6 @@ class Trainer:
             self.train_step(step)
             self.next_step += 1
             advance()
-            self._tell_memory()
             self._stop_if_asked()
             if step.is_last_of_epoch:
                 self._check_finite(step)  # a GPU is done when it has answered
@@ -169,13 +194,6 @@ class Trainer:
             if self._is_time_to_save(step, time.monotonic() - saved):
                 self.save()
                 saved = time.monotonic()
-
-    def _tell_memory(self) -> None:
-        """After the first step that this process has made: later ones take no more, but CUDA graphs do,
-        which ``--compile`` records a little later."""
-        if not self._told_memory:
-            self._told_memory = True
-            self.tracker.say(described_peak(self.device))
 
     def _is_time_to_save(self, step: Step, seconds_since: float) -> bool:
         every = self.config.checkpoint_epochs
@@ -191,14 +209,8 @@ class Trainer:
         """One step of SGD on Eq. 19. Nothing waits for a GPU, save for one look at the losses every
         hundred steps, at the last step of an epoch, and in PyTorch's SyncBatchNorm
         (``--sync-batchnorm``)."""
-        self._begin_passes()
-        self.student.train()
-        self.objective.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * cosine(step.progress)
-        batch = self.data.batch(step)
-        with self._as_written(step), autocast(self.device, self.config.precision):
-            terms: Terms = self.objective(self.student, batch, step)
+        self._set_learning_rate(self.config.learning_rate * cosine(step.progress))
+        terms = self._terms(step)
         if step.is_last_of_epoch:
             self._look_at_gradients(terms, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -212,6 +224,20 @@ class Trainer:
         self.objective.regularizer.after_step(self.student, step)
         return terms
 
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _terms(self, step: Step) -> Terms:
+        """The forward passes of a step."""
+        self._begin_passes()
+        self.student.train()
+        self.objective.train()
+        batch = self.data.batch(step)
+        with self._as_written(step), autocast(self.device, self.config.precision):
+            terms: Terms = self.objective(self.student, batch, step)
+        return terms
+
     def _as_written(self, step: Step) -> AbstractContextManager[None]:
         """The last step of an epoch is not compiled: its terms are differentiated one by one, which
         keeps what CUDA graphs cannot keep (PyTorch's issue 154306)."""
@@ -219,6 +245,9 @@ class Trainer:
         if self.config.compiled and step.is_last_of_epoch:
             eager = torch.compiler.set_stance("force_eager")
         return eager
+
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters if p.requires_grad]
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.parameters if p.grad is not None]
@@ -313,8 +342,8 @@ class Trainer:
 
     def _look_at_gradients(self, terms: Terms, step: Step) -> None:
         """A term with a weight must move the student: other frameworks shipped one that did not."""
-        parameters = [p for p in self.parameters if p.requires_grad]
-        self.gradient_norms = {n: gradient_norm(t, parameters) for n, t in terms.losses.items()}
+        trained = self._trained_parameters()
+        self.gradient_norms = {n: gradient_norm(t, trained) for n, t in terms.losses.items()}
         if step.index < step.num_steps // 4:
             return  # lambda and ramps begin at 0
         for name, norm in self.gradient_norms.items():

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from PIL import Image
 import run
 from ssl_isda.command_line import resolve
 from ssl_isda.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.trainer import Trainer
 from tests.commands import (
     CELL,
     DIGITS,
@@ -74,7 +76,7 @@ def test_fault_38_no_progress_bar_in_a_pipe(finished) -> None:
     folder, printed = finished
     assert not re.search(r"\r|\x1b|it/s|step/s|\d%\|", printed)
     lines = printed.splitlines()
-    assert lines[1].startswith("memory of the process at its peak: ")
+    assert lines[1].startswith("memory of the process at its peak, with a dry step: ")
     assert [line.split()[:2] for line in lines[2:5]] == [["epoch", f"{k}/3"] for k in (1, 2, 3)]
     log = (folder / CELL / "log.txt").read_text().splitlines()
     assert [line[20:] for line in log] == lines[:5]
@@ -171,6 +173,31 @@ def test_a_run_s_own_config_repeats_it(uninterrupted: Path, tmp_path: Path) -> N
     arguments = ["--config", str(uninterrupted / "config.yaml"), "--runs-dir", "again"]
     train(*arguments, cwd=tmp_path)
     assert ends_like(tmp_path / "again" / LONG_CELL.relative_to("runs"), uninterrupted)
+
+
+@pytest.mark.slow
+def test_nothing_of_the_dry_step_enters_the_run(
+    uninterrupted: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """A run without one ends with the same bytes; and its networks are gone when training begins."""
+    made, take, train_ = [], Trainer.dry_step, Trainer.run
+
+    def watched(trainer: Trainer) -> None:
+        take(trainer)
+        made.append(weakref.ref(trainer.student))
+
+    def alone(trainer: Trainer) -> None:
+        assert [network() for network in made] == [None]
+        train_(trainer)
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "dry_step", lambda trainer: None)
+        assert run.main(LONG) == 0
+    assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+    monkeypatch.setattr(Trainer, "dry_step", watched)
+    monkeypatch.setattr(Trainer, "run", alone)
+    assert run.main([*LONG, "--seed", "1"]) == 0
 
 
 def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:

@@ -113,9 +113,9 @@ def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):
     assert len([*tmp_path.glob("images/train/*/*.png")]) == 120
     startup.run_python(*startup.first_step(tmp_path, "folder", *startup.WHITENED), "--print-config")
     digits = startup.first_step(tmp_path, "digits")
-    startup.take_first_step(*digits)
+    startup.take_first_step(tmp_path / "runs", *digits)
     with pytest.raises(subprocess.CalledProcessError):
-        startup.take_first_step(*digits, "--print-config")
+        startup.take_first_step(tmp_path / "runs", *digits, "--print-config")
     with pytest.raises(subprocess.CalledProcessError):
         startup.run_python("run.py", "--no-such-flag")
 

@@ -120,4 +120,6 @@ def test_processes_of_one_machine_share_its_memory(machine, monkeypatch):
 def test_the_peak_is_at_least_what_is_held_now():
     held = torch.ones(5_000_000)
     assert memory.peak_bytes(CPU) > held.nbytes
-    assert memory.described_peak(CPU).startswith("memory of the process at its peak: ")
+    assert memory.described_peak(CPU).startswith(
+        "memory of the process at its peak, with a dry step: "
+    )

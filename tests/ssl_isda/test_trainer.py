@@ -31,6 +31,7 @@ from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.step import Step
 from ssl_isda.tracking import Tracker
 from ssl_isda.trainer import Interrupted, Trainer, TrainerConfig
+from tests.benchmarks.measurement import allocated_bytes
 from tests.methods import tiny
 
 CLASSES, IMAGES, NUM_STEPS = 3, 48, 10  # 3 steps an epoch, the last epoch has one
@@ -258,7 +259,7 @@ def test_fault_4_sigterm_during_a_save(reference, tmp_path: Path, monkeypatch) -
     with pytest.raises(Interrupted, match="SIGTERM at step 3 of 10"):
         trainer.run()
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"checkpoint.pt", "checkpoint.pt.previous", "log.txt"}
+    assert names == {"checkpoint.pt", "checkpoint.pt.previous"}
     resumed = make(tmp_path, *way)
     assert resumed.resume() and resumed.next_step == 3
     resumed.run()
@@ -767,3 +768,25 @@ def test_fault_35_too_little_gpu_memory_names_batch_and_memory(tmp_path: Path, m
     trainer.data.before[2] = no_memory
     with pytest.raises(TrainingFailed, match=r"^step 2: 22 images .* 8\.0 GB .*--batch-size"):
         trainer.run()
+    trainer = make(tmp_path)
+    trainer.data.before[0] = no_memory
+    with pytest.raises(TrainingFailed, match=r"^step 0: 22 images"):
+        trainer.dry_step()
+
+
+@pytest.mark.parametrize(("method", "isda"), WAYS)
+def test_a_dry_step_takes_what_the_heaviest_step_takes(method: str, isda: bool, tmp_path) -> None:
+    """The third step is the last of its epoch: an ordinary one takes less."""
+
+    def peak(first: int, last: int) -> int:
+        trainer = make(tmp_path, method, isda)
+
+        def train() -> None:
+            for index in range(first, last + 1):
+                trainer.train_step(trainer.step(index))
+
+        return allocated_bytes(train, CPU)
+
+    dry = allocated_bytes(make(tmp_path, method, isda).dry_step, CPU)
+    assert peak(0, 1) < dry
+    assert dry == pytest.approx(peak(0, 5), rel=1e-3)
