@@ -9,6 +9,8 @@ This file joins the three packages: ssl_isda (the core), methods and datasets.
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
 import itertools
 import os
@@ -226,7 +228,7 @@ class Workspace:
 def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
     """Train, or go on training, the run of one folder, on images of this digest; its result."""
     from ssl_isda.distributed import from_first, is_first
-    from ssl_isda.result import commit_of, provenance, summarize
+    from ssl_isda.result import provenance, summarize
     from ssl_isda.tracking import SilentTracker, Tracker
     from ssl_isda.wandb_view import open_run_view
 
@@ -246,7 +248,7 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
         tracker.view = open_run_view(
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
         )
-    commit = commit_of(HERE)  # now: by the end of a long run the files may have moved on
+    commit = _commit()
     summary: dict[str, Any] = {}
     exit_code = 1
     try:
@@ -256,7 +258,12 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
             summary = summarize(tracker.history())
             result = {
                 **summary,
-                **provenance(workspace.device, workspace.precision, tracker.timing_file),
+                **provenance(
+                    workspace.device,
+                    workspace.precision,
+                    tracker.timing_file,
+                    resolved.arguments,
+                ),
                 "commit": commit,
             }
             result |= {"data_digest": digest} if digest else {}
@@ -273,6 +280,14 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
         if tracker.view:
             tracker.view.finish(summary, exit_code)
     return summary
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Of the code that this process has loaded: by the end of a long run the files may have moved on."""
+    from ssl_isda.result import commit_of
+
+    return commit_of(HERE)
 
 
 def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> str:
@@ -586,7 +601,30 @@ def grid(arguments: Sequence[str]) -> int:
     _use_our_datasets()
     from datasets.catalog import data_digest
 
-    return command(arguments, program=HERE / "run.py", data_digest=data_digest, **FOLDERS)
+    return command(
+        arguments,
+        program=HERE / "run.py",
+        train=_train_one_of_many,
+        data_digest=data_digest,
+        **FOLDERS,
+    )
+
+
+def _train_one_of_many(arguments: Sequence[str]) -> None:
+    """Put back what the run leaves in the process: threads, and memory that reference cycles hold or
+    passes that were compiled for it (the next run finds its own in PyTorch's cache)."""
+    import torch
+
+    from ssl_isda.command_line import resolve
+
+    threads = torch.get_num_threads()
+    try:
+        train_seeds(resolve(arguments, **FOLDERS))
+    finally:
+        torch.set_num_threads(threads)
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.reset()
+        gc.collect()
 
 
 def analyze(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -114,7 +114,8 @@ def resolve(
         if "epochs" in given and "steps" not in given:
             layer.pop("steps", None)  # of two lengths the nearer one counts
         given = {**layer, **given}
-    return _checked(given, {**RUN_SETTINGS, **methods[method]}, flags.seeds)
+    resolved = _checked(given, {**RUN_SETTINGS, **methods[method]}, flags.seeds)
+    return replace(resolved, arguments=tuple(arguments))
 
 
 def read_command(

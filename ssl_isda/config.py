@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -281,6 +281,8 @@ class Resolved:
     """Who set each of them: "flag", a file, or "default"."""
     seeds: tuple[int, ...]
     """One run for each, one after another; ``config.seed`` is the first."""
+    arguments: tuple[str, ...] = field(default=(), compare=False)
+    """The command line that said so, behind the program's name."""
 
     def for_seed(self, seed: int) -> Resolved:
         """The same run with this seed alone."""

@@ -33,3 +33,12 @@ class OutputFailed(RunError):
     """A file could not be written: disk full, folder gone."""
 
     exit_code = 74
+
+
+class Interrupted(RunError):
+    """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number

@@ -86,7 +86,8 @@ def free_bytes(device: torch.device) -> int | None:
     A CPU's is shared by the processes of the run.
     """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     found = [
         size for size in (_available_to_machine(), *_available_to_groups()) if size is not None
     ]

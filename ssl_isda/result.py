@@ -6,7 +6,6 @@ import json
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,8 +49,15 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def provenance(device: torch.device, precision: str, timing_file: Path) -> dict[str, Any]:
-    """What the numbers were made by; the speed is the median over the epochs."""
+def provenance(
+    device: torch.device, precision: str, timing_file: Path, arguments: Sequence[str]
+) -> dict[str, Any]:
+    """What the numbers were made by; the speed is the median over the epochs.
+
+    Parameters
+    ----------
+    arguments : the run's command line, behind run.py
+    """
     import torch
 
     from ssl_isda import __version__
@@ -72,7 +78,7 @@ def provenance(device: torch.device, precision: str, timing_file: Path) -> dict[
             "python": platform.python_version(),
         },
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": ["python", "run.py", *sys.argv[1:]],
+        "command": ["python", "run.py", *arguments],
     }
 
 

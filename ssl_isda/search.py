@@ -13,7 +13,7 @@ import math
 import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,8 @@ def command(arguments: Sequence[str], joined: Joined) -> int:
     grid = settings(joined.uses_unlabeled(base.config.method))
     trainings = [(setting, _resolved(words, setting, joined)) for setting in grid]
     if "--print-commands" in arguments:
-        for setting, resolved in trainings:
-            show(shell_command(joined.program, _arguments(words, resolved, setting)))
+        for _, resolved in trainings:
+            show(shell_command(joined.program, resolved.arguments))
         return 0
     tried = [_try(resolved, setting, joined) for setting, resolved in trainings]
     chosen = choice(tried)
@@ -185,24 +185,19 @@ def _flags(setting: Setting) -> list[str]:
 
 def _resolved(words: Sequence[str], setting: Setting, joined: Joined) -> Resolved:
     """The runs of one setting, in a folder of their own."""
-    found = joined.resolve([*words, "--isda", "--validation", *_flags(setting)])
-    place = found.config.runs_dir / "search" / in_words(setting)
-    return replace(
-        found,
-        config=found.config.model_copy(update={"runs_dir": place}),
-        sources={**found.sources, "runs_dir": "search"},
-    )
+    runs_dir = joined.resolve([*words, "--isda"]).config.runs_dir
+    return joined.resolve(_arguments(words, setting, runs_dir / "search" / in_words(setting)))
 
 
-def _arguments(words: Sequence[str], resolved: Resolved, setting: Setting) -> list[str]:
-    """The training of one setting by itself, which the search takes for its own."""
+def _arguments(words: Sequence[str], setting: Setting, runs_dir: Path) -> list[str]:
+    """The training of one setting by itself, as an ordinary command."""
     flag, kept, rest = RUN_SETTINGS["runs_dir"].flag, [], iter(words)
     for word in rest:
         if word == flag:
             next(rest)
         elif not word.startswith(f"{flag}="):
             kept.append(word)
-    return [*kept, "--isda", "--validation", *_flags(setting), f"{flag}={resolved.config.runs_dir}"]
+    return [*kept, "--isda", "--validation", *_flags(setting), f"{flag}={runs_dir}"]
 
 
 def _try(resolved: Resolved, setting: Setting, joined: Joined) -> Tried:

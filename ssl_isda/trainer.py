@@ -24,7 +24,7 @@ from ssl_isda.diagnostics import (
     gradient_norm,
     mean_variance,
 )
-from ssl_isda.errors import OutOfMemory, RunError, TrainingFailed, UsageError
+from ssl_isda.errors import Interrupted, OutOfMemory, TrainingFailed, UsageError
 from ssl_isda.files import output_failed
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
@@ -66,14 +66,6 @@ class TrainerConfig:
         """The steps before which networks and covariances are kept; the last step is one of them."""
         last, n = self.num_steps - 1, self.num_snapshots
         return frozenset(round(k * last / n) for k in range(1, n + 1))
-
-
-class Interrupted(RunError):
-    """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
 
 
 class Trainer:

@@ -1,4 +1,4 @@
-"""Whole grids of real runs: one by one, by xargs, interrupted, and on a Ray cluster that loses a node."""
+"""Whole grids of real runs: in one process, by xargs, interrupted, on a Ray cluster that loses a node."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,6 +87,25 @@ def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -
     assert process.returncode == 0 and "2 runs, 2 of them done before" in process.stdout
     assert re.search(r"my runs/digits-20/supervised  [0-9.]+ ± [0-9.]+ \(n = 2\)", process.stdout)
     assert modified(tmp_path / "my runs") == before
+
+
+@pytest.mark.slow
+def test_runs_of_one_process_are_those_of_their_printed_commands(tmp_path: Path) -> None:
+    """To the byte, and each names its own command."""
+    text = SHORT + "{method: mean_teacher, isda: [false, true], lambda_0: [0.5, 1]}"
+    printed = grid(tmp_path, text, "--runs-dir", "alone", "--print-commands").stdout.splitlines()
+    for line in printed:
+        subprocess.run(shlex.split(line), cwd=tmp_path, env=ENVIRONMENT, check=True)
+    assert grid(tmp_path, text, "--runs-dir", "together").returncode == 0
+    results = sorted((tmp_path / "alone").rglob("result.json"))
+    assert len(results) == len(printed) == 3
+    for result in results:
+        twin = tmp_path / "together" / result.relative_to(tmp_path / "alone")
+        assert ends_like(twin.parent, result.parent)
+        one, other = (json.loads(file.read_text())["command"] for file in (result, twin))
+        assert other == [word.replace("alone", "together") for word in one]
+        config = (result.with_name("config.yaml").read_text()).replace("alone", "together")
+        assert twin.with_name("config.yaml").read_text() == config
 
 
 def interrupted(

@@ -9,20 +9,21 @@ any other                       the run's own failure: the next attempt would en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from ssl_isda.run_folder import IN_USE
 
 TICK = 0.3
-"""Seconds between two calls of ``tick``."""
+"""Seconds between two looks."""
 PATIENCE = 180.0
 """Seconds that an attempt before may take to save, and to tell W&B that it ends."""
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -38,9 +39,7 @@ class Outcome(NamedTuple):
     """Its last word; empty if it is done."""
 
 
-def run_to_end(
-    command: Sequence[str], cwd: str, retries: int, tick: Callable[[], None] = lambda: None
-) -> Outcome:
+def run_to_end(command: Sequence[str], cwd: str, retries: int) -> Outcome:
     """Start a Python program and wait; if something interrupts the wait, the child is asked to save.
 
     Parameters
@@ -48,11 +47,10 @@ def run_to_end(
     command : a Python file and its arguments
     cwd : the folder that its relative paths start from
     retries : how often it is started again after it was killed
-    tick : called a few times a second
     """
     give_up = time.monotonic() + PATIENCE
     while True:
-        outcome = _attempt(command, cwd, tick)
+        outcome = _attempt(command, cwd)
         if outcome.exit_code == 2 and IN_USE in outcome.reason and time.monotonic() < give_up:
             time.sleep(TICK)
         elif (outcome.exit_code < 0 or outcome.exit_code in _STOPPED) and retries > 0:
@@ -61,7 +59,7 @@ def run_to_end(
             return outcome
 
 
-def _attempt(command: Sequence[str], cwd: str, tick: Callable[[], None]) -> Outcome:
+def _attempt(command: Sequence[str], cwd: str) -> Outcome:
     with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
             [sys.executable, _TETHERED, str(os.getpid()), sys.executable, *command],
@@ -72,15 +70,13 @@ def _attempt(command: Sequence[str], cwd: str, tick: Callable[[], None]) -> Outc
             start_new_session=True,  # Ctrl-C at the terminal reaches it once, through _stop
         )
         try:
-            while True:
-                try:
-                    exit_code = child.wait(TICK)
-                    break
-                except subprocess.TimeoutExpired:
-                    tick()
+            while child.returncode is None:  # Ray cancels a task between two lines of Python
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(TICK)
         except BaseException:
             _stop(child)
             raise
+        exit_code = child.returncode
         return Outcome(exit_code, _last_word(stderr, exit_code) if exit_code else "")
 
 

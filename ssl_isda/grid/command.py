@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ssl_isda.command_line import command_help, read_command, shell_command
 from ssl_isda.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
-from ssl_isda.errors import RunError, UsageError
+from ssl_isda.errors import Interrupted, RunError, UsageError
 from ssl_isda.grid.expansion import GridRun, expand
 from ssl_isda.grid.grid_file import Methods, read_grid
 from ssl_isda.grid.on_ray import Share, is_installed, on_ray
-from ssl_isda.grid.one_by_one import one_by_one
+from ssl_isda.grid.one_by_one import Train, one_by_one
 from ssl_isda.grid.progress import DataDigest, Progress
 from ssl_isda.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.grid.summary import summary
@@ -32,7 +32,7 @@ usage: python run.py grid FILE [flags]
 Starts every run of a grid file: methods x ISDA x labels x seeds, or whatever its lists hold. Each is an
 ordinary command: done runs are skipped, interrupted ones go on, and so does the grid itself when the
 same command is given again. With Ray (pip install -e '.[grid]') many run at once, here or on the
-cluster that RAY_ADDRESS names; without it they run one after another.
+cluster that RAY_ADDRESS names; without it one after another in one process.
 
   python run.py grid configs/table6.yaml --gpus-per-run 0.5
   python run.py grid configs/table6.yaml --print-commands
@@ -51,13 +51,14 @@ class GridConfig(BaseModel):
     )
 
     workers: int | None = Field(None, ge=1)
-    """Most runs at the same time; 1: one after another, without Ray; unset: as many as find room."""
+    """Most runs at a time; 1: one after another in one process, without Ray; unset: as many as find
+    room."""
     cpus_per_run: float = Field(1.0, gt=0, allow_inf_nan=False)
     """CPU cores that Ray sets aside for a run, which gets as many threads."""
     gpus_per_run: float | None = Field(None, ge=0, le=1)
     """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
     retries: int = Field(3, ge=0)
-    """Times a killed run is started again; with Ray also times that it may lose its worker or machine."""
+    """With Ray: times a killed run is started again, and times that it may lose its worker or machine."""
     print_commands: bool = False
     """Print the commands instead, one a line, for xargs or a SLURM array."""
 
@@ -74,6 +75,7 @@ def command(
     arguments: Sequence[str],
     *,
     program: Path,
+    train: Train,
     data_digest: DataDigest,
     configs_dir: Path,
     methods_dir: Path,
@@ -83,6 +85,7 @@ def command(
     Parameters
     ----------
     program : run.py
+    train : trains a run in this process
     data_digest : asked for once for each data set and folder
 
     Raises
@@ -109,7 +112,7 @@ def command(
     if options.print_commands:
         show("\n".join(shell_command(program, run.arguments) for run in runs))
         return 0
-    return _start(program, options, runs, Progress(runs, functools.cache(data_digest)))
+    return _start(program, train, options, runs, Progress(runs, functools.cache(data_digest)))
 
 
 def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None:
@@ -135,16 +138,22 @@ def _given(name: str, value: Any) -> Given:
     return Given(value, "", "flag", RUN_SETTINGS[name].flag)
 
 
-def _start(program: Path, options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:
+def _start(
+    program: Path,
+    train: Train,
+    options: GridConfig,
+    runs: Sequence[GridRun],
+    progress: Progress,
+) -> int:
     left = [run for run in runs if run.path in progress.left]
     show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
     try:
         with sigterm_interrupts():
             if left:
-                _engine(left, program, options, progress)
-    except KeyboardInterrupt as error:
+                _engine(program, train, options, left, progress)
+    except (KeyboardInterrupt, Interrupted) as error:
         progress.finish()
-        number = signal.Signals(heard[0] if heard else signal.SIGINT)
+        number = signal.Signals(_signal_of(error))
         raise GridStopped(
             f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done; the same command "
             "goes on from what the others have saved",
@@ -156,11 +165,21 @@ def _start(program: Path, options: GridConfig, runs: Sequence[GridRun], progress
     return int(bool(progress.failures))
 
 
+def _signal_of(error: KeyboardInterrupt | Interrupted) -> int:
+    if isinstance(error, Interrupted):
+        return error.signal_number
+    return heard[0] if heard else signal.SIGINT
+
+
 def _engine(
-    runs: Sequence[GridRun], program: Path, options: GridConfig, progress: Progress
+    program: Path,
+    train: Train,
+    options: GridConfig,
+    runs: Sequence[GridRun],
+    progress: Progress,
 ) -> None:
     if options.workers == 1:
-        one_by_one(runs, program, options.retries, progress)
+        one_by_one(runs, train, progress)
     elif is_installed():
         share = Share(options.workers, options.cpus_per_run, options.gpus_per_run, options.retries)
         on_ray(runs, program, share, progress)
@@ -168,4 +187,4 @@ def _engine(
         raise UsageError("grid needs Ray for this: pip install -e '.[grid]', or --workers 1")
     else:
         show("Ray is not installed (pip install -e '.[grid]'): one run after another")
-        one_by_one(runs, program, options.retries, progress)
+        one_by_one(runs, train, progress)

@@ -1,18 +1,65 @@
-"""The runs of a grid on this machine, one after another."""
+"""The runs of a grid in this process, one after another: they share what a start takes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
-from ssl_isda.grid.attempts import run_to_end
+from ssl_isda.errors import Interrupted, RunError
+from ssl_isda.grid.attempts import TICK, Outcome
 from ssl_isda.grid.expansion import GridRun
 from ssl_isda.grid.progress import Progress
 
+Train = Callable[[Sequence[str]], object]
+"""Trains what the words behind ``run.py`` ask for."""
 
-def one_by_one(runs: Sequence[GridRun], program: Path, retries: int, progress: Progress) -> None:
-    """Start each run when the one before has ended, however it ended."""
+
+def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
+    """Train each run when the one before has ended, well or by a failure of its own.
+
+    Raises
+    ------
+    Interrupted, KeyboardInterrupt
+        A signal came; the run in training has saved.
+    """
     for run in runs:
-        command = [str(program), *run.arguments]
-        progress.ended(run, run_to_end(command, os.getcwd(), retries, progress.tick))
+        with _shown(progress):
+            outcome = _outcome(run, train)
+        progress.ended(run, outcome)
+
+
+def _outcome(run: GridRun, train: Train) -> Outcome:
+    try:
+        train(run.arguments)
+    except Interrupted:
+        raise
+    except RunError as error:
+        return Outcome(error.exit_code, f"exit code {error.exit_code}: {error}")
+    except Exception as error:  # a fault of ours or of a library ends this run alone
+        return Outcome(1, " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300])
+    return Outcome(0, "")
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress) -> Iterator[None]:
+    """Meanwhile the table is redrawn by a thread; what the run itself says stands in its log.txt."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(TICK):
+            progress.tick()
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        with (
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            yield
+    finally:
+        over.set()
+        watcher.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import json
 import os
@@ -14,14 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import run
 from ssl_isda.command_line import resolve
-from ssl_isda.errors import UsageError
+from ssl_isda.errors import Interrupted, UsageError
 from ssl_isda.grid import attempts, command, on_ray, progress
+from ssl_isda.grid import one_by_one as one_by_one_module
 from ssl_isda.grid.attempts import Outcome, run_to_end
 from ssl_isda.grid.expansion import GridRun, expand
 from ssl_isda.grid.grid_file import read_grid
+from ssl_isda.grid.one_by_one import one_by_one
 from ssl_isda.grid.progress import Progress
 from ssl_isda.grid.summary import summary
 from ssl_isda.method_options import read_methods
@@ -299,6 +303,87 @@ def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch,
     assert ("not installed" in capsys.readouterr().out) == (not is_there)
 
 
+def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, capsys) -> None:
+    """Its words are not shown: the table stands alone on the screen."""
+    runs, seen = watched(file, monkeypatch, "[0, 1, 2]")
+    told: list[object] = []
+
+    def train(words) -> None:
+        told.append((tuple(words), os.getpid()))
+        print("epoch 1/40")
+        print("warning", file=sys.stderr)
+        if len(told) == 1:
+            raise UsageError("--labels: too many")
+        if len(told) == 2:
+            raise RuntimeError("a fault of\n  a library")
+        write_run(file.parent / "runs", "--dataset", "digits", "--seed", "2", errors=[20.0])
+
+    one_by_one(runs, train, seen)
+    assert told == [(each.arguments, os.getpid()) for each in runs]
+    assert seen.errors == {runs[2].path: 20.0} and [*seen.failures.values()] == [
+        "exit code 2: --labels: too many",
+        "exit code 1: RuntimeError: a fault of a library",
+    ]
+    printed = capsys.readouterr()
+    assert [line[:6] for line in printed.out.splitlines()] == ["[1/3] ", "[2/3] ", "[3/3] "]
+    assert printed.err == ""
+
+
+def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) -> None:
+    cleared: list[str] = []
+    threads: list[int] = []
+
+    def train(resolved) -> None:
+        threads.append(torch.get_num_threads())
+        torch.set_num_threads(3)
+        if len(threads) == 1:
+            raise UsageError("--labels: too many")
+
+    monkeypatch.setattr(run, "train_seeds", train)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: cleared.append("compiled passes"))
+    monkeypatch.setitem(sys.modules, "torch._dynamo", sys)
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    assert run.main(["grid", str(file), "--workers", "1"]) == 1
+    assert threads == [1, 1] and torch.get_num_threads() == 1 and len(cleared) == 2
+
+
+@pytest.mark.parametrize("error", [Interrupted("saved", signal.SIGTERM), KeyboardInterrupt()])
+def test_a_signal_ends_one_process_and_its_grid(error, file, monkeypatch, capsys) -> None:
+    """Whether the run in training has heard it, or whoever reads images at that moment."""
+    trained = []
+
+    def train(resolved) -> None:
+        trained.append(resolved)
+        raise error
+
+    monkeypatch.setattr(run, "train_seeds", train)
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    code = error.exit_code if isinstance(error, Interrupted) else 130
+    assert run.main(["grid", str(file), "--workers", "1"]) == code
+    assert len(trained) == 1
+    name = signal.Signals(code - 128).name
+    assert capsys.readouterr().err.startswith(f"run.py: {name}: 0 of 2 runs are done; the same")
+
+
+def test_the_table_moves_while_a_run_trains(file, monkeypatch, capsys) -> None:
+    runs, seen = watched(file, monkeypatch, "[0]")
+    monkeypatch.setattr(one_by_one_module, "TICK", 0.01)
+    monkeypatch.setattr(progress, "show", lambda line, stream: shown.append(line))
+    shown: list[str] = []
+
+    def train(words) -> None:
+        say(runs[0], "epoch 1/4  supervised 1.0")
+        until = time.monotonic() + 30
+        while not shown:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    before = threading.active_count()
+    one_by_one(runs, train, seen)
+    assert shown[0] == "started runs/digits-20/vat/seed0" and len(shown) == 2
+    assert threading.active_count() == before
+
+
 def test_a_cluster_that_does_not_answer_is_one_line(file, monkeypatch, capsys) -> None:
     pytest.importorskip("ray", reason="Ray has no wheel for this Python")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
@@ -433,17 +518,23 @@ def wait_for(path: Path) -> str:
     return path.read_text()
 
 
-def test_an_interrupted_wait_lets_the_run_save(program, tmp_path) -> None:
-    waiting = threading.Event()
+def test_an_interrupted_wait_lets_the_run_save(program, tmp_path, monkeypatch) -> None:
+    """Ray cancels a task as ``interrupt_main`` does: by a flag that Python's next line finds."""
 
     def interrupt() -> None:
-        if (tmp_path / "pid").exists():
-            waiting.set()
-            raise KeyboardInterrupt
+        wait_for(tmp_path / "pid")
+        _thread.interrupt_main()
 
-    with pytest.raises(KeyboardInterrupt):
-        run_to_end([program(SAVES)], str(tmp_path), 3, interrupt)
-    assert waiting.is_set() and (tmp_path / "saved").read_text() == str(int(signal.SIGTERM))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            thread.start()
+            run_to_end([program(SAVES)], str(tmp_path), 3)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        thread.join()
+    assert (tmp_path / "saved").read_text() == str(int(signal.SIGTERM))
     assert starts(tmp_path) == 1
 
 

@@ -71,6 +71,14 @@ def test_a_machine_that_does_not_say_what_is_free_is_trusted(monkeypatch):
     memory.refuse_what_does_not_fit("full", 10**4, 10**5, 128, CPU)
 
 
+def test_what_an_earlier_run_of_the_process_has_given_back_is_free(monkeypatch):
+    """PyTorch keeps it from the driver for the next one."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 9000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert memory.free_bytes(torch.device("cuda")) == 130
+
+
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A folder in place of what the kernel tells, empty."""

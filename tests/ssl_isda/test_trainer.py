@@ -23,14 +23,14 @@ from datasets.preprocessing import PreparedImages
 from datasets.splits import Split
 from ssl_isda import checkpoint
 from ssl_isda.batch import Batch
-from ssl_isda.errors import TrainingFailed, UsageError
+from ssl_isda.errors import Interrupted, TrainingFailed, UsageError
 from ssl_isda.models import CNN13
 from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.randomness import global_draws
 from ssl_isda.regularizer import METHODS, Regularizer
 from ssl_isda.step import Step
 from ssl_isda.tracking import Tracker
-from ssl_isda.trainer import Interrupted, Trainer, TrainerConfig
+from ssl_isda.trainer import Trainer, TrainerConfig
 from tests.benchmarks.measurement import allocated_bytes
 from tests.methods import tiny
 
