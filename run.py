@@ -67,15 +67,18 @@ def main(arguments: Sequence[str]) -> int:
             show(f"run.py: {error}", stream=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        show(
-            f"run.py: Python's package {error.name!r} is missing here: take .venv/bin/python, which "
-            "'make setup' makes, or pip install -e '.[run]'",
-            stream=sys.stderr,
-        )
+        show(f"run.py: {_missing(error)}", stream=sys.stderr)
         return UsageError.exit_code
     except KeyboardInterrupt:
         show("run.py: interrupted", stream=sys.stderr)
         return 130
+
+
+def _missing(error: ModuleNotFoundError) -> UsageError:
+    return UsageError(
+        f"Python's package {error.name!r} is missing here: take .venv/bin/python, which 'make setup' "
+        "makes, or pip install -e '.[run]'"
+    )
 
 
 def _command(arguments: Sequence[str]) -> int:
@@ -228,6 +231,7 @@ class Workspace:
 def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
     """Train, or go on training, the run of one folder, on images of this digest; its result."""
     from ssl_isda.distributed import from_first, is_first
+    from ssl_isda.errors import OutOfMemory
     from ssl_isda.result import provenance, summarize
     from ssl_isda.tracking import SilentTracker, Tracker
     from ssl_isda.wandb_view import open_run_view
@@ -237,7 +241,11 @@ def _train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> d
     split = from_first(lambda: _split(folder, workspace))
     if split.checksum != workspace.data.checksum:
         raise UsageError("the images of this machine are not those of the first one")
-    peak = _peak_of_dry_step(folder, workspace, split)
+    try:
+        peak = _peak_of_dry_step(folder, workspace, split)
+    except OutOfMemory as error:
+        tracker.note_failure(error)
+        raise
     trainer = build_trainer(resolved, workspace, split, tracker)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
@@ -292,6 +300,8 @@ def _commit() -> str | None:
 
 def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> str:
     """In words. A trainer of its own makes the step, so that nothing of it enters the run."""
+    import torch
+
     from ssl_isda.memory import described_peak, forget_peak
     from ssl_isda.tracking import SilentTracker
 
@@ -301,6 +311,7 @@ def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> 
     )  # for one step, it is slow
     as_written = replace(folder.resolved, config=config)
     build_trainer(as_written, workspace, split, SilentTracker(folder.path)).dry_step()
+    torch.cuda.empty_cache()  # CUDA graphs cannot take it from there
     return described_peak(workspace.device)
 
 
@@ -610,16 +621,18 @@ def grid(arguments: Sequence[str]) -> int:
     )
 
 
-def _train_one_of_many(arguments: Sequence[str]) -> None:
+def _train_one_of_many(resolved: Resolved) -> None:
     """Put back what the run leaves in the process: threads, and memory that reference cycles hold or
     passes that were compiled for it (the next run finds its own in PyTorch's cache)."""
-    import torch
-
-    from ssl_isda.command_line import resolve
-
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
     threads = torch.get_num_threads()
     try:
-        train_seeds(resolve(arguments, **FOLDERS))
+        train_seeds(resolved)
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
     finally:
         torch.set_num_threads(threads)
         if "torch._dynamo" in sys.modules:

@@ -7,6 +7,8 @@ class RunError(Exception):
     """Ends the program with one line on stderr and this exit code; never a traceback."""
 
     exit_code = 1
+    signal_number: int | None = None
+    """Of a signal that had asked for an end before this error came."""
     of_one_process = False
     """Whether others of the same run need not have it, so that it is told whichever process has it."""
 

@@ -24,7 +24,7 @@ from ssl_isda.diagnostics import (
     gradient_norm,
     mean_variance,
 )
-from ssl_isda.errors import Interrupted, OutOfMemory, TrainingFailed, UsageError
+from ssl_isda.errors import Interrupted, OutOfMemory, RunError, TrainingFailed, UsageError
 from ssl_isda.files import output_failed
 from ssl_isda.models.registry import Classifier
 from ssl_isda.objective import Objective, Terms
@@ -127,6 +127,9 @@ class Trainer:
             with self._telling_what_fits(), progress as advance:
                 self._train(advance)
             self.save()
+        except RunError as error:
+            error.signal_number = self._signal  # whoever has further runs to train shall not
+            raise
         finally:
             restore_handlers()
 
@@ -136,7 +139,7 @@ class Trainer:
         It keeps the whole graph while it differentiates terms, beside the gradients of the step before
         and the optimizer's momentum. Covariances, targets and BatchNorm take the batch in as ever: a
         trainer that has made a dry step is to be thrown away. CUDA graphs, which ``--compile`` records,
-        come on top.
+        come on top, and on a CPU what ISDA needs for classes that only a trained network predicts.
 
         Raises
         ------
@@ -149,8 +152,7 @@ class Trainer:
                 parameter.grad = torch.zeros_like(parameter)
             self._set_learning_rate(0.0)
             self.optimizer.step()
-            total = self._terms(self.step(self.next_step)).total
-            torch.autograd.grad(total, trained, retain_graph=True, allow_unused=True)
+            gradient_norm(self._terms(self.step(self.next_step)).total, trained)
 
     @contextmanager
     def _telling_what_fits(self) -> Iterator[None]:

@@ -186,6 +186,7 @@ def _settings(wandb: Any) -> Any:
         init_timeout=START_SECONDS,
         login_timeout=START_SECONDS,
         finish_timeout=FINISH_SECONDS,
+        reinit="finish_previous",  # which a view that failed has left open
         x_file_stream_transmit_interval=1,
         x_transaction_log_flush_interval=1,
         disable_git=True,

@@ -631,6 +631,20 @@ def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, caps
     assert "do not fit in the GPU memory" in capsys.readouterr().err
 
 
+@pytest.mark.fault(35)
+def test_fault_35_too_little_memory_for_the_dry_step_stands_in_the_log(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def raises(trainer: object) -> None:
+        raise OutOfMemory("step 0: 620 images a step do not fit")
+
+    monkeypatch.setattr(Trainer, "dry_step", raises)
+    assert run.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == 70
+    assert capsys.readouterr().err == "run.py: step 0: 620 images a step do not fit\n"
+    (line,) = (tmp_path / CELL.relative_to("runs") / "log.txt").read_text().splitlines()
+    assert line[20:] == "failed: step 0: 620 images a step do not fit"
+
+
 def test_a_package_that_is_missing_is_named(monkeypatch, capsys) -> None:
     def needs(arguments: object) -> int:
         raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")

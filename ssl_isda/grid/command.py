@@ -153,7 +153,7 @@ def _start(
                 _engine(program, train, options, left, progress)
     except (KeyboardInterrupt, Interrupted) as error:
         progress.finish()
-        number = signal.Signals(_signal_of(error))
+        number = signal.Signals(_number(error))
         raise GridStopped(
             f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done; the same command "
             "goes on from what the others have saved",
@@ -165,10 +165,9 @@ def _start(
     return int(bool(progress.failures))
 
 
-def _signal_of(error: KeyboardInterrupt | Interrupted) -> int:
-    if isinstance(error, Interrupted):
-        return error.signal_number
-    return heard[0] if heard else signal.SIGINT
+def _number(error: KeyboardInterrupt | Interrupted) -> int:
+    by_run = error.signal_number if isinstance(error, Interrupted) else None
+    return by_run or (heard[0] if heard else signal.SIGINT)
 
 
 def _engine(

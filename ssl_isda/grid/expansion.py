@@ -29,9 +29,12 @@ LENGTHS = frozenset({"epochs", "steps"})
 class GridRun:
     """One run of a grid."""
 
-    arguments: tuple[str, ...]
-    """What stands behind ``run.py``."""
     resolved: Resolved
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What stands behind ``run.py``."""
+        return self.resolved.arguments
 
     @property
     def folder(self) -> RunFolder:
@@ -164,9 +167,13 @@ def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
     if parts:
         runs_dir = resolved.config.runs_dir.joinpath(*parts)
         words["runs_dir"] = Given(str(runs_dir), str(runs_dir), "flag", "--runs-dir")
-        config = resolved.config.model_copy(update={"runs_dir": runs_dir})
-        resolved = replace(resolved, config=config)
-    return GridRun(tuple(_arguments(grid, words)), resolved)
+        resolved = replace(
+            resolved,
+            config=resolved.config.model_copy(update={"runs_dir": runs_dir}),
+            sources={**resolved.sources, "runs_dir": "flag"},
+            arguments=tuple(_arguments(grid, words)),
+        )
+    return GridRun(resolved)
 
 
 def _arguments(grid: GridFile, words: Mapping[str, Given]) -> list[str]:

@@ -7,13 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from ssl_isda.config import Resolved
 from ssl_isda.errors import Interrupted, RunError
 from ssl_isda.grid.attempts import TICK, Outcome
 from ssl_isda.grid.expansion import GridRun
 from ssl_isda.grid.progress import Progress
+from ssl_isda.grid.stopping import heard
 
-Train = Callable[[Sequence[str]], object]
-"""Trains what the words behind ``run.py`` ask for."""
+Train = Callable[[Resolved], object]
+"""Trains a run with these settings."""
 
 
 def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
@@ -26,20 +28,30 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
     """
     for run in runs:
         with _shown(progress):
-            outcome = _outcome(run, train)
-        progress.ended(run, outcome)
+            error = _error_of(run, train)
+        progress.ended(run, _outcome(error))
+        if isinstance(error, RunError) and error.signal_number:
+            raise Interrupted(str(error), error.signal_number) from error
+        if heard:  # and Python swallowed the exception, as it does within __del__
+            raise KeyboardInterrupt
 
 
-def _outcome(run: GridRun, train: Train) -> Outcome:
+def _error_of(run: GridRun, train: Train) -> Exception | None:
     try:
-        train(run.arguments)
+        train(run.resolved)
     except Interrupted:
         raise
-    except RunError as error:
-        return Outcome(error.exit_code, f"exit code {error.exit_code}: {error}")
     except Exception as error:  # a fault of ours or of a library ends this run alone
-        return Outcome(1, " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300])
-    return Outcome(0, "")
+        return error
+    return None
+
+
+def _outcome(error: Exception | None) -> Outcome:
+    if error is None:
+        return Outcome(0, "")
+    if isinstance(error, RunError):
+        return Outcome(error.exit_code, f"exit code {error.exit_code}: {error}")
+    return Outcome(1, " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300])
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class _Watched:
 
 
 class Progress:
-    """Keeps what became of each run, and shows it."""
+    """Keeps what became of each run, and shows it; another thread may ``tick``."""
 
     def __init__(self, runs: Sequence[GridRun], data_digest: DataDigest = no_digest) -> None:
         """Look at what is done already.
@@ -65,6 +66,8 @@ class Progress:
         self._watched: dict[Path, _Watched] = {}
         self._work_done = 0.0  # of runs that have ended here
         self._drawn = 0
+        self._finished = False
+        self._lock = threading.RLock()
         self._stream = sys.stdout
         self._on_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         for run in runs:
@@ -92,11 +95,14 @@ class Progress:
         self.say(f"[{self._num_ended}/{self._num_runs}] {self._verdict(run)}{self._left()}")
 
     def tick(self) -> None:
-        """Look and show, if it is time again."""
-        now = time.monotonic()
-        if now - self._looked < PERIOD:
-            return
-        self._looked = now
+        """Look and show, if it is time again and nobody has said ``finish``."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked >= PERIOD and not self._finished:
+                self._looked = now
+                self._show_all()
+
+    def _show_all(self) -> None:
         for path, watched in self._watched.items():
             _look(watched)
             if not watched.started and _size(watched.file) != watched.size_before:
@@ -108,14 +114,17 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line above the table."""
-        self._erase()
-        show(line, stream=self._stream)
-        if self._on_terminal:
-            self._draw()
+        with self._lock:
+            self._erase()
+            show(line, stream=self._stream)
+            if self._on_terminal:
+                self._draw()
 
     def finish(self) -> None:
         """Leave no table behind."""
-        self._erase()
+        with self._lock:
+            self._finished = True
+            self._erase()
 
     @property
     def _num_ended(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import io
 import json
 import os
@@ -19,8 +20,8 @@ import torch
 
 import run
 from ssl_isda.command_line import resolve
-from ssl_isda.errors import Interrupted, UsageError
-from ssl_isda.grid import attempts, command, on_ray, progress
+from ssl_isda.errors import Interrupted, OutputFailed, UsageError
+from ssl_isda.grid import attempts, command, on_ray, progress, stopping
 from ssl_isda.grid import one_by_one as one_by_one_module
 from ssl_isda.grid.attempts import Outcome, run_to_end
 from ssl_isda.grid.expansion import GridRun, expand
@@ -41,6 +42,7 @@ DIGITS = "settings: {dataset: digits}\nruns:\n  - "
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    stopping.heard.clear()  # what the test before has sent
     return tmp_path / "my.yaml"
 
 
@@ -134,7 +136,7 @@ def test_further_axes_are_parts_of_the_folder(file) -> None:
         "runs/digits-20/vat/seed0",
     ]
     for each in runs:
-        assert resolve(each.arguments, **FOLDERS).config == each.resolved.config
+        assert resolve(each.arguments, **FOLDERS) == each.resolved
 
 
 def test_one_value_for_all_is_no_part_and_a_path_is_one_part(file) -> None:
@@ -308,8 +310,8 @@ def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, ca
     runs, seen = watched(file, monkeypatch, "[0, 1, 2]")
     told: list[object] = []
 
-    def train(words) -> None:
-        told.append((tuple(words), os.getpid()))
+    def train(resolved) -> None:
+        told.append((resolved, os.getpid()))
         print("epoch 1/40")
         print("warning", file=sys.stderr)
         if len(told) == 1:
@@ -319,7 +321,7 @@ def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, ca
         write_run(file.parent / "runs", "--dataset", "digits", "--seed", "2", errors=[20.0])
 
     one_by_one(runs, train, seen)
-    assert told == [(each.arguments, os.getpid()) for each in runs]
+    assert told == [(each.resolved, os.getpid()) for each in runs]
     assert seen.errors == {runs[2].path: 20.0} and [*seen.failures.values()] == [
         "exit code 2: --labels: too many",
         "exit code 1: RuntimeError: a fault of a library",
@@ -347,22 +349,54 @@ def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) 
     assert threads == [1, 1] and torch.get_num_threads() == 1 and len(cleared) == 2
 
 
-@pytest.mark.parametrize("error", [Interrupted("saved", signal.SIGTERM), KeyboardInterrupt()])
-def test_a_signal_ends_one_process_and_its_grid(error, file, monkeypatch, capsys) -> None:
-    """Whether the run in training has heard it, or whoever reads images at that moment."""
+def heard_too_late() -> None:
+    error = OutputFailed("disk full")
+    error.signal_number = signal.SIGTERM
+    raise error
+
+
+def swallowed() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+
+def while_it_trains() -> None:
+    raise Interrupted("saved", signal.SIGTERM)
+
+
+def while_it_reads_images() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(
+    "train", [while_it_trains, while_it_reads_images, heard_too_late, swallowed]
+)
+def test_a_signal_ends_one_process_and_its_grid(train, file, monkeypatch, capsys) -> None:
     trained = []
-
-    def train(resolved) -> None:
-        trained.append(resolved)
-        raise error
-
-    monkeypatch.setattr(run, "train_seeds", train)
+    monkeypatch.setattr(run, "train_seeds", lambda resolved: (trained.append(resolved), train()))
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    code = error.exit_code if isinstance(error, Interrupted) else 130
-    assert run.main(["grid", str(file), "--workers", "1"]) == code
+    assert run.main(["grid", str(file), "--workers", "1"]) == 143
     assert len(trained) == 1
-    name = signal.Signals(code - 128).name
-    assert capsys.readouterr().err.startswith(f"run.py: {name}: 0 of 2 runs are done; the same")
+    assert capsys.readouterr().err.startswith("run.py: SIGTERM: 0 of 2 runs are done; the same")
+
+
+def test_a_package_that_is_missing_is_named_for_each_run(file) -> None:
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
+    asked = [sys.executable, "-c", WITHOUT_TORCH, "grid", str(file), "--workers", "1"]
+    process = subprocess.run(asked, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (1, "")
+    line = "exit code 2: Python's package 'torch' is missing here: take .venv/bin/python"
+    assert process.stdout.count(f"failed: runs/digits-20/vat/seed1: {line}") == 2
+
+
+def test_after_the_end_no_thread_draws(file, monkeypatch, capsys) -> None:
+    runs, seen = watched(file, monkeypatch, "[0]")
+    say(runs[0], "epoch 1/4  supervised 1.0")
+    seen.finish()
+    seen.tick()
+    assert capsys.readouterr().out == ""
 
 
 def test_the_table_moves_while_a_run_trains(file, monkeypatch, capsys) -> None:
@@ -371,7 +405,7 @@ def test_the_table_moves_while_a_run_trains(file, monkeypatch, capsys) -> None:
     monkeypatch.setattr(progress, "show", lambda line, stream: shown.append(line))
     shown: list[str] = []
 
-    def train(words) -> None:
+    def train(resolved) -> None:
         say(runs[0], "epoch 1/4  supervised 1.0")
         until = time.monotonic() + 30
         while not shown:

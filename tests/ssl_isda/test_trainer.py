@@ -23,7 +23,7 @@ from datasets.preprocessing import PreparedImages
 from datasets.splits import Split
 from ssl_isda import checkpoint
 from ssl_isda.batch import Batch
-from ssl_isda.errors import Interrupted, TrainingFailed, UsageError
+from ssl_isda.errors import Interrupted, OutputFailed, TrainingFailed, UsageError
 from ssl_isda.models import CNN13
 from ssl_isda.objective import IsdaConfig, Objective
 from ssl_isda.randomness import global_draws
@@ -753,6 +753,22 @@ def test_fault_18_the_term_that_exploded_is_the_one_named(tmp_path: Path) -> Non
     assert not same([p.detach() for p in parameters], before)
     resumed = make(tmp_path, Explodes)
     assert resumed.resume() and resumed.next_step == 3
+
+
+@pytest.mark.fault(3)
+def test_fault_3_a_signal_that_a_failure_hides_is_named(tmp_path: Path, monkeypatch) -> None:
+    def full(path: Path, state: object) -> None:
+        raise OutputFailed("disk full")
+
+    trainer = make(tmp_path)
+    trainer.data.before[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OutputFailed) as caught:
+        trainer.run()
+    assert caught.value.signal_number == signal.SIGTERM
+    with pytest.raises(OutputFailed) as caught:
+        make(tmp_path).run()
+    assert caught.value.signal_number is None
 
 
 @pytest.mark.fault(35)

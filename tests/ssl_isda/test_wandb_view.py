@@ -255,6 +255,35 @@ def train(
     return runs_dir / "digits-20/vat+isda/seed0", child.stdout, seconds
 
 
+TWO_VIEWS = """
+from pathlib import Path
+from ssl_isda.wandb_view import open_view
+shared = {"project": "p", "folder": Path(), "group": "g", "tags": [], "config": {}, "history": []}
+view = open_view("offline", name="a", identity=8 * "a", warn=print, **shared)
+view._run.log = None  # whatever it is that breaks
+view.log({"epoch": 1})
+view.finish({}, 0)
+later = open_view("offline", name="b", identity=8 * "b", warn=print, **shared)
+print(later._run.id)
+later.finish({}, 0)
+"""
+
+
+@pytest.mark.fault(29)
+@pytest.mark.slow
+def test_fault_29_after_a_view_that_broke_the_next_run_has_its_own(tmp_path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", TWO_VIEWS],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    warning, identity = child.stdout.splitlines()
+    assert warning.startswith("W&B stopped (") and identity == "bbbbbbbb"
+
+
 def assert_equal(folder: Path, reference: Path) -> None:
     for name in ("metrics.jsonl", "checkpoint.pt", "split.json"):
         assert (folder / name).read_bytes() == (reference / name).read_bytes()
