@@ -28,30 +28,27 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
     """
     for run in runs:
         with _shown(progress):
-            error = _error_of(run, train)
-        progress.ended(run, _outcome(error))
-        if isinstance(error, RunError) and error.signal_number:
-            raise Interrupted(str(error), error.signal_number) from error
+            outcome, signal_number = _trained(run, train)
+        progress.ended(run, outcome)
+        if signal_number:
+            raise Interrupted(outcome.reason, signal_number)
         if heard:  # and Python swallowed the exception, as it does within __del__
             raise KeyboardInterrupt
 
 
-def _error_of(run: GridRun, train: Train) -> Exception | None:
+def _trained(run: GridRun, train: Train) -> tuple[Outcome, int | None]:
+    """How it ended, and a signal that came before its failure; of an exception nothing is kept."""
     try:
         train(run.resolved)
     except Interrupted:
         raise
+    except RunError as error:
+        outcome = Outcome(error.exit_code, f"exit code {error.exit_code}: {error}")
+        return outcome, error.signal_number
     except Exception as error:  # a fault of ours or of a library ends this run alone
-        return error
-    return None
-
-
-def _outcome(error: Exception | None) -> Outcome:
-    if error is None:
-        return Outcome(0, "")
-    if isinstance(error, RunError):
-        return Outcome(error.exit_code, f"exit code {error.exit_code}: {error}")
-    return Outcome(1, " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300])
+        reason = " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300]
+        return Outcome(1, reason), None
+    return Outcome(0, ""), None
 
 
 @contextlib.contextmanager

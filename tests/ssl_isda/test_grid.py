@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -306,11 +307,15 @@ def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch,
 
 
 def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, capsys) -> None:
-    """Its words are not shown: the table stands alone on the screen."""
+    """Its words are not shown: the table stands alone on the screen. What it held is let go."""
     runs, seen = watched(file, monkeypatch, "[0, 1, 2]")
     told: list[object] = []
+    held: list[weakref.ref[torch.Tensor]] = []
 
     def train(resolved) -> None:
+        assert not any(tensor() is not None for tensor in held)
+        network = torch.zeros(1)
+        held.append(weakref.ref(network))
         told.append((resolved, os.getpid()))
         print("epoch 1/40")
         print("warning", file=sys.stderr)
