@@ -65,21 +65,31 @@ class _VarianceToTarget(torch.autograd.Function):
     """q_c[j, c] for each class in use: what Prop. 1 reads, without the rest of the table.
 
     With T = (W - w_c) Sigma_c the value is sum_a (W - w_c) * T and its derivative by W - w_c is 2 T,
-    so T is all that the backward pass needs.
+    so T is all that the backward pass needs. A CPU takes as many classes at once as its cache holds.
     """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, covariance: ClassCovariance, classes: Tensor) -> Tensor:
-        difference = weight - weight.index_select(0, classes).unsqueeze(1)  # (p, c, a)
-        product = covariance.multiply_each(difference, classes)
-        ctx.save_for_backward(product, classes)
-        return difference.mul_(product).sum(2)
+        ctx.at_once = len(classes) if classes.is_cuda else max(1, AT_ONCE // weight.numel())
+        products, variances = [], []
+        for some in classes.split(ctx.at_once):
+            difference = weight - weight.index_select(0, some).unsqueeze(1)  # (p, c, a)
+            products.append(covariance.multiply_each(difference, some))
+            variances.append(difference.mul_(products[-1]).sum(2))
+        ctx.save_for_backward(classes, *products)
+        return torch.cat(variances)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        product, classes = ctx.saved_tensors
-        weighted = 2 * grads[0].unsqueeze(2) * product
-        return weighted.sum(0).index_add_(0, classes, -weighted.sum(1)), None, None
+        classes, *products = ctx.saved_tensors
+        parts = zip(grads[0].split(ctx.at_once), products, classes.split(ctx.at_once), strict=True)
+        by_weight = [_by_weight(2 * grad.unsqueeze(2) * T, some) for grad, T, some in parts]
+        return functools.reduce(Tensor.add_, reversed(by_weight)), None, None
+
+
+def _by_weight(by_difference: Tensor, classes: Tensor) -> Tensor:
+    """The derivative by W, (c, a), from that by the differences W - w_c, (p, c, a)."""
+    return by_difference.sum(0).index_add_(0, classes, -by_difference.sum(1))
 
 
 class _ClassGram(torch.autograd.Function):
@@ -101,9 +111,8 @@ class _ClassGram(torch.autograd.Function):
 def _variance_to_target(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
     """q_c[j, c] for each class in use: (p, c)."""
     if isinstance(covariance, ClassCovariance):
-        at_once = len(classes) if classes.is_cuda else max(1, AT_ONCE // weight.numel())
-        parts = [_VarianceToTarget.apply(weight, covariance, c) for c in classes.split(at_once)]
-        return torch.cat(parts)
+        variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
+        return variance
     spread = covariance.spread(weight, classes)
     own = spread[torch.arange(len(classes), device=classes.device), classes]
     return (spread - own.unsqueeze(1)).square().sum(2)
