@@ -306,9 +306,8 @@ def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> 
     from ssl_isda.tracking import SilentTracker
 
     forget_peak(workspace.device)
-    config = folder.resolved.config.model_copy(
-        update={"compile": False}
-    )  # for one step, it is slow
+    # Compiling takes longer than a step; the last one of an epoch is not compiled anyway.
+    config = folder.resolved.config.model_copy(update={"compile": False})
     as_written = replace(folder.resolved, config=config)
     build_trainer(as_written, workspace, split, SilentTracker(folder.path)).dry_step()
     torch.cuda.empty_cache()  # CUDA graphs cannot take it from there
@@ -622,17 +621,23 @@ def grid(arguments: Sequence[str]) -> int:
 
 
 def _train_one_of_many(resolved: Resolved) -> None:
-    """Put back what the run leaves in the process: threads, and memory that reference cycles hold or
-    passes that were compiled for it (the next run finds its own in PyTorch's cache)."""
+    """Train in this process; what is missing here fails this run, as it would in a process of its own."""
     try:
-        import torch
+        with _put_back():
+            train_seeds(resolved)
     except ModuleNotFoundError as error:
         raise _missing(error) from error
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """Undo what a run leaves in the process: threads, and memory that reference cycles hold or passes
+    that were compiled for it (the next run finds its own in PyTorch's cache)."""
+    import torch
+
     threads = torch.get_num_threads()
     try:
-        train_seeds(resolved)
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
+        yield
     finally:
         torch.set_num_threads(threads)
         if "torch._dynamo" in sys.modules:
