@@ -128,6 +128,10 @@ def test_the_kept_report_is_that_of_the_kept_runs(tmp_path: Path, monkeypatch) -
         assert (tmp_path / name).read_bytes() == kept.read_bytes()
 
 
+UNFINISHED = ("temporal_ensembling", "0.75")
+"""The row of a search at which it stands."""
+
+
 def found_by_search(name: str, method: str) -> tuple[str, str]:
     """Validation and test error of one training of a search, as the page writes them."""
     cell = ROOT / "docs/results/search_small/search" / name / "cifar10-1000" / f"{method}+isda"
@@ -138,11 +142,9 @@ def found_by_search(name: str, method: str) -> tuple[str, str]:
 def test_the_searches_on_the_page_are_those_of_the_kept_runs() -> None:
     strengths = ["0.1", "0.25", "0.5", "0.75", "1"]
     whole = itertools.product(("pi_model", "mean_teacher", "vat"), strengths)
-    for method, strength in (*whole, *itertools.product(["temporal_ensembling"], strengths[:3])):
-        pairs = [
-            found_by_search(f"lambda_0={strength},eta_1={eta_1}", method)
-            for eta_1 in ("0.5", "1", "2")
-        ]
+    for method, strength in (*whole, *itertools.product(["temporal_ensembling"], strengths[:4])):
+        weights = ["0.5", "1"] if (method, strength) == UNFINISHED else ["0.5", "1", "2"]
+        pairs = [found_by_search(f"lambda_0={strength},eta_1={eta_1}", method) for eta_1 in weights]
         row = " | ".join(f"{validation} ({test})" for validation, test in pairs)
         assert f"| {strength} | {row} |" in PAGE
     found = [found_by_search(f"lambda_0={strength}", "supervised") for strength in strengths]
