@@ -40,6 +40,8 @@ class OutputFailed(RunError):
 class Interrupted(RunError):
     """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
 
+    signal_number: int
+
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number

@@ -166,8 +166,9 @@ def _start(
 
 
 def _number(error: KeyboardInterrupt | Interrupted) -> int:
-    by_run = error.signal_number if isinstance(error, Interrupted) else None
-    return by_run or (heard[0] if heard else signal.SIGINT)
+    if isinstance(error, Interrupted):
+        return error.signal_number
+    return heard[0] if heard else signal.SIGINT
 
 
 def _engine(

@@ -21,7 +21,7 @@ from tests.benchmarks.measurement import Call, Row, Settings, interleaved
 ROOT = Path(__file__).resolve().parents[2]
 MOST_ROUNDS = 3
 PAUSE = 0.01
-"""Seconds between two looks whether it is there."""
+"""Seconds between two looks whether the first step is done."""
 SECONDS_TO_FIRST_STEP = 10.0
 WHITENED = ("--preprocessing", "zca", "--labels", "40", "--width", "0.1")
 """The first start keeps the whitened images, the next ones are about what is left. A narrow network,

@@ -557,7 +557,7 @@ def wait_for(path: Path) -> str:
     return path.read_text()
 
 
-def test_an_interrupted_wait_lets_the_run_save(program, tmp_path, monkeypatch) -> None:
+def test_an_interrupted_wait_lets_the_run_save(program, tmp_path) -> None:
     """Ray cancels a task as ``interrupt_main`` does: by a flag that Python's next line finds."""
 
     def interrupt() -> None:
