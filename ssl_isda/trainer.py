@@ -128,9 +128,8 @@ class Trainer:
                 self._train(advance)
             self.save()
         except RunError as error:
-            error.signal_number = (
-                error.signal_number or self._signal
-            )  # whoever has further runs to train shall not
+            # Whoever has further runs to train shall not.
+            error.signal_number = error.signal_number or self._signal
             raise
         finally:
             restore_handlers()
