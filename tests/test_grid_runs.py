@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,7 @@ sys.stdin.readline()
 cluster.shutdown()
 """
 EIGHT = f"""
-settings: {{{QUICK}, steps: 120, unlabeled_batch_size: 64, checkpoint_minutes: 0.01}}
+settings: {{{QUICK}, steps: 120, unlabeled_batch_size: 64, checkpoint_minutes: 0.001}}
 runs:
   - method: [supervised, mean_teacher]
     isda: [false, true]
@@ -241,16 +242,42 @@ def running(runs: Path) -> dict[int, tuple[int, Path]]:
 
 
 def midway(runs: Path) -> dict[int, tuple[int, Path]]:
-    """Those that have finished an epoch, have a checkpoint and are not done."""
+    """Those that have finished an epoch and have a checkpoint, and are far from done."""
     return {
         pid: (parent, folder)
         for pid, (parent, folder) in running(runs).items()
-        if num_epochs(folder) and (folder / "checkpoint.pt").exists() and not is_done(folder)
+        if num_epochs(folder) in (1, 2, 3) and (folder / "checkpoint.pt").exists()
     }
 
 
-def is_done(folder: Path) -> bool:
-    return (folder / "result.json").exists()
+@contextmanager
+def held(
+    grid: subprocess.Popen[str], runs: Path, number: int
+) -> Iterator[dict[int, tuple[int, Path]]]:
+    """At least as many runs, each stopped as soon as it is midway: none ends before the others start."""
+    caught: dict[int, tuple[int, Path]] = {}
+
+    def are_caught() -> bool:
+        assert grid.poll() is None, grid.stdout and grid.stdout.read()
+        for pid, (parent, folder) in midway(runs).items():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                caught[pid] = parent, folder
+        return len(caught) >= number
+
+    try:
+        wait_until(are_caught, f"{number} runs are midway")
+        yield caught
+    finally:
+        for pid in caught:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def orphans(runs: Path, caught: dict[int, tuple[int, Path]]) -> dict[int, Path]:
+    """Those whose Ray worker is gone; it may have taken them along."""
+    now = running(runs)
+    return {p: run[1] for p, run in caught.items() if p not in now or now[p][0] != run[0]}
 
 
 @pytest.mark.fault(33)
@@ -270,37 +297,26 @@ def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
         text=True,
         stdout=subprocess.PIPE,
     ) as child:
-        wait_until(lambda: len(midway(runs)) == 4, "two runs train on each of two nodes")
-        before = midway(runs)
-        cluster.stdin.write("remove the node\n")
-        cluster.stdin.flush()
-        assert cluster.stdout.readline() == "removed\n"
-        lost: set[Path] = set()
-
-        def are_lost() -> bool:  # and none of them is still saving
-            gone = before.keys() - running(runs).keys()
-            lost.update(before[pid][1] for pid in gone if not is_done(before[pid][1]))
-            return bool(lost) and len(running(runs)) <= 2
-
-        wait_until(are_lost, "the node's runs went with it")
-        others: dict[int, tuple[int, Path]] = {}
-
-        def one_has_begun() -> bool:
-            others.update({p: o for p, o in midway(runs).items() if num_epochs(o[1]) <= 2})
-            return bool(others)
-
-        wait_until(one_has_begun, "a run trains on the other")
-        worker, folder = min(others.values(), key=lambda other: num_epochs(other[1]))
-        assert "ray::" in Path(f"/proc/{worker}/cmdline").read_text()
-        os.kill(worker, signal.SIGKILL)
-        lost.add(folder)
+        with held(child, runs, 4) as caught:  # two runs on each of two nodes
+            cluster.stdin.write("remove the node\n")
+            cluster.stdin.flush()
+            assert cluster.stdout.readline() == "removed\n"
+            wait_until(lambda: len(orphans(runs, caught)) == 2, "the node's workers are gone")
+            lost = orphans(runs, caught)
+        wait_until(lambda: not lost.keys() & running(runs).keys(), "its runs have ended")
+        with held(child, runs, 1) as caught:
+            pid, (worker, _) = next(iter(caught.items()))
+            assert "ray::" in Path(f"/proc/{worker}/cmdline").read_text()
+            os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: pid in orphans(runs, caught), "the worker is gone")
+            lost |= orphans(runs, caught)
         printed, _ = child.communicate()
     assert child.returncode == 0, printed
     summary = printed.splitlines()[-4:]
     assert [line.split()[0] for line in summary] == [str(runs / "digits-20" / c) for c in CELLS]
     assert all(line.endswith("(n = 2)") for line in summary)
     assert not running(runs)
-    for folder in lost:
+    for folder in lost.values():
         assert "resuming at step" in (folder / "log.txt").read_text(), folder
     _assert_undisturbed(runs, tmp_path / "undisturbed", capsys)
 
