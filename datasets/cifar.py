@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.download import DataFile, fetch, is_intact, provide
-from datasets.image_data import DATASETS, ImageData
-from ssl_isda.errors import OutputFailed, UsageError
+from ssl_isda.base.errors import OutputFailed, UsageError
+from ssl_isda.data.download import DataFile, fetch, is_intact, provide
+from ssl_isda.data.image_data import DATASETS, ImageData
 
 
 @DATASETS.register("cifar10")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.image_data import DATASETS, ImageData
+from ssl_isda.data.image_data import DATASETS, ImageData
 
 TEST_IMAGES_PER_CLASS = 45
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets.download import DataFile, fetch, provide
-from datasets.image_data import DATASETS, ImageData
+from ssl_isda.data.download import DataFile, fetch, provide
+from ssl_isda.data.image_data import DATASETS, ImageData
 
 
 @DATASETS.register("svhn")

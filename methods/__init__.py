@@ -1,5 +1,8 @@
-"""The methods, one file each. To add one: write its file and import it here."""
+"""The methods, one file each. To add one: write its file and import it here.
 
-from methods import mean_teacher, pi_model, supervised, temporal_ensembling, vat
+A method imports ``ssl_isda``, never another method or a data set.
+"""
+
+from . import mean_teacher, pi_model, supervised, temporal_ensembling, vat
 
 __all__ = ["mean_teacher", "pi_model", "supervised", "temporal_ensembling", "vat"]

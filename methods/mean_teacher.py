@@ -31,12 +31,12 @@ from typing import Annotated, final
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.batch import Batch
-from ssl_isda.interval import Interval
-from ssl_isda.losses import softmax_mse
-from ssl_isda.regularizer import METHODS, Regularizer
-from ssl_isda.schedules import gaussian_ramp_up
-from ssl_isda.step import Step
+from ssl_isda.base.options import Interval
+from ssl_isda.base.ramps import gaussian_ramp_up
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.losses.consistency import softmax_mse
+from ssl_isda.training.method import METHODS, Regularizer
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ssl_isda.batch import Batch
-from ssl_isda.regularizer import METHODS, Regularizer
-from ssl_isda.step import Step
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.training.method import METHODS, Regularizer
 
 
 @dataclass(frozen=True)

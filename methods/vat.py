@@ -39,13 +39,13 @@ from typing import Annotated, cast, final
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.batch import Batch
-from ssl_isda.batchnorm import frozen_running_statistics
-from ssl_isda.distributed import part, whole
-from ssl_isda.interval import Interval
-from ssl_isda.losses import entropy, softmax_kl
-from ssl_isda.regularizer import METHODS, UNLABELED_PASS, Regularizer
-from ssl_isda.step import Step
+from ssl_isda.base.options import Interval
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.losses.consistency import entropy, softmax_kl
+from ssl_isda.parallel.distributed import part, whole
+from ssl_isda.training.batchnorm import frozen_running_statistics
+from ssl_isda.training.method import METHODS, UNLABELED_PASS, Regularizer
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ WITHOUT_TORCH = f"""
 import sys
 sys.modules["torch"] = None
 sys.path.insert(0, {str(ROOT)!r})
-import run
-sys.exit(run.main(sys.argv[1:]))
+from ssl_isda import cli
+sys.exit(cli.main(sys.argv[1:]))
 """
 """A program that answers like run.py where torch cannot be imported."""
 

@@ -11,7 +11,9 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Entered for good, not left at the end of a block: modules are imported once.
-install_import_hook(["ssl_isda.covariance", "ssl_isda.losses"], "beartype.beartype").__enter__()
+install_import_hook(
+    ["ssl_isda.isda.covariance", "ssl_isda.isda.propositions"], "beartype.beartype"
+).__enter__()
 
 
 @pytest.hookimpl(optionalhook=True)

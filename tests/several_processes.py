@@ -15,20 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import methods
-from datasets.batches import TwoStreamBatches, evaluation_batches
-from datasets.preprocessing import PreparedImages
-from datasets.splits import Split
-from ssl_isda.batch import Batch
-from ssl_isda.distributed import is_first, num_processes, process_group
+from ssl_isda import methods
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.splits import Split
+from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.models.registry import Classifier
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.regularizer import METHODS
-from ssl_isda.step import Step
-from ssl_isda.tracking import SilentTracker
-from ssl_isda.trainer import Trainer, TrainerConfig
-from ssl_isda.whole_batch import _STREAMS, act_on_whole_batch
+from ssl_isda.models.contract import Classifier
+from ssl_isda.parallel.distributed import is_first, num_processes, process_group
+from ssl_isda.parallel.whole_batch import _STREAMS, act_on_whole_batch
+from ssl_isda.runs.tracking import SilentTracker
+from ssl_isda.training.method import METHODS
+from ssl_isda.training.objective import Objective
+from ssl_isda.training.trainer import Trainer, TrainerConfig
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 50, 3, 36
 ISDA = {

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import methods
+from ssl_isda import methods
 
 ROOT = Path(__file__).parents[1]
 CELLS = [f"{name}{isda}" for name in methods.__all__ for isda in ("", "+isda")]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.command_line import resolve
-from ssl_isda.result import summarize
-from ssl_isda.run_folder import cell_name
+from ssl_isda.runs.result import summarize
+from ssl_isda.runs.run_folder import cell_name
+from ssl_isda.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 

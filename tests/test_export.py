@@ -117,7 +117,7 @@ def test_the_logits_are_the_head_of_the_evaluated_network_on_the_features(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", CELLS)
 def test_parts_places_and_labels_are_those_of_the_split_and_the_data(exported, method: str) -> None:
-    from datasets.digits import digits
+    from ssl_isda.datasets.digits import digits
 
     path, data = exported[0] / CELLS[method], digits(Path())
     found = arrays(path / "features.npz")
@@ -332,7 +332,7 @@ def test_fault_41_fewer_points_than_the_perplexity(trained: Path, flags: list[st
 def test_fault_41_a_network_that_diverged_or_collapsed(
     runs: Path, value: float, words: str
 ) -> None:
-    from ssl_isda.checkpoint import load, save
+    from ssl_isda.runs.checkpoint import load, save
 
     cell = CELLS["supervised"]
     state = load(runs / cell / "checkpoint.pt")
@@ -400,9 +400,9 @@ def test_help_names_files_and_flags(tmp_path: Path) -> None:
 
 
 def test_the_readme_s_export_commands_are_understood() -> None:
-    from ssl_isda.command_line import read_command
-    from ssl_isda.config import settings_of
-    from ssl_isda.export_config import ExportConfig
+    from ssl_isda.commands.export.options import ExportConfig
+    from ssl_isda.settings.config import settings_of
+    from ssl_isda.settings.resolve import read_command
 
     commands = re.findall(r"python run\.py export ([^#`|\n]*)", (ROOT / "README.md").read_text())
     assert commands

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import run
-from ssl_isda import checkpoint
+from ssl_isda import cli
+from ssl_isda.runs import checkpoint
 from tests.commands import CELL, SUPERVISED
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def changed(piece: bytes, draw: random.Random) -> bytes:
 
 def assert_ends_well(arguments: list[str], capsys: pytest.CaptureFixture[str], *codes: int) -> int:
     """In this process, where a traceback would be an exception; ``codes``: those that may be."""
-    code = run.main(arguments)
+    code = cli.main(arguments)
     stderr = capsys.readouterr().err
     assert code in (codes or EXIT_CODES)
     assert stderr.count("\n") == bool(code) and len(stderr) < 1200, stderr
@@ -92,7 +92,7 @@ def finished(tmp_path_factory) -> Path:
     """A finished run whose result is gone: resuming it takes no step, only the checkpoint."""
     folder = tmp_path_factory.mktemp("finished")
     flags = [*SUPERVISED, "--checkpoint-epochs", "1", "--runs-dir", str(folder / CELL.parts[0])]
-    assert run.main(flags) == 0
+    assert cli.main(flags) == 0
     (folder / CELL / "result.json").unlink()
     (folder / CELL / "checkpoint.pt.previous").unlink()
     return folder

@@ -14,19 +14,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets.batches import TwoStreamBatches
-from datasets.preprocessing import PreparedImages
-from datasets.splits import Split
-from ssl_isda.batch import Batch
+from ssl_isda.base.randomness import generator, global_draws
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.data.batches import TwoStreamBatches
+from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.splits import Split
+from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.randomness import generator, global_draws
-from ssl_isda.regularizer import METHODS
-from ssl_isda.step import Step
-from ssl_isda.tracking import Tracker
-from ssl_isda.trainer import Trainer, TrainerConfig
+from ssl_isda.runs.tracking import Tracker
+from ssl_isda.training.method import METHODS
+from ssl_isda.training.objective import Objective
+from ssl_isda.training.trainer import Trainer, TrainerConfig
 
-importlib.import_module("methods")
+importlib.import_module("ssl_isda.methods")
 FILE = Path(__file__).with_name("golden.json")
 CELLS = [f"{name}{isda}" for name in sorted(METHODS) for isda in ("", "+isda")]
 NUM_STEPS = 9
@@ -52,7 +53,7 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
         student = CNN13(4, width=0.05).double()
     # At VAT's own 1e-6 the finite difference would magnify the rounding of another processor.
     options = {"xi": 1e-3} if name == "vat" else {}
-    config = importlib.import_module(f"methods.{name}").Config(**options)
+    config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=student, num_images=24, num_classes=4)
     objective = Objective(
         method, IsdaConfig() if isda else None, 4, student.head.in_features

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-import run
-from ssl_isda.checkpoint import load
+from ssl_isda import cli
+from ssl_isda.runs.checkpoint import load
 from tests.commands import ENVIRONMENT, RUN, ends_like, modified
 
 QUICK = "dataset: digits, width: 0.05, threads: 1, wandb: disabled"
@@ -323,9 +323,9 @@ def test_fault_33_a_node_and_a_worker_are_lost_and_every_run_counts_once(
 
 def _assert_undisturbed(runs: Path, undisturbed: Path, capsys) -> None:
     grid = str(runs.with_name("grid.yaml"))
-    assert run.main(["grid", grid, "--runs-dir", str(undisturbed), "--print-commands"]) == 0
+    assert cli.main(["grid", grid, "--runs-dir", str(undisturbed), "--print-commands"]) == 0
     for command in capsys.readouterr().out.splitlines():
-        assert run.main(command.split()[2:]) == 0
+        assert cli.main(command.split()[2:]) == 0
     results = sorted(undisturbed.rglob("result.json"))
     assert len(results) == 8 == len([*runs.rglob("result.json")])
     for result in results:

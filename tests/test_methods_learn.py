@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import run
+from ssl_isda import cli
 
 RECIPE = "--dataset digits --width 0.125 --steps 420 --precision fp32 --threads 1 --wandb disabled"
 METHODS = ["pi_model", "temporal_ensembling", "mean_teacher", "vat"]
@@ -17,7 +17,7 @@ MARGIN = 1.0
 
 def error(method: str, folder: Path) -> float:
     arguments = f"--method {method} {RECIPE}".split()
-    assert run.main([*arguments, "--runs-dir", str(folder)]) == 0
+    assert cli.main([*arguments, "--runs-dir", str(folder)]) == 0
     (result,) = folder.rglob("result.json")
     return json.loads(result.read_text())["error"]
 

@@ -11,24 +11,23 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-import run
-from ssl_isda.analysis.options import (
+from ssl_isda import cli
+from ssl_isda.commands.analyze.options import (
     CollectConfig,
     ComparisonConfig,
     CostConfig,
     RedrawConfig,
     TightnessConfig,
 )
-from ssl_isda.command_line import answer, read_command, resolve
-from ssl_isda.config import settings_of
-from ssl_isda.dashboard import DashboardConfig
-from ssl_isda.export_config import ExportConfig
-from ssl_isda.report.command import ReportConfig
+from ssl_isda.commands.dashboard import DashboardConfig
+from ssl_isda.commands.export.options import ExportConfig
+from ssl_isda.commands.report.command import ReportConfig
+from ssl_isda.settings.config import settings_of
+from ssl_isda.settings.resolve import answer, read_command, resolve
 from tests.pages import snippet
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
 PAGES = [README] + [
     path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "docs").glob("*.md"))
@@ -68,7 +67,7 @@ def test_the_loop_takes_fewer_than_ten_lines() -> None:
 
 def test_every_kind_of_command_is_shown() -> None:
     first = {command.split()[0] for command in COMMANDS}
-    assert {word for word in first if not word.startswith("--")} == set(run.COMMANDS)
+    assert {word for word in first if not word.startswith("--")} == set(cli.COMMANDS)
     assert sum(launcher.startswith("torchrun") for launcher, _ in FOUND) >= 3
     assert len(re.findall(r"python run\.py --", README)) >= 8
 
@@ -90,10 +89,10 @@ def test_every_command_is_understood(command: str, monkeypatch) -> None:
         after = arguments[arguments.index(name) + 1 :]
         _, values = read_command(after, settings_of(OPTIONS[name]))
         assert OPTIONS[name](**values)
-    elif name in run.COMMANDS:
-        assert run.main([*arguments, "--print-commands"]) == 0
-    elif answer(arguments, **FOLDERS) is None:
-        assert resolve(arguments, **FOLDERS).config.method
+    elif name in cli.COMMANDS:
+        assert cli.main([*arguments, "--print-commands"]) == 0
+    elif answer(arguments) is None:
+        assert resolve(arguments).config.method
 
 
 def test_files_to_read_exist() -> None:

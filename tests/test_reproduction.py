@@ -12,13 +12,12 @@ import matplotlib
 import pytest
 import yaml
 
-import run
-from ssl_isda.analysis.command import HELP
-from ssl_isda.command_line import resolve
+from ssl_isda import cli
+from ssl_isda.commands.analyze.command import HELP
+from ssl_isda.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
-FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
 COMMANDS = re.findall(r"^    python run\.py (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
 GRIDS = sorted((ROOT / "configs").glob("*_small.yaml"))
 GRIDS.remove(ROOT / "configs/cifar10_small.yaml")
@@ -48,7 +47,7 @@ def test_every_training_on_the_page_is_understood() -> None:
     searches = [command.split(" ", 1)[1] for command in COMMANDS if command.startswith("search ")]
     assert len(trainings) == 7 and len(searches) == 2
     for command in [*trainings, *searches]:
-        assert resolve(shlex.split(command), **FOLDERS).config.method
+        assert resolve(shlex.split(command)).config.method
 
 
 def test_links_lead_somewhere() -> None:
@@ -95,7 +94,7 @@ def test_the_kept_comparison_is_that_of_the_kept_runs(
 ) -> None:
     monkeypatch.chdir(ROOT)
     runs = COMPARED.get(kept.parent.name, [str(kept.parent.relative_to(ROOT))])
-    assert run.main(["analyze", "comparison", *runs, "--out", str(tmp_path)]) == 0
+    assert cli.main(["analyze", "comparison", *runs, "--out", str(tmp_path)]) == 0
     for name in ("comparison.md", "comparison.json"):
         assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
 
@@ -113,7 +112,7 @@ def test_the_kept_tables_and_figures_are_drawn_from_the_kept_numbers(
 ) -> None:
     """Figures by the version of matplotlib that drew them; another may place a letter otherwise."""
     monkeypatch.chdir(RESULTS / kept)
-    assert run.main(["analyze", "redraw", *folders, "--out", str(tmp_path)]) == 0
+    assert cli.main(["analyze", "redraw", *folders, "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in Path().iterdir() if path.is_file()) == names
     for name in names:
         if name.endswith((".json", ".md")) or matplotlib.__version__ == DRAWN_BY:
@@ -122,7 +121,7 @@ def test_the_kept_tables_and_figures_are_drawn_from_the_kept_numbers(
 
 def test_the_kept_report_is_that_of_the_kept_runs(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert run.main(["report", "docs/results/table6_small", "--out", str(tmp_path)]) == 0
+    assert cli.main(["report", "docs/results/table6_small", "--out", str(tmp_path)]) == 0
     for name in ("report.md", "results.csv", "table.tex"):
         kept = RESULTS / "table6_small/report" / name
         assert (tmp_path / name).read_bytes() == kept.read_bytes()

@@ -20,10 +20,10 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-import run
-from ssl_isda.command_line import resolve
-from ssl_isda.errors import OutOfMemory, RunError, UsageError
-from ssl_isda.trainer import Trainer
+from ssl_isda import cli
+from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.settings.resolve import resolve
+from ssl_isda.training.trainer import Trainer
 from tests.commands import (
     CELL,
     DIGITS,
@@ -193,11 +193,11 @@ def test_nothing_of_the_dry_step_enters_the_run(
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "dry_step", lambda trainer: None)
-        assert run.main(LONG) == 0
+        assert cli.main(LONG) == 0
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
     monkeypatch.setattr(Trainer, "dry_step", watched)
     monkeypatch.setattr(Trainer, "run", alone)
-    assert run.main([*LONG, "--seed", "1"]) == 0
+    assert cli.main([*LONG, "--seed", "1"]) == 0
 
 
 def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
@@ -602,7 +602,7 @@ def test_of_several_processes_one_tells_what_all_have_and_each_what_it_has_alone
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run.main([]) == kind.exit_code
+    assert cli.main([]) == kind.exit_code
     assert capsys.readouterr().err == "run.py: why\n" * told
 
 
@@ -612,13 +612,13 @@ def test_the_first_process_alone_says_which_seeds_are_done(monkeypatch, capsys) 
         monkeypatch.setenv(name, value)
     told = [{"error": 5.0, "averaged_epochs": 1, "last_epoch_error": 5.0}]
     monkeypatch.setattr(run, "_processes", lambda device: nullcontext())
-    monkeypatch.setattr("ssl_isda.distributed.from_first", lambda function: told)
-    monkeypatch.setattr("ssl_isda.run_folder.RunFolder.finished", None)
-    resolved = resolve([*SUPERVISED, "--runs-dir", "nowhere"], **run.FOLDERS)
+    monkeypatch.setattr("ssl_isda.parallel.distributed.from_first", lambda function: told)
+    monkeypatch.setattr("ssl_isda.runs.run_folder.RunFolder.finished", None)
+    resolved = resolve([*SUPERVISED, "--runs-dir", "nowhere"])
     assert run.train_seeds(resolved) == told
     assert capsys.readouterr().out == ""  # it is not the one that prints
     with pytest.raises(UsageError, match="--fresh works on one machine"):
-        run.train_seeds(resolve([*SUPERVISED, "--fresh"], **run.FOLDERS))
+        run.train_seeds(resolve([*SUPERVISED, "--fresh"]))
 
 
 @pytest.mark.fault(35)
@@ -627,7 +627,7 @@ def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, caps
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(run, "Workspace", raises)
-    assert run.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == OutOfMemory.exit_code == 70
+    assert cli.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == OutOfMemory.exit_code == 70
     assert "do not fit in the GPU memory" in capsys.readouterr().err
 
 
@@ -639,7 +639,7 @@ def test_fault_35_too_little_memory_for_the_dry_step_stands_in_the_log(
         raise OutOfMemory("step 0: 620 images a step do not fit")
 
     monkeypatch.setattr(Trainer, "dry_step", raises)
-    assert run.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == 70
+    assert cli.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == 70
     assert capsys.readouterr().err == "run.py: step 0: 620 images a step do not fit\n"
     (line,) = (tmp_path / CELL.relative_to("runs") / "log.txt").read_text().splitlines()
     assert line[20:] == "failed: step 0: 620 images a step do not fit"
@@ -650,7 +650,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch, capsys) -> None:
         raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
 
     monkeypatch.setattr(run, "_command", needs)
-    assert run.main([]) == 2
+    assert cli.main([]) == 2
     line = capsys.readouterr().err
     assert "package 'pydantic' is missing" in line and line.count("\n") == 1
 

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import run
-from ssl_isda.grid import command
-from ssl_isda.grid.expansion import expand
-from ssl_isda.grid.grid_file import read_grid
-from ssl_isda.method_options import read_methods
+from ssl_isda import cli
+from ssl_isda.commands.grid import command
+from ssl_isda.commands.grid.expansion import expand
+from ssl_isda.commands.grid.grid_file import read_grid
+from ssl_isda.settings.components import read_methods
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "scaling.md").read_text("utf-8")
-FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
 COMMANDS = sorted(set(re.findall(r"^python run\.py (grid [^>\n]*)", PAGE, re.M)))
 
 
@@ -27,14 +26,14 @@ def test_every_command_is_understood(text: str, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     reached = []
     monkeypatch.setattr(command, "expand", lambda *grid, **folders: reached.append(grid) or [])
-    assert run.main([*shlex.split(text), "--print-commands"]) == 0 and reached
+    assert cli.main([*shlex.split(text), "--print-commands"]) == 0 and reached
 
 
 def test_the_example_is_a_grid(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "grid.yaml").write_text(example)
-    runs = expand(read_grid(tmp_path / "grid.yaml", read_methods(ROOT / "methods")), {}, **FOLDERS)
+    runs = expand(read_grid(tmp_path / "grid.yaml", read_methods(ROOT / "methods")), {})
     assert len(runs) == 2 * 2 * 2 * 3
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.image_folder import folder
+from ssl_isda.datasets.folder import folder
 from tests.commands import CELL, SUPERVISED, train
 from tests.pages import snippet
 

@@ -147,8 +147,8 @@ def test_pip_installs_the_reports_template() -> None:
 
 @pytest.mark.parametrize("path", sources("methods"), ids=lambda path: path.stem)
 def test_a_method_is_called_like_its_file_and_is_imported(path: Path) -> None:
-    import methods
-    from ssl_isda.regularizer import METHODS
+    from ssl_isda import methods
+    from ssl_isda.training.method import METHODS
 
     registered = {name for name in METHODS if METHODS[name].__module__ == f"methods.{path.stem}"}
     if path.stem == "__init__":
@@ -201,12 +201,12 @@ for module in {CORE!r}:
 from pathlib import Path
 import torch
 import methods
-from ssl_isda.batch import Batch
+from ssl_isda.data.batch import Batch
 from ssl_isda.models import CNN13
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.regularizer import METHODS
-from ssl_isda.tracking import Tracker
-from ssl_isda.trainer import Trainer, TrainerConfig
+from ssl_isda.training.objective import IsdaConfig, Objective
+from ssl_isda.training.method import METHODS
+from ssl_isda.runs.tracking import Tracker
+from ssl_isda.training.trainer import Trainer, TrainerConfig
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -242,6 +242,6 @@ def test_the_core_trains_every_method_without_any_extra(tmp_path: Path) -> None:
         text=True,
     )
     assert child.returncode == 0, child.stderr
-    import methods
+    from ssl_isda import methods
 
     assert [line for line in child.stdout.splitlines() if " " not in line] == methods.__all__

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import run
-from datasets.batches import TwoStreamBatches
-from datasets.splits import make_split
-from ssl_isda import distributed
-from ssl_isda.checkpoint import load
-from ssl_isda.command_line import resolve
-from ssl_isda.errors import UsageError
-from ssl_isda.models.registry import Classifier
-from ssl_isda.whole_batch import WholeBatchNorm
+from ssl_isda import assembly
+from ssl_isda.base.errors import UsageError
+from ssl_isda.data.batches import TwoStreamBatches
+from ssl_isda.data.splits import make_split
+from ssl_isda.models.contract import Classifier
+from ssl_isda.parallel import distributed
+from ssl_isda.parallel.whole_batch import WholeBatchNorm
+from ssl_isda.runs.checkpoint import load
+from ssl_isda.settings.resolve import resolve
 from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, ends_like, train
 
 pytestmark = pytest.mark.slow
@@ -145,8 +145,8 @@ def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
 
 def built(*flags: str) -> tuple[Classifier, TwoStreamBatches]:
     """The network and the batches of a run."""
-    resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags], **run.FOLDERS)
-    workspace = run.Workspace(resolved)
+    resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags])
+    workspace = assembly.Workspace(resolved)
     labels = workspace.data.train_labels
     split = make_split(labels, num_classes=10, num_labels=20, seed=0, dataset="digits", checksum="")
     student = run._student(resolved, workspace)

@@ -1,7 +1,7 @@
 """The real command line in processes that have PyTorch and the data loaded before they begin.
 
 Most of a short run's time is its imports. So one process a test worker loads them once, and then forks
-for each command: the child gets the arguments, folder and streams of its command and runs ``run.main``
+for each command: the child gets the arguments, folder and streams of its command and runs ``cli.main``
 as ``python run.py`` does. What happens before and during the imports, or depends on the environment, is
 another matter, and its tests start Python itself (``tests.commands.RUN``).
 """
@@ -51,13 +51,13 @@ class WarmStart:
 
 
 def _serve() -> None:
-    import run
+    from ssl_isda import cli
 
     _load()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _become(run, *json.loads(line))
+            _become(cli, *json.loads(line))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
@@ -90,8 +90,8 @@ def _become(
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv[1:] = arguments
-    run._make_printable()
-    sys.exit(run.main(arguments))
+    cli._make_printable()
+    sys.exit(cli.main(arguments))
 
 
 if __name__ == "__main__":

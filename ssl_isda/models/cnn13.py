@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.models.registry import MODELS, Classifier
+from ssl_isda.models.contract import MODELS, Classifier
 
 SLOPE = 0.1
 

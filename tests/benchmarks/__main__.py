@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ssl_isda.precision import fastest_precision
+from ssl_isda.base.precision import fastest_precision
 from tests.benchmarks import __doc__ as description
 from tests.benchmarks.loss import MOST_ROUNDS
 from tests.benchmarks.measurement import Row, Settings

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from datasets.augmentation import draw_flips, draw_offsets, reflect_pad, translate_and_flip
-from datasets.preprocessing import PreparedImages
+from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.weak import draw_flips, draw_offsets, reflect_pad, translate_and_flip
 from tests.benchmarks.measurement import Row, Settings, interleaved
 
 TARGET = 1 / 20

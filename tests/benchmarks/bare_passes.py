@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_isda.compilation import compile_networks
+from ssl_isda.base.precision import autocast
 from ssl_isda.models import CNN13
-from ssl_isda.precision import autocast
+from ssl_isda.training.compilation import compile_networks
 from tests.benchmarks.measurement import Settings
 
 

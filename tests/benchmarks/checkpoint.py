@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ssl_isda.regularizer import METHODS
-from ssl_isda.trainer import TrainerConfig
+from ssl_isda.training.method import METHODS
+from ssl_isda.training.trainer import TrainerConfig
 from tests.benchmarks.measurement import Row, Settings, interleaved
 from tests.benchmarks.training import build_trainer
 

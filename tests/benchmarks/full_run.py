@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from datasets.batches import evaluation_batches
-from datasets.preprocessing import PreparedImages
-from ssl_isda.trainer import LabeledBatches, Trainer
+from ssl_isda.data.batches import evaluation_batches
+from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.training.trainer import LabeledBatches, Trainer
 from tests.benchmarks import bare_passes
 from tests.benchmarks.measurement import Row, Settings, counted_flops, interleaved
 from tests.benchmarks.training import (

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ssl_isda import ClassCovariance, isda_cross_entropy, semantic_consistency
-from ssl_isda.covariance import Form
-from ssl_isda.memory import free_bytes
+from ssl_isda.isda.covariance import Form
+from ssl_isda.runs.memory import free_bytes
 from tests.benchmarks import per_sample_isda
 from tests.benchmarks.measurement import Row, Settings, allocated_bytes, interleaved
 from tests.benchmarks.per_sample_isda import PerSampleCovariance

@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from ssl_isda.precision import Precision
+from ssl_isda.base.precision import Precision
 
 Call = Callable[[], object]
 WARM_UP = 3

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_isda.covariance import Form
+from ssl_isda.isda.covariance import Form
 
 
 class PerSampleCovariance:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from ssl_isda.regularizer import METHODS
+from ssl_isda.training.method import METHODS
 from tests.benchmarks import bare_passes
 from tests.benchmarks.isda import TARGETS as ISDA_TARGETS
 from tests.benchmarks.measurement import Row, Settings, counted_flops, interleaved

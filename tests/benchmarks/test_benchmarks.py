@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-import run
-from ssl_isda.regularizer import METHODS
+from ssl_isda import cli
+from ssl_isda.training.method import METHODS
 from tests.benchmarks import (
     augmentation,
     bare_passes,
@@ -162,7 +162,7 @@ def test_the_end_of_every_epoch_is_part_of_a_full_run(monkeypatch):
 
 def test_report_reads_every_run_that_it_wrote(monkeypatch, capsys):
     def run_python(first, *arguments):
-        assert first == "-c" or run.main(arguments) == 0
+        assert first == "-c" or cli.main(arguments) == 0
 
     monkeypatch.setattr(report, "run_python", run_python)
     (row,) = report.measure(TINY, num_epochs=2, num_seeds=1)

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import torch
 
-import methods
-from datasets.batches import TwoStreamBatches
-from datasets.preprocessing import PreparedImages
-from datasets.splits import Split
-from ssl_isda.compilation import compile_networks
+from ssl_isda import methods
+from ssl_isda.data.batches import TwoStreamBatches
+from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.splits import Split
+from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.regularizer import METHODS
-from ssl_isda.tracking import SilentTracker
-from ssl_isda.trainer import Trainer, TrainerConfig
+from ssl_isda.runs.tracking import SilentTracker
+from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.method import METHODS
+from ssl_isda.training.objective import Objective
+from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests.benchmarks.measurement import Settings
 
 NUM_IMAGES, NUM_LABELED = 5_000, 1_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.image_data import ImageData
+from ssl_isda.data.image_data import ImageData
 
 MakeFolder = Callable[..., Path]
 

@@ -8,15 +8,16 @@ import importlib
 import pytest
 import torch
 
-from ssl_isda.batch import Batch
+from ssl_isda.base.precision import autocast
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.precision import autocast
-from ssl_isda.regularizer import METHODS
-from ssl_isda.step import Step
+from ssl_isda.training.method import METHODS
+from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
-importlib.import_module("methods")
+importlib.import_module("ssl_isda.methods")
 SHAPES = {
     "cifar10": (10, 3, 32),
     "cifar100": (100, 3, 32),
@@ -30,7 +31,7 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
     num_classes, channels, _ = SHAPES[dataset]
     torch.manual_seed(0)
     student = CNN13(num_classes, width=0.06, in_channels=channels)
-    config = importlib.import_module(f"methods.{name}").Config()
+    config = importlib.import_module(f"ssl_isda.methods.{name}").Config()
     method = METHODS[name](config, student=student, num_images=20, num_classes=num_classes)
     isda_config = IsdaConfig() if isda else None
     return student, Objective(method, isda_config, num_classes, student.head.in_features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssl_isda.regularizer import METHODS
+from ssl_isda.training.method import METHODS
 from tests.methods import tiny
 
 
@@ -34,7 +34,8 @@ def test_weight_zero_is_supervised(name: str, isda: bool) -> None:
 
 
 def _train_without_semantic_term(name: str, isda: bool):
-    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.isda.config import IsdaConfig
+    from ssl_isda.training.objective import Objective
 
     network = tiny.student()
     options = {} if name == "supervised" else {"consistency_weight": 0.0}

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from methods.vat import default_xi
-from ssl_isda.losses import softmax_kl
+from ssl_isda.losses.consistency import softmax_kl
+from ssl_isda.methods.vat import default_xi
 from ssl_isda.models import CNN13
-from ssl_isda.regularizer import UNLABELED_PASS
+from ssl_isda.training.method import UNLABELED_PASS
 from tests.methods import tiny
 
 CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
@@ -176,7 +176,7 @@ class OnGpu:
 def test_all_unlabeled_passes_draw_the_same_dropout_masks() -> None:
     """With epsilon = 0 the adversarial pass repeats the clean one, masks and batch statistics."""
     network = tiny.student(noisy=True).train()
-    from ssl_isda.objective import Objective
+    from ssl_isda.training.objective import Objective
 
     method = tiny.build("vat", network, epsilon=0.0)
     objective = Objective(method, None, tiny.C, tiny.A).double()
@@ -200,7 +200,7 @@ def test_the_direction_asks_for_no_gradient_of_parameters() -> None:
 
 
 def test_only_the_labeled_pass_updates_running_statistics() -> None:
-    from ssl_isda.objective import Objective
+    from ssl_isda.training.objective import Objective
 
     network, b = tiny.student(noisy=True).train(), tiny.batch(0, 1)
     objective = Objective(tiny.build("vat", network), None, tiny.C, tiny.A).double()
@@ -230,7 +230,8 @@ def test_fault_19_flat_predictions_give_no_perturbation_and_a_finite_loss() -> N
 def test_the_clean_pass_keeps_a_graph_where_someone_differentiates_it(
     entropy_weight: float, isda: bool, graph: bool
 ) -> None:
-    from ssl_isda.objective import IsdaConfig, Objective
+    from ssl_isda.isda.config import IsdaConfig
+    from ssl_isda.training.objective import Objective
 
     network = tiny.student()
     method = tiny.build("vat", network, entropy_weight=entropy_weight, epsilon=0.0)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.batch import Batch
-from ssl_isda.models.registry import Classifier
-from ssl_isda.objective import IsdaConfig, Objective
-from ssl_isda.regularizer import METHODS, Regularizer
-from ssl_isda.step import Step
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.models.contract import Classifier
+from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.objective import Objective
 
 C, A, N, PIXELS = 3, 5, 12, (2, 4, 4)
 
@@ -41,8 +42,8 @@ def student(noisy: bool = False, seed: int = 0) -> TinyClassifier:
 
 def build(name: str, network: nn.Module, num_images: int = N, **options) -> Regularizer:
     """The method ``name`` with its default configuration but for ``options``."""
-    importlib.import_module("methods")
-    config = importlib.import_module(f"methods.{name}").Config(**options)
+    importlib.import_module("ssl_isda.methods")
+    config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=network, num_images=num_images, num_classes=C)
     return method.double()
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from ssl_isda.analysis.collect import KEPT, collect
-from ssl_isda.analysis.command import Joined, command
-from ssl_isda.analysis.comparison import Comparison, comparison_json, comparison_table
-from ssl_isda.analysis.comparison_figures import comparison_figures, curves_of
-from ssl_isda.errors import UsageError
-from ssl_isda.report.estimates import PairedDifference, paired_difference
-from ssl_isda.report.runs import find_runs
+from ssl_isda.base.errors import UsageError
+from ssl_isda.commands.analyze.collect import KEPT, collect
+from ssl_isda.commands.analyze.command import Joined, command
+from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
+from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
+from ssl_isda.results.estimates import PairedDifference, paired_difference
+from ssl_isda.results.runs import find_runs
 from tests.commands import ROOT, WITHOUT_TORCH
 from tests.synthetic_runs import write_run
 
@@ -160,7 +160,7 @@ def test_without_any_pair_there_is_no_figure(tmp_path: Path) -> None:
 
 DRAW = """
 import sys
-from ssl_isda.analysis.command import command
+from ssl_isda.commands.analyze.command import command
 sys.exit(command(["comparison", sys.argv[1], "--out", sys.argv[2]], None))
 """
 

@@ -19,24 +19,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import run
-from ssl_isda.command_line import resolve
-from ssl_isda.errors import Interrupted, OutputFailed, UsageError
-from ssl_isda.grid import attempts, command, on_ray, progress, stopping
-from ssl_isda.grid import one_by_one as one_by_one_module
-from ssl_isda.grid.attempts import Outcome, run_to_end
-from ssl_isda.grid.expansion import GridRun, expand
-from ssl_isda.grid.grid_file import read_grid
-from ssl_isda.grid.one_by_one import one_by_one
-from ssl_isda.grid.progress import Progress
-from ssl_isda.grid.summary import summary
-from ssl_isda.method_options import read_methods
-from ssl_isda.report.paper import TABLE_6
+from ssl_isda import cli
+from ssl_isda.base.errors import Interrupted, OutputFailed, UsageError
+from ssl_isda.commands.grid import attempts, command, on_ray, progress, stopping
+from ssl_isda.commands.grid import one_by_one as one_by_one_module
+from ssl_isda.commands.grid.attempts import Outcome, run_to_end
+from ssl_isda.commands.grid.expansion import GridRun, expand
+from ssl_isda.commands.grid.grid_file import read_grid
+from ssl_isda.commands.grid.one_by_one import one_by_one
+from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.commands.grid.summary import summary
+from ssl_isda.results.paper import TABLE_6
+from ssl_isda.settings.components import read_methods
+from ssl_isda.settings.resolve import resolve
 from tests.commands import WITHOUT_TORCH
 from tests.synthetic_runs import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
 DIGITS = "settings: {dataset: digits}\nruns:\n  - "
 
 
@@ -49,13 +48,13 @@ def file(tmp_path: Path, monkeypatch) -> Path:
 
 def expanded(file: Path, text: str) -> list[GridRun]:
     file.write_text(text)
-    return expand(read_grid(file, read_methods(ROOT / "methods")), {}, **FOLDERS)
+    return expand(read_grid(file, read_methods(ROOT / "methods")), {})
 
 
 def printed(file: Path, text: str, *flags: str, capsys) -> list[str]:
     """The printed commands, without interpreter and program."""
     file.write_text(text)
-    assert run.main(["grid", str(file), "--print-commands", *flags]) == 0
+    assert cli.main(["grid", str(file), "--print-commands", *flags]) == 0
     start = f"{sys.executable} {ROOT / 'run.py'} "
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(start) for line in lines)
@@ -64,7 +63,7 @@ def printed(file: Path, text: str, *flags: str, capsys) -> list[str]:
 
 def refusal(file: Path, text: str, capsys, *flags: str) -> str:
     file.write_text(text)
-    assert run.main(["grid", str(file), *flags]) == 2
+    assert cli.main(["grid", str(file), *flags]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     return captured.err
@@ -93,7 +92,7 @@ def test_a_command_gives_what_the_file_says(file) -> None:
         "runs:\n  - {method: vat, epsilon: 2.5, isda: true, lambda_0: 0.25, flip: false}"
     )
     (made,) = expanded(file, text)
-    resolved = resolve(made.arguments, **FOLDERS)
+    resolved = resolve(made.arguments)
     config = resolved.config
     assert (config.labels, config.wandb_project, config.weight_decay) == (None, "-a b", 1e-5)
     assert (config.lambda_0, config.flip, resolved.method_options["epsilon"]) == (0.25, False, 2.5)
@@ -105,7 +104,7 @@ def test_a_command_gives_what_the_file_says(file) -> None:
 
 def test_table_6_is_the_papers() -> None:
     grid = read_grid(ROOT / "configs" / "table6.yaml", read_methods(ROOT / "methods"))
-    runs = expand(grid, {}, **FOLDERS)
+    runs = expand(grid, {})
     configs = [each.resolved.config for each in runs]
     cells = {(c.dataset, c.labels, c.method, c.isda) for c in configs}
     assert cells == TABLE_6.keys() and len(cells) == 44
@@ -137,7 +136,7 @@ def test_further_axes_are_parts_of_the_folder(file) -> None:
         "runs/digits-20/vat/seed0",
     ]
     for each in runs:
-        assert resolve(each.arguments, **FOLDERS) == each.resolved
+        assert resolve(each.arguments) == each.resolved
 
 
 def test_one_value_for_all_is_no_part_and_a_path_is_one_part(file) -> None:
@@ -268,7 +267,7 @@ def test_the_answer_needs_no_torch(file) -> None:
 )
 def test_wrong_flags_are_refused(flags: list[str], part: str, file, capsys) -> None:
     file.write_text(DIGITS + "method: vat")
-    assert run.main(["grid", *flags]) == 2
+    assert cli.main(["grid", *flags]) == 2
     error = capsys.readouterr().err
     assert part in error and error.count("\n") == 1
 
@@ -279,7 +278,7 @@ def test_too_many_runs_are_refused_at_once(file, capsys) -> None:
 
 
 def test_help_lists_the_flags(capsys) -> None:
-    assert run.main(["grid", "--help"]) == 0
+    assert cli.main(["grid", "--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in text for name in command.GridConfig.model_fields)
     assert "--momentum" not in text
@@ -291,7 +290,7 @@ def test_help_lists_the_flags(capsys) -> None:
 def test_many_workers_need_ray(file, monkeypatch, capsys) -> None:
     monkeypatch.setattr(command, "is_installed", lambda: False)
     file.write_text(DIGITS + "method: vat")
-    assert run.main(["grid", str(file), "--workers", "2"]) == 2
+    assert cli.main(["grid", str(file), "--workers", "2"]) == 2
     assert "pip install -e '.[grid]'" in capsys.readouterr().err
 
 
@@ -301,7 +300,7 @@ def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch,
     monkeypatch.setattr(command, "is_installed", lambda: is_there)
     monkeypatch.setattr(command, "one_by_one", lambda runs, *rest: started.extend(runs))
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    assert run.main(["grid", str(file), *flags]) == 0
+    assert cli.main(["grid", str(file), *flags]) == 0
     assert [each.resolved.config.seed for each in started] == [0, 1]
     assert ("not installed" in capsys.readouterr().out) == (not is_there)
 
@@ -350,7 +349,7 @@ def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) 
     monkeypatch.setattr(torch.compiler, "reset", lambda: cleared.append("compiled passes"))
     monkeypatch.setitem(sys.modules, "torch._dynamo", sys)
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    assert run.main(["grid", str(file), "--workers", "1"]) == 1
+    assert cli.main(["grid", str(file), "--workers", "1"]) == 1
     assert threads == [1, 1] and torch.get_num_threads() == 1 and len(cleared) == 2
 
 
@@ -382,7 +381,7 @@ def test_a_signal_ends_one_process_and_its_grid(train, file, monkeypatch, capsys
     trained = []
     monkeypatch.setattr(run, "train_seeds", lambda resolved: (trained.append(resolved), train()))
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    assert run.main(["grid", str(file), "--workers", "1"]) == 143
+    assert cli.main(["grid", str(file), "--workers", "1"]) == 143
     assert len(trained) == 1
     assert capsys.readouterr().err.startswith("run.py: SIGTERM: 0 of 2 runs are done; the same")
 
@@ -427,7 +426,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(file, monkeypatch, capsys) -
     pytest.importorskip("ray", reason="Ray has no wheel for this Python")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     file.write_text(DIGITS + "method: vat")
-    assert run.main(["grid", str(file)]) == 2
+    assert cli.main(["grid", str(file)]) == 2
     error = capsys.readouterr().err
     assert "RAY_ADDRESS=127.0.0.1:9 cannot be joined" in error and error.count("\n") == 1
 
@@ -580,7 +579,7 @@ def test_an_interrupted_wait_lets_the_run_save(program, tmp_path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_a_run_does_not_outlive_a_killed_parent(program, tmp_path) -> None:
     code = (
-        "import sys\nfrom ssl_isda.grid.attempts import run_to_end\n"
+        "import sys\nfrom ssl_isda.commands.grid.attempts import run_to_end\n"
         f"run_to_end([{program(SAVES)!r}], {str(tmp_path)!r}, 3)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
@@ -708,5 +707,5 @@ def test_nothing_is_left_to_start_when_all_is_done(file, monkeypatch, capsys) ->
         assert json.loads((folder / "result.json").read_text())["error"] == 10.0
     monkeypatch.setattr(command, "_engine", None)
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    assert run.main(["grid", str(file)]) == 0
+    assert cli.main(["grid", str(file)]) == 0
     assert "2 runs, 2 of them done before" in capsys.readouterr().out

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ssl_isda.errors import OutputFailed, UsageError
-from ssl_isda.report import latex, markdown
-from ssl_isda.report.classes import classes_of
-from ssl_isda.report.command import command, report_files
-from ssl_isda.report.contents import Report, speed_of
-from ssl_isda.report.curves import MOST_POINTS, TEST_ERROR, curve, quantities_of
-from ssl_isda.report.estimates import Estimate, estimate, welch
-from ssl_isda.report.paper import TABLE_6
-from ssl_isda.report.runs import find_runs
-from ssl_isda.report.spreadsheet import harmless
+from ssl_isda.base.errors import OutputFailed, UsageError
+from ssl_isda.commands.report.command import command, report_files
+from ssl_isda.commands.report.contents import Report, speed_of
+from ssl_isda.results import latex, markdown
+from ssl_isda.results.classes import classes_of
+from ssl_isda.results.curves import MOST_POINTS, TEST_ERROR, curve, quantities_of
+from ssl_isda.results.estimates import Estimate, estimate, welch
+from ssl_isda.results.paper import TABLE_6
+from ssl_isda.results.runs import find_runs
+from ssl_isda.results.spreadsheet import harmless
 from tests.benchmarks.report import write_runs
 from tests.synthetic_runs import ROOT, write_run
 

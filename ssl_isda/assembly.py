@@ -1,0 +1,267 @@
+"""From the settings of a run to the run itself: data, network, method, objective and trainer, joined.
+
+Everything that trains or evaluates goes through here: the commands and the Python interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ssl_isda import plugins
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.precision import fastest_precision
+from ssl_isda.base.progress import counted, show
+from ssl_isda.base.randomness import global_draws
+from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.load import load
+from ssl_isda.data.preprocessing import PreparedImages, prepare
+from ssl_isda.data.splits import Split, check_split, load_split, make_split
+from ssl_isda.models import MODELS
+from ssl_isda.models.contract import Classifier
+from ssl_isda.parallel.distributed import num_processes
+from ssl_isda.parallel.launch import local_rank, num_launched
+from ssl_isda.parallel.whole_batch import act_on_whole_batch
+from ssl_isda.results.features import Features, parts
+from ssl_isda.runs import checkpoint
+from ssl_isda.runs.memory import refuse_what_does_not_fit
+from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.runs.tracking import Tracker
+from ssl_isda.settings.config import Resolved, isda_config
+from ssl_isda.settings.recorded import Place, no_checkpoint, settings_of_run
+from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.objective import Objective
+from ssl_isda.training.trainer import Trainer, TrainerConfig
+
+DIAGNOSED_IMAGES = 2_000
+"""Unlabeled images whose pseudo-labels are looked at after each epoch."""
+
+
+class Workspace:
+    """What all seeds of a command share: the device, the data in memory, prepared."""
+
+    def __init__(self, resolved: Resolved) -> None:
+
+        config = resolved.config
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.device = device_named(config.device)
+        self.precision = (
+            fastest_precision(self.device) if config.precision == "auto" else config.precision
+        )
+        plugins.load()
+        self.data: ImageData = load(
+            config.dataset,
+            config.data_dir,
+            svhn_extra=config.svhn_extra,
+            image_size=config.image_size,
+        )
+        prepared = prepare(config.preprocessing, self.data, config.data_dir)
+        self.train_images: PreparedImages = prepared[0].to(self.device)
+        self.test_images: PreparedImages = prepared[1].to(self.device)
+
+
+def build_trainer(
+    resolved: Resolved, workspace: Workspace, split: Split, tracker: Tracker
+) -> Trainer:
+    """The run's network, method, objective and data, joined."""
+    config, data = resolved.config, workspace.data
+    student = student_of(resolved, workspace)
+    regularizer = regularizer_of(resolved, student, len(data.train_labels))
+    batches = batches_of(resolved, workspace, split, regularizer)
+    evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
+    if split.validation:
+        chosen = torch.tensor(split.validation)
+        held_out = workspace.train_images.chosen(chosen)
+        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
+    sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
+    hidden = workspace.train_images.chosen(sample)
+    isda = isda_config(config) if config.isda else None
+    shape = (len(data.class_names), student.head.in_features)
+    if isda:
+        largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
+        refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
+    objective = Objective(regularizer, isda, *shape).to(workspace.device)
+    if config.compile:
+        copies = (each for each in regularizer.modules() if isinstance(each, Classifier))
+        compile_networks((student, *copies), workspace.device)
+    num_unlabeled = batches.sampler.unlabeled_batch_size if regularizer.num_views else 0
+    schedule = TrainerConfig(
+        num_steps=config.steps or config.epochs * batches.steps_per_epoch,
+        steps_per_epoch=batches.steps_per_epoch,
+        images_per_step=config.batch_size + num_unlabeled,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        precision=workspace.precision,
+        checkpoint_minutes=config.checkpoint_minutes,
+        checkpoint_epochs=config.checkpoint_epochs,
+        num_snapshots=config.snapshots or 0,
+        compiled=config.compile,
+    )
+    return Trainer(
+        student,
+        objective,
+        batches,
+        evaluations,
+        schedule,
+        tracker,
+        (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
+    )
+
+
+def student_of(resolved: Resolved, workspace: Workspace) -> Classifier:
+
+    config, images = resolved.config, workspace.data.train_images
+    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+        student = MODELS[config.model](
+            len(workspace.data.class_names), width=config.width, in_channels=images.shape[1]
+        )
+    try:
+        student.eval().features(torch.zeros(1, *images.shape[1:]))
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
+    student = student.to(workspace.device, memory_format=torch.channels_last)
+    if num_processes() > 1:
+        act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
+    return student
+
+
+def regularizer_of(resolved: Resolved, student: Classifier, num_images: int) -> Regularizer:
+    name = resolved.config.method
+    method = METHODS[name]
+    options = sys.modules[method.__module__].Config(**resolved.method_options)
+    return method(
+        options, student=student, num_images=num_images, num_classes=student.head.out_features
+    )
+
+
+def batches_of(
+    resolved: Resolved, workspace: Workspace, split: Split, regularizer: Regularizer
+) -> TwoStreamBatches:
+    config = resolved.config
+    smaller_side = min(workspace.data.train_images.shape[-2:])
+    if config.max_translation >= smaller_side:
+        raise UsageError(
+            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
+            f"got {config.max_translation}"
+        )
+    batches = TwoStreamBatches(
+        workspace.train_images,
+        workspace.data.train_labels,
+        split,
+        labeled_batch_size=config.batch_size,
+        unlabeled_batch_size=config.unlabeled_batch_size,
+        seed=config.seed,
+        flip=config.flip,
+        max_translation=config.max_translation,
+        num_views=regularizer.num_views,
+        shares_flip=regularizer.shares_flip,
+        input_noise=regularizer.input_noise,
+        device=workspace.device,
+    )
+    if config.compile and num_launched() > 1:
+        raise UsageError("--compile works on one process; leave it out under torchrun")
+    for flag, size in (
+        ("--batch-size", config.batch_size),
+        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size),
+    ):
+        if size % num_launched():
+            raise UsageError(
+                f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
+            )
+    return batches
+
+
+def split_of(folder: RunFolder, workspace: Workspace) -> Split:
+    """The run's labeled images: those it began with, the user's, or those that the seed draws."""
+    config, data = folder.resolved.config, workspace.data
+    source = folder.split_file if folder.split_file.exists() else config.split
+    if source is not None:
+        split = load_split(
+            source, dataset=data.name, checksum=data.checksum, labels=data.train_labels
+        )
+        check_split(source, split, data.train_labels, config.labels, config.validation)
+    else:
+        split = make_split(
+            data.train_labels,
+            num_classes=len(data.class_names),
+            num_labels=config.labels,
+            seed=config.seed,
+            dataset=data.name,
+            checksum=data.checksum,
+            validation_fraction=0.25 if config.validation else 0.0,
+        )
+    if not folder.split_file.exists():
+        split.save(folder.split_file)
+    return split
+
+
+def device_named(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no GPU is available here; --device cpu trains without one")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if num_launched() == 1:
+        return torch.device("cuda")
+    if local_rank() >= torch.cuda.device_count():
+        raise UsageError(
+            f"{torch.cuda.device_count()} GPUs are here, and process {local_rank()} finds none left: "
+            "start as many processes as there are GPUs (torchrun --nproc-per-node)"
+        )
+    torch.cuda.set_device(local_rank())
+    return torch.device("cuda", local_rank())
+
+
+def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
+    """The run's network, as its newest whole checkpoint has it, on the images."""
+    workspace = Workspace(folder.resolved)
+    data, split = workspace.data, split_of(folder, workspace)
+    trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
+    digest = _load_newest(trainer)
+    part = parts(len(data.train_labels), split.labeled, split.validation, len(data.test_labels))
+    sets = [(workspace.train_images, data.train_labels), (workspace.test_images, data.test_labels)]
+    if test_only:
+        part, sets = part[len(data.train_labels) :], sets[1:]
+    batches = itertools.chain.from_iterable(
+        trainer.predict(lambda s=each: evaluation_batches(*s)) for each in sets
+    )
+    show(f"{folder.path}: {len(part):,} images through the network ...")
+    shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
+    return Features.gathered(shown, part, data.class_names, digest)
+
+
+def _load_newest(trainer: Trainer) -> str:
+    """Read the checkpoint into the networks, change no file; the SHA-256 of the one that was used."""
+    try:
+        state, complaints = checkpoint.load_latest(trainer.checkpoint_file, trainer.device)
+    except checkpoint.CheckpointDamaged as error:
+        raise UsageError(f"{error}. Nothing can be exported") from error
+    if state is None:
+        raise UsageError(no_checkpoint(trainer.tracker.folder))
+    for complaint in complaints:
+        show(f"warning: {complaint}; the one before is exported", stream=sys.stderr)
+    trainer.load_networks(state)
+    used = checkpoint.candidates(trainer.checkpoint_file)[len(complaints)]
+    return hashlib.sha256(used.read_bytes()).hexdigest()
+
+
+@contextmanager
+def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
+    """The trainer of a run that is there, while nobody else has its folder."""
+    resolved = settings_of_run(path, place)
+
+    folder = RunFolder(resolved, path)
+    with folder.locked():
+        workspace = Workspace(resolved)
+        split = split_of(folder, workspace)
+        yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))

@@ -1,0 +1,56 @@
+"""The ways in which a run ends, as exceptions that carry their exit code."""
+
+from __future__ import annotations
+
+
+class RunError(Exception):
+    """Ends the program with one line on stderr and this exit code; never a traceback."""
+
+    exit_code = 1
+    signal_number: int | None = None
+    """Of a signal that had asked for an end before this error came."""
+    of_one_process = False
+    """Whether others of the same run need not have it, so that it is told whichever process has it."""
+
+
+class UsageError(RunError):
+    """Flags, config files or data that cannot be used: what was wrong, what was given, what is right."""
+
+    exit_code = 2
+
+
+class TrainingFailed(RunError):
+    """The loss is no longer a number, or the memory is too small."""
+
+    exit_code = 70
+
+
+class OutOfMemory(TrainingFailed):
+    """The memory of this process's GPU is too small."""
+
+    of_one_process = True
+
+
+class OutputFailed(RunError):
+    """A file could not be written: disk full, folder gone."""
+
+    exit_code = 74
+
+
+class Interrupted(RunError):
+    """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
+
+    signal_number: int
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+
+
+def missing_package(error: ModuleNotFoundError) -> UsageError:
+    """The error of a program that was installed without what it needs."""
+    return UsageError(
+        f"Python's package {error.name!r} is missing here: take .venv/bin/python, which 'make setup' "
+        "makes, or pip install -e '.[run]'"
+    )

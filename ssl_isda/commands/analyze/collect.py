@@ -1,0 +1,59 @@
+"""Results without weights: what a repository can keep of runs, and a report can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import output_failed, write_atomically
+from ssl_isda.base.words import printed
+from ssl_isda.results.runs import find_runs
+
+KEPT = ("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt", "result.json")
+"""Everything that tables and figures are made of; checkpoints and exports stay where they are."""
+
+
+def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
+    """Copy the finished runs below ``runs`` to the same places below ``out``, over older copies.
+
+    So are failed ones, whose log says why: a table names them. A run whose files do not fit together
+    is neither. What a search found goes with its runs.
+    Returns the number of runs that were copied, and what was left where it is, with the reason.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder, no run in it, or ``out`` lies within it: its copies would be found
+        as runs the next time.
+    OutputFailed
+        A file could not be written.
+    """
+    if out.resolve().is_relative_to(runs.resolve()):
+        raise UsageError(
+            f"--out {printed(out)} lies within {printed(runs)}: choose a place outside"
+        )
+    count, left = 0, []
+    for run in find_runs([runs]):
+        if run.state not in ("finished", "failed"):
+            left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
+            continue
+        _copy(_present(run.folder), out / run.folder.relative_to(runs))
+        count += 1
+    for found in sorted(runs.rglob("search.json")):
+        _copy([found], out / found.parent.relative_to(runs))
+    return count, left
+
+
+def _copy(files: Iterable[Path], target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_failed(error, target, 0) from error
+    for file in files:
+        write_atomically(target / file.name, file.read_bytes())
+
+
+def _present(folder: Path) -> Iterator[Path]:
+    """``result.json`` comes last: a copy that was cut short is no finished run."""
+    return (folder / name for name in KEPT if (folder / name).is_file())

@@ -1,0 +1,211 @@
+"""What ISDA changes: every cell with it against the same method without it, seed by seed.
+
+One table serves Table 6, the sensitivity of Fig. 11, the ablation of Table 8 and the sampled
+augmentation of Fig. 10: what varies there is a setting of ISDA, and the runs themselves say which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ssl_isda.results.cells import (
+    Cell,
+    Column,
+    cells_of,
+    comparisons_of,
+    row_name,
+    row_order,
+    seeds_name,
+    settings_that_differ,
+)
+from ssl_isda.results.estimates import PairedDifference, paired_difference
+from ssl_isda.results.markdown import escaped, table_head, table_row
+from ssl_isda.results.paper import spelled
+from ssl_isda.results.run_files import number
+from ssl_isda.results.runs import Run
+from ssl_isda.settings.config import RUN_SETTINGS
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One cell with ISDA beside the cell that differs from it in nothing else."""
+
+    plain: Cell
+    isda: Cell
+    told: str = ""
+    """The settings that tell it from others of its method, in words."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.column.name}, {row_name((self.isda.method, True, self.told))}"
+
+    @property
+    def column(self) -> Column:
+        return self.isda.column
+
+    @cached_property
+    def differences(self) -> Mapping[int, float]:
+        """By seed: the test error with ISDA minus without, in percentage points.
+
+        Only of seeds that are finished on both sides with the same labeled images.
+        """
+        plain = {run.seed: run for run in self.plain.finished}
+        return {
+            run.seed: run.error - plain[run.seed].error
+            for run in self.isda.finished
+            if run.seed in plain and _same_labels(run, plain[run.seed])
+        }
+
+    @cached_property
+    def difference(self) -> PairedDifference | None:
+        return paired_difference([*self.differences.values()])
+
+    @property
+    def unpaired(self) -> list[int]:
+        """Seeds that are finished on one side only, or on other labeled images."""
+        finished = {run.seed for cell in (self.plain, self.isda) for run in cell.finished}
+        return sorted(finished - set(self.differences))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One method on one data set: its plain cell and all cells with ISDA, ordered by their settings."""
+
+    plain: Cell
+    effects: tuple[Effect, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.plain.column.name}: {self.plain.name}"
+
+    @cached_property
+    def differing(self) -> list[str]:
+        """The settings that tell its cells with ISDA from each other."""
+        return settings_that_differ([effect.isda for effect in self.effects])
+
+
+class Comparison:
+    """Everything that a table or a figure of it says."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.cells = cells_of(runs)
+        self.strays = [run for run in runs if not run.settings]
+        self.panels = _panels(
+            [Effect(pair.plain, pair.isda) for pair in comparisons_of(self.cells)]
+        )
+
+    @property
+    def effects(self) -> list[Effect]:
+        return [effect for panel in self.panels for effect in panel.effects]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is in no number of the table, and why."""
+        problems = [
+            f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}"
+            for run in [*(run for cell in self.cells for run in cell.runs), *self.strays]
+            if run.state != "finished"
+        ]
+        compared = {id(cell) for effect in self.effects for cell in (effect.plain, effect.isda)}
+        alone = [cell for cell in self.cells if id(cell) not in compared]
+        problems += [
+            f"{cell.column.name}, {cell.name}: no cell {'without' if cell.isda else 'with'} ISDA "
+            "beside it"
+            for cell in alone
+        ]
+        problems += [
+            f"{effect.name}: {seeds_name(effect.unpaired)} in no pair"
+            for effect in self.effects
+            if effect.unpaired
+        ]
+        return problems
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """The whole comparison as Markdown."""
+    return "\n".join(_lines(comparison)) + "\n"
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """The same numbers for a program, each seed's difference among them."""
+    rows = [_numbers(e, panel.differing) for panel in comparison.panels for e in panel.effects]
+    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield "Test error in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
+    yield "difference is paired by seed, on the same labeled images: with ISDA minus without, in"
+    yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
+    yield "negative where ISDA helps. One pair has no interval. Intervals are not corrected for the"
+    yield "number of rows.\n"
+    yield from table_head(["data, method", "without ISDA", "with ISDA", "difference [95 %]"])
+    for effect in comparison.effects:
+        estimates = [str(cell.estimate or "no result") for cell in (effect.plain, effect.isda)]
+        texts = [*estimates, str(effect.difference or "no pair")]
+        yield table_row([escaped(text) for text in (effect.name, *texts)])
+    if comparison.left_out:
+        yield "\nNot counted:\n"
+        yield from (f"- {escaped(problem)}" for problem in comparison.left_out)
+
+
+def _numbers(effect: Effect, differing: Sequence[str]) -> dict[str, object]:
+    found = effect.difference
+    return {
+        "data": effect.column.dataset_name,
+        "labels": effect.column.labels,
+        "method": effect.isda.method,
+        "settings": {name: effect.isda.settings.get(name) for name in differing},
+        "plain": {str(run.seed): run.error for run in effect.plain.finished},
+        "isda": {str(run.seed): run.error for run in effect.isda.finished},
+        "differences": {str(seed): gap for seed, gap in effect.differences.items()},
+        "mean": found.mean if found else None,
+        "interval": found.interval if found else None,
+        "n": found.n if found else 0,
+    }
+
+
+def _panels(effects: Sequence[Effect]) -> list[Panel]:
+    grouped: dict[int, list[Effect]] = defaultdict(list)
+    for effect in effects:
+        grouped[id(effect.plain)].append(effect)
+    panels = [_panel(group) for group in grouped.values()]
+    return sorted(panels, key=lambda p: (p.plain.column.order, row_order(p.plain.row)))
+
+
+def _panel(effects: Sequence[Effect]) -> Panel:
+    names = settings_that_differ([effect.isda for effect in effects])
+    named = [replace(effect, told=told(effect.isda, names)) for effect in effects]
+    return Panel(effects[0].plain, tuple(_by_settings(named)))
+
+
+def told(cell: Cell, names: Sequence[str]) -> str:
+    """Settings of a cell in words: all numbers; of the rest what is set and not the default."""
+    values = {name: cell.settings.get(name) for name in names}
+    defaults = {name: setting.default for name, setting in RUN_SETTINGS.items()}
+    return ", ".join(
+        f"{name} {spelled(value)}"
+        for name, value in values.items()
+        if number(value) is not None or value not in (None, defaults.get(name))
+    )
+
+
+def _by_settings(effects: Sequence[Effect]) -> list[Effect]:
+    """Numbers in their order, before words in theirs."""
+    names = settings_that_differ([effect.isda for effect in effects])
+
+    def place(effect: Effect) -> list[tuple[float, str]]:
+        values = [effect.isda.settings.get(name) for name in names]
+        return [(size, "") if (size := number(v)) is not None else (1e300, str(v)) for v in values]
+
+    return sorted(effects, key=place)
+
+
+def _same_labels(first: Run, second: Run) -> bool:
+    """Where a split is not there, the seed stands for it."""
+    if first.split is None or second.split is None:
+        return True
+    return first.split.digest == second.split.digest

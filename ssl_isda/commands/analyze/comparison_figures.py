@@ -1,0 +1,174 @@
+"""The figures of a comparison, as SVG: the same runs give the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, told
+from ssl_isda.results.figures import METHOD_COLOURS, PALETTE, drawing_settings, svg_bytes
+from ssl_isda.results.run_files import number
+
+FEWEST_POINTS = 3
+"""Of a curve; fewer values of a setting are told by the table."""
+_WIDTH, _HEIGHT, _ROW, _LETTER = 4.2, 3.3, 0.24, 0.082
+"""Inches: of a panel, of a line in the figure of differences and of a letter in it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Pairs whose cells with ISDA differ in one number alone."""
+
+    setting: str
+    values: tuple[float, ...]
+    effects: tuple[Effect, ...]
+
+
+def comparison_figures(comparison: Comparison) -> dict[str, bytes]:
+    """By file name: the differences of all rows, and curves where a number was varied."""
+    figures = {}
+    if any(effect.difference for effect in comparison.effects):
+        figures["differences.svg"] = _differences(comparison.effects)
+    drawn = [(panel, curves) for panel in comparison.panels if (curves := curves_of(panel))]
+    if drawn:
+        figures["curves.svg"] = _curves(drawn)
+    return figures
+
+
+def curves_of(panel: Panel) -> list[Curve]:
+    """Every setting that takes three or more numbers while the others stand still."""
+    curves = []
+    for setting in panel.differing:
+        groups: dict[str, list[Effect]] = {}
+        for effect in panel.effects:
+            others = {n: effect.isda.settings.get(n) for n in panel.differing if n != setting}
+            groups.setdefault(repr(others), []).append(effect)
+        for group in groups.values():
+            values = [number(effect.isda.settings.get(setting)) for effect in group]
+            pairs = [
+                (v, e) for v, e in zip(values, group, strict=True) if v is not None and e.difference
+            ]
+            if len(pairs) >= FEWEST_POINTS:
+                numbers, effects = zip(*sorted(pairs, key=lambda pair: pair[0]), strict=True)
+                curves.append(Curve(setting, numbers, effects))
+    return curves
+
+
+# ---- differences: a line for each row of the table
+
+
+def _differences(effects: Sequence[Effect]) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    shown = [effect for effect in effects if effect.difference]
+    labels = [_ascii(effect.name) for effect in shown]
+    beside, height = 0.25 + _LETTER * max(map(len, labels)), 0.75 + _ROW * len(shown)
+    width = beside + _WIDTH
+    with matplotlib.rc_context(drawing_settings()):
+        figure = Figure(figsize=(width, height))
+        place = (beside / width, 0.55 / height, 0.96 * _WIDTH / width, _ROW * len(shown) / height)
+        axes = figure.add_axes(place)
+        axes.axvline(0, color="#000000", linewidth=0.8)
+        for line, effect in enumerate(shown):
+            _draw_difference(axes, line, effect)
+        axes.set_yticks(range(len(shown)), labels)
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.grid(False, axis="y")
+        axes.set_xlabel("test error with ISDA minus without (points)")
+        return svg_bytes(figure)
+
+
+def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
+    """Each seed small, the mean large, its interval as a line; hollow where there is no interval."""
+    found = effect.difference
+    assert found is not None
+    colour = METHOD_COLOURS.get(effect.isda.method, PALETTE[0])
+    seeds = [*effect.differences.values()]
+    axes.plot(seeds, [line] * len(seeds), "o", color=colour, markersize=2.5, alpha=0.45)
+    if found.interval:
+        axes.plot(found.interval, [line, line], "-", color=colour, linewidth=1.4)
+    fill = colour if found.interval else "#ffffff"
+    axes.plot([found.mean], [line], "o", color=colour, markerfacecolor=fill, markersize=5.5)
+
+
+# ---- curves: the difference against a setting, of cells that have no value of it as levels
+#
+# Not the error itself: cells of one seed and of three do not stand on the same level.
+
+
+def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    pairs = [(panel, curve, curves) for panel, curves in drawn for curve in curves]
+    with matplotlib.rc_context(drawing_settings()):
+        figure = Figure(figsize=(_WIDTH * len(pairs), _HEIGHT))
+        for place, (panel, curve, curves) in enumerate(pairs):
+            left = (place + 0.16) / len(pairs)
+            axes = figure.add_axes((left, 0.15, 0.8 / len(pairs), 0.74))
+            _draw_panel(axes, panel, curve, _levels(panel, curves))
+        return svg_bytes(figure)
+
+
+def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Effect]:
+    """What is on no curve."""
+    taken = {id(effect) for curve in curves for effect in curve.effects}
+    return [e for e in panel.effects if id(e) not in taken and e.difference]
+
+
+def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    colour = METHOD_COLOURS.get(panel.plain.method, PALETTE[0])
+    colour = PALETTE[0] if colour == "#000000" else colour  # black is the plain method's
+    low, high = curve.values[0], curve.values[-1]
+    axes.axhline(0, color="#000000", linestyle="--", linewidth=1.2, label="without ISDA")
+    styles = itertools.cycle([(c, "-.") for c in PALETTE if c not in (colour, "#000000")])
+    for effect in levels:
+        _draw_level(axes, effect, _isda_name(effect, panel, curve), *next(styles))
+    label = _isda_name(curve.effects[0], panel, curve)
+    means = [effect.difference.mean for effect in curve.effects if effect.difference]
+    axes.plot(curve.values, means, "-", color=colour, label=_ascii(label))
+    for value, effect in zip(curve.values, curve.effects, strict=True):
+        _draw_point(axes, value, effect, colour)
+    if low > 0 and high / low > 5:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(curve.values)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(curve.setting)
+    axes.set_ylabel("test error, minus without ISDA (points)")
+    axes.set_title(_ascii(panel.title), fontsize=9)
+    axes.legend(loc="best", fontsize=7.5)
+
+
+def _draw_point(axes: Any, value: float, effect: Effect, colour: str) -> None:
+    """The mean, and its interval as a line; hollow where there is no interval."""
+    found = effect.difference
+    assert found is not None
+    if found.interval:
+        axes.plot([value, value], found.interval, "-", color=colour, linewidth=1.0)
+    fill = colour if found.interval else "#ffffff"
+    axes.plot([value], [found.mean], "o", color=colour, markerfacecolor=fill, markersize=5.5)
+
+
+def _draw_level(axes: Any, effect: Effect, label: str, colour: str, style: str) -> None:
+    """What has no place on the axis: the mean as a line."""
+    found = effect.difference
+    assert found is not None
+    axes.axhline(found.mean, color=colour, linestyle=style, linewidth=1.2, label=_ascii(label))
+
+
+def _isda_name(effect: Effect, panel: Panel, curve: Curve) -> str:
+    """What a line of the legend says; the curve's own setting stands at the axis."""
+    words = told(effect.isda, [name for name in panel.differing if name != curve.setting])
+    return f"ISDA, {words}" if words else "ISDA"
+
+
+def _ascii(text: str) -> str:
+    """What no font lacks: names of folders and methods may hold anything."""
+    text = text.replace("Π", "Pi")
+    return text if text.isascii() and text.isprintable() else ascii(text)[1:-1]

@@ -1,0 +1,138 @@
+"""The flags of the analyses. Needs pydantic, imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ssl_isda.settings.config import UsablePath
+
+COMPARISON_USAGE = """\
+usage: python run.py analyze comparison [RUNS ...] [--out DIR]
+
+What ISDA changes: every method with it beside the same without it, the mean difference paired by seed
+with its 95 % confidence interval. Settings of ISDA that vary, such as lambda_0, become rows, and a
+number that takes three values or more becomes a curve. Reads run folders and changes nothing in them.
+RUNS are run folders, or folders above them; without any, the folder runs. Without --out the table is
+printed and no file written.
+
+  python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
+
+  comparison.md           the table, and what is not counted
+  comparison.json         its numbers, each seed's among them
+  differences.svg         the differences with their intervals
+  curves.svg              test error against lambda_0, against the number of samples, ...
+"""
+
+COLLECT_USAGE = """\
+usage: python run.py analyze collect RUNS --out DIR
+
+Copies what tables and figures are made of, without weights, from every finished or failed run below the
+folder RUNS to the same place below DIR: settings, split, metrics, times, log and result. Other runs are
+named. report and analyze comparison read DIR as they read RUNS.
+
+  python run.py analyze collect runs/table6_small --out docs/results/table6_small
+"""
+
+
+TIGHTNESS_USAGE = """\
+usage: python run.py analyze tightness RUN [flags]
+
+Fig. 9 of the paper: how far the upper bounds lie above the expectations that they bound, over a training.
+RUN was trained with --isda --snapshots N. Each of the N steps is taken again as it was, on its own batch
+with its own lambda, and compared with explicit draws: Prop. 1 on the labeled images, Prop. 2 on the
+unlabeled ones. Nothing else in the folder changes.
+
+  python run.py --dataset digits --method vat --isda --snapshots 20
+  python run.py analyze tightness runs/digits-20/vat+isda/seed0
+
+  tightness.md, .json     bound, expectation and their ratios at each moment
+  tightness.svg           the same as curves
+"""
+
+
+COST_USAGE = """\
+usage: python run.py analyze cost [flags]
+
+Table 3 of the paper: the operations and the time that ISDA adds to a training step, for every network,
+with 10 and with 100 classes, in supervised training and in temporal ensembling, the cheapest method that
+has both propositions. The paper's own rows stand below. Images are noise; no data set is needed.
+
+  python run.py analyze cost --threads 1
+"""
+
+
+REDRAW_USAGE = """\
+usage: python run.py analyze redraw FOLDER [FOLDER ...] [--out DIR]
+
+Makes tables and figures again from the numbers that were kept of them: the same bytes each time, without
+weights or data. Of several folders with tsne.npz the pictures stand side by side.
+
+  python run.py analyze redraw docs/results/tightness
+
+  tightness.json  ->  tightness.md, tightness.svg
+  cost.json       ->  cost.md
+  tsne.npz        ->  tsne.png, tsne.svg
+"""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class ComparisonConfig(_Options):
+    """Where a comparison goes."""
+
+    out: UsablePath | None = None
+    """Where the table and the figures go, over older ones; unset: the table is printed."""
+
+
+class CollectConfig(_Options):
+    """Where results go."""
+
+    out: UsablePath | None = None
+    """The folder that results are copied to."""
+
+
+class RedrawConfig(_Options):
+    """Where tables and figures go."""
+
+    out: UsablePath | None = None
+    """Where they go, over older ones; unset: the folder, or the current one if there are several."""
+
+
+class TightnessConfig(_Options):
+    """How bounds are compared with draws."""
+
+    samples: int = Field(1000, ge=10)
+    """Draws for each image."""
+    out: UsablePath | None = None
+    """Where the table and the figure go; unset: the run's folder."""
+    data_dir: UsablePath | None = None
+    """Where the data set lies; unset: where it lay in training."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """auto: a GPU where there is one; unset: as in training."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; unset: as in training."""
+
+
+class CostConfig(_Options):
+    """What is counted and timed, and how."""
+
+    width: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Factor on the number of the network's channels."""
+    batch_size: int = Field(128, ge=1)
+    """Labeled images in a step, and as many unlabeled ones."""
+    rounds: int = Field(11, ge=1)
+    """Pairs of steps that are timed."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where it is faster."""
+    out: UsablePath | None = None
+    """Where cost.md and cost.json go; unset: the table is printed."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; unset: as many as PyTorch chooses."""

@@ -1,0 +1,81 @@
+"""Tables and figures made again from the numbers that were kept of them, to the same bytes.
+
+tightness.json -> tightness.md, tightness.svg
+cost.json      -> cost.md
+tsne.npz       -> tsne.png, tsne.svg; those of several folders in one figure
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import printed
+from ssl_isda.commands.report.command import write_report
+
+if TYPE_CHECKING:
+    from ssl_isda.results.embedding import Panel
+
+KEPT = ("tightness.json", "cost.json", "tsne.npz")
+Kept = TypeVar("Kept")
+
+
+def redraw(folders: Sequence[Path], out: Path) -> list[str]:
+    """Draw what lies in ``folders`` again, into ``out``; the names of the files.
+
+    Raises
+    ------
+    UsageError
+        A folder has none of ``KEPT``, what it has is damaged, or several folders are not all t-SNE.
+    OutputFailed
+        A file could not be written.
+    """
+    wanted = KEPT if len(folders) == 1 else KEPT[-1:]
+    for folder in folders:
+        if not any((folder / name).is_file() for name in wanted):
+            raise UsageError(f"{printed(folder)} has no {' or '.join(wanted)} to draw again")
+    texts = {} if len(folders) > 1 else _texts(folders[0])
+    pictures = [file for folder in folders if (file := folder / "tsne.npz").is_file()]
+    panels, class_names = _panels(pictures)
+    write_report(texts, out)
+    if not panels:
+        return [*texts]
+    from ssl_isda.commands.export.writing import write_figure
+
+    write_figure(out, panels, class_names)
+    return [*texts, "tsne.png", "tsne.svg"]
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    if (folder / "tightness.json").is_file():
+        from ssl_isda.commands.analyze.tightness_page import read_tightness, tightness_files
+
+        texts |= tightness_files(*_read(folder / "tightness.json", read_tightness))
+    if (folder / "cost.json").is_file():
+        from ssl_isda.commands.analyze.cost_page import cost_files, read_cost
+
+        texts |= cost_files(*_read(folder / "cost.json", read_cost))
+    return texts
+
+
+def _panels(pictures: Sequence[Path]) -> tuple[list[Panel], list[str]]:
+    """What stands in each tsne.npz, and the names of the classes that all have."""
+    from ssl_isda.commands.export.writing import read_panel
+
+    read = [_read(file, read_panel) for file in pictures]
+    for file, (_, names) in zip(pictures, read, strict=True):
+        if names != read[0][1]:
+            raise UsageError(f"{printed(file)} has other classes than {printed(pictures[0])}")
+    return [panel for panel, _ in read], read[0][1] if read else []
+
+
+def _read(file: Path, reader: Callable[[Path], Kept]) -> Kept:
+    try:
+        return reader(file)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{printed(file)} cannot be drawn again: {reason[:200]}") from error

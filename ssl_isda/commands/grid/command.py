@@ -1,0 +1,175 @@
+"""``run.py grid``: check everything, then start what is not done yet."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ssl_isda.base.errors import Interrupted, RunError, UsageError
+from ssl_isda.base.progress import show
+from ssl_isda.commands.grid.expansion import GridRun, expand
+from ssl_isda.commands.grid.grid_file import Methods, read_grid
+from ssl_isda.commands.grid.on_ray import Share, is_installed, on_ray
+from ssl_isda.commands.grid.one_by_one import one_by_one
+from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
+from ssl_isda.commands.grid.summary import summary
+from ssl_isda.commands.train import train_one_of_many
+from ssl_isda.data.facts import data_digest
+from ssl_isda.settings.components import read_methods
+from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
+from ssl_isda.settings.places import folder, shell_command
+from ssl_isda.settings.resolve import command_help, read_command
+from ssl_isda.settings.yaml_files import Given
+
+USAGE = """\
+usage: python run.py grid FILE [flags]
+
+Starts every run of a grid file: methods x ISDA x labels x seeds, or whatever its lists hold. Each is an
+ordinary command: done runs are skipped, interrupted ones go on, and so does the grid itself when the
+same command is given again. With Ray (pip install -e '.[grid]') many run at once, here or on the
+cluster that RAY_ADDRESS names; without it one after another in one process.
+
+  python run.py grid configs/table6.yaml --gpus-per-run 0.5
+  python run.py grid configs/table6.yaml --print-commands
+
+Flags of run.py, such as --runs-dir, --data-dir, --steps, --threads or --wandb, set a value for all runs,
+over what FILE says; options of a method, --config and --seeds belong into FILE.
+"""
+NOT_GIVEN = object()
+
+
+class GridConfig(BaseModel):
+    """How the runs of a grid are started."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+    workers: int | None = Field(None, ge=1)
+    """Most runs at a time; 1: one after another in one process, without Ray; unset: as many as find
+    room."""
+    cpus_per_run: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """CPU cores that Ray sets aside for a run, which gets as many threads."""
+    gpus_per_run: float | None = Field(None, ge=0, le=1)
+    """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
+    retries: int = Field(3, ge=0)
+    """With Ray: times a killed run is started again, and times that it may lose its worker or machine."""
+    print_commands: bool = False
+    """Print the commands instead, one a line, for xargs or a SLURM array."""
+
+
+class GridStopped(RunError):
+    """SIGINT or SIGTERM: the runs were asked to save, and the same command goes on."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Start the grid that the words after ``grid`` ask for; 1 if a run failed.
+
+    Raises
+    ------
+    UsageError
+        A flag, the file, or a combination in it is wrong; nothing has been started.
+    GridStopped
+        A signal came.
+    """
+    own = settings_of(GridConfig)
+    if "--help" in arguments or "-h" in arguments:
+        show(command_help(USAGE, own))
+        return 0
+    methods = read_methods(folder("methods"))
+    _refuse_flags_of_one_run(arguments, methods)
+    files, values = read_command(arguments, {**own, **_settings_for_all_runs()})
+    options = GridConfig(**{name: values[name] for name in own})
+    if len(files) != 1:
+        raise UsageError("grid needs one file, such as configs/table6.yaml")
+    flags = {name: _given(name, v) for name, v in values.items() if name not in own}
+    flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
+    grid = read_grid(Path(files[0]), methods)
+    runs = expand(grid, flags)
+    if options.print_commands:
+        show("\n".join(shell_command(run.arguments) for run in runs))
+        return 0
+    return _start(options, runs, Progress(runs, functools.cache(data_digest)))
+
+
+def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None:
+    flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    options = {setting.flag for part in methods.values() for setting in part.values()}
+    for flag in flags:
+        if flag == "--fresh":
+            raise UsageError("grid takes no --fresh: a retry would delete what is done")
+        if flag in ("--config", "--seeds") or flag in options:
+            raise UsageError(f"{flag} cannot be given to a grid: its FILE holds that")
+
+
+def _settings_for_all_runs() -> dict[str, Setting]:
+    return {
+        name: replace(setting, default=NOT_GIVEN)
+        for name, setting in RUN_SETTINGS.items()
+        if name not in FLAG_ONLY
+    }
+
+
+def _given(name: str, value: Any) -> Given:
+    value = str(value) if isinstance(value, Path) else value
+    return Given(value, "", "flag", RUN_SETTINGS[name].flag)
+
+
+def _start(
+    options: GridConfig,
+    runs: Sequence[GridRun],
+    progress: Progress,
+) -> int:
+    left = [run for run in runs if run.path in progress.left]
+    show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
+    try:
+        with sigterm_interrupts():
+            if left:
+                _engine(options, left, progress)
+    except (KeyboardInterrupt, Interrupted) as error:
+        progress.finish()
+        number = signal.Signals(_number(error))
+        raise GridStopped(
+            f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done; the same command "
+            "goes on from what the others have saved",
+            128 + number,
+        ) from error
+    finally:
+        progress.finish()
+    show(summary(runs, progress.errors, progress.failures))
+    return int(bool(progress.failures))
+
+
+def _number(error: KeyboardInterrupt | Interrupted) -> int:
+    if isinstance(error, Interrupted):
+        return error.signal_number
+    return heard[0] if heard else signal.SIGINT
+
+
+def _engine(
+    options: GridConfig,
+    runs: Sequence[GridRun],
+    progress: Progress,
+) -> None:
+    if options.workers == 1:
+        one_by_one(runs, train_one_of_many, progress)
+    elif is_installed():
+        share = Share(options.workers, options.cpus_per_run, options.gpus_per_run, options.retries)
+        on_ray(runs, share, progress)
+    elif options.workers or os.environ.get("RAY_ADDRESS"):
+        raise UsageError("grid needs Ray for this: pip install -e '.[grid]', or --workers 1")
+    else:
+        show("Ray is not installed (pip install -e '.[grid]'): one run after another")
+        one_by_one(runs, train_one_of_many, progress)

@@ -1,0 +1,142 @@
+"""A grid file: settings that all runs share, and blocks that each stand for a product of lists.
+
+config: configs/cifar10_small.yaml      # optional; given to every run as --config
+settings:                               # optional; one value each, for every run
+  width: 0.5
+runs:
+  - method: [pi_model, vat]             # 2 x 2 x 3 runs; a single value is a list of one
+    isda: [false, true]
+    seed: [0, 1, 2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import nearest, printed, shown
+from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting
+from ssl_isda.settings.yaml_files import Given, compose, given, pairs
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+Methods = Mapping[str, Mapping[str, Setting]]
+
+_PARTS = ("config", "settings", "runs")
+
+
+@dataclass(frozen=True)
+class Block:
+    """All combinations of one value from each axis."""
+
+    where: str
+    """How an error line about it begins: "table6.yaml:12"."""
+    axes: Mapping[str, tuple[Given, ...]]
+
+
+@dataclass(frozen=True)
+class GridFile:
+    """What the file says, each name and value valid by itself; combinations are not judged yet."""
+
+    source: str
+    config: str | None
+    """As it stands there, or where it was found: beside the grid file or one folder above."""
+    settings: Mapping[str, Given]
+    blocks: tuple[Block, ...]
+
+
+def read_grid(path: Path, methods: Methods) -> GridFile:
+    """The grid in ``path``.
+
+    Parameters
+    ----------
+    methods : the options of each method
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, is no YAML, lacks ``runs``, or names what is unknown or wrong: one line
+        with the place in the file.
+    """
+    source = printed(path)
+    parts = pairs(compose(path, source), source)
+    for name, (line, _) in parts.items():
+        if name not in _PARTS:
+            hint = nearest(name, _PARTS) or f" (known: {', '.join(_PARTS)})"
+            raise UsageError(f"{source}:{line}: unknown part {shown(name)}{hint}")
+    if "runs" not in parts:
+        raise UsageError(f"{source} is no grid: it has no 'runs:', a list of what is to vary")
+    settings = pairs(parts["settings"][1], source) if "settings" in parts else {}
+    return GridFile(
+        source,
+        _config(path, *parts["config"]) if "config" in parts else None,
+        {name: _setting(name, *at, source, methods) for name, at in settings.items()},
+        tuple(_blocks(parts["runs"][1], source, methods)),
+    )
+
+
+def _config(grid: Path, line: int, node: Node) -> str:
+    source = printed(grid)
+    text = given("config", node, source, line).value
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UsageError(f"{source}:{line}: config must be a path of a settings file")
+    for folder in (Path(), grid.parent, grid.parent.parent):
+        if (folder / text).is_file():
+            return str(folder / text)
+    raise UsageError(
+        f"{source}:{line}: config: {shown(text)} is neither in the current folder nor beside this file"
+    )
+
+
+def _setting(name: str, line: int, node: Node, source: str, methods: Methods) -> Given:
+    value = given(name, node, source, line)
+    if value.text == "a list":
+        raise UsageError(f"{value.place} is one value here; lists belong under 'runs:'")
+    return _checked(value, methods)
+
+
+def _blocks(node: Node, source: str, methods: Methods) -> Iterator[Block]:
+    import yaml
+
+    where = f"{source}:{node.start_mark.line + 1}"
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        raise UsageError(f"{where}: runs must be a list of blocks, such as '- method: [vat]'")
+    for item in node.value:
+        axes = {
+            name: tuple(_values(name, *at, source, methods))
+            for name, at in pairs(item, source).items()
+        }
+        yield Block(f"{source}:{item.start_mark.line + 1}", axes)
+
+
+def _values(name: str, line: int, node: Node, source: str, methods: Methods) -> Iterator[Given]:
+    import yaml
+
+    if name == "runs_dir":
+        raise UsageError(f"{source}:{line}: runs_dir belongs under 'settings:', or to the command")
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not nodes:
+        raise UsageError(f"{source}:{line}: {printed(name)} has no values; no run would be left")
+    values = [_checked(given(name, each, source, line), methods) for each in nodes]
+    for index, value in enumerate(values):
+        if value.value in [other.value for other in values[:index]]:
+            raise UsageError(f"{value.place} names {value.text} twice; each is one run")
+    yield from values
+
+
+def _checked(value: Given, methods: Methods) -> Given:
+    """Refuse an unknown name, and a value that no owner of the name would take."""
+    if value.name in FLAG_ONLY:
+        raise UsageError(f"{value.place} has no place in a grid: a retry would delete what is done")
+    parts = [part for part in (RUN_SETTINGS, *methods.values()) if value.name in part]
+    if not parts:
+        known = {name: None for part in (RUN_SETTINGS, *methods.values()) for name in part}
+        hint = nearest(value.name, known)
+        raise UsageError(f"{value.where}: unknown setting {shown(value.name)}{hint}")
+    for part in parts:
+        part[value.name].check(value)
+    return value

@@ -1,0 +1,122 @@
+"""The report as one page: no script, nothing fetched, figures inside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_isda import __version__
+from ssl_isda.base.progress import duration
+from ssl_isda.commands.report import contents
+from ssl_isda.commands.report.contents import SHORT, Report, by_value, speed_of
+from ssl_isda.results.cells import NOT_OF_THE_CELL, Cell, Column, row_name
+from ssl_isda.results.classes import Classes, classes_of
+from ssl_isda.results.curves import TEST_ERROR, quantities_of
+from ssl_isda.results.figures import error_figure, matrix_figure, quantity_figure
+from ssl_isda.results.paper import spelled
+
+TEMPLATE = "page.html.j2"
+_HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", "labels"})
+"""They are in the headings."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption."""
+
+    title: str
+    description: str
+    """For those who do not see it."""
+    source: str
+    """As a data URL."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """All about one data set with one number of labels."""
+
+    column: Column
+    anchor: str
+    cells: list[Cell]
+    errors: list[Figure]
+    quantities: list[Figure]
+    speeds: list[contents.Speed]
+    classes: list[tuple[Cell, Classes, Figure | None]]
+    without_classes: list[str]
+
+
+def html_page(report: Report) -> str:
+    """The whole page; everything that comes from a run is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration
+    environment.filters["row_name"] = row_name
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        sections=[_section(report, number) for number in range(len(report.columns))],
+        version=__version__,
+        by_value=by_value,
+        facts=contents,
+        settings_of=settings_of,
+        short=SHORT,
+    )
+
+
+def settings_of(cell: Cell) -> str:
+    """The settings of an experiment on one line: "width 0.25, epochs 40, ..."."""
+    left_out = _HIDDEN_SETTINGS | set(NOT_OF_THE_CELL)
+    kept = [(name, value) for name, value in cell.settings.items() if name not in left_out]
+    return ", ".join(f"{name} {spelled(value)}" for name, value in kept)
+
+
+def _section(report: Report, number: int) -> Section:
+    column = report.columns[number]
+    cells = report.cells_in(column)
+    found = [(cell, classes_of(cell)) for cell in cells]
+    return Section(
+        column,
+        f"data-{number + 1}",
+        cells,
+        list(_error_figures(column, cells)),
+        list(_quantity_figures(column, cells)),
+        [speed for speed in map(speed_of, cells) if speed.seconds],
+        [(cell, classes, _matrix(cell, classes)) for cell, classes in found if classes],
+        [cell.name for cell, classes in found if not classes],
+    )
+
+
+def _error_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
+    """One for each method, plain and with ISDA."""
+    for method in dict.fromkeys(cell.method for cell in cells):
+        of_method = [cell for cell in cells if cell.method == method]
+        if svg := error_figure(of_method):
+            name = row_name((method, False, ""))
+            yield _figure(name, f"Test error of {name} over the training, {column.name}", svg)
+
+
+def _quantity_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
+    """One for each quantity, with all methods."""
+    for quantity in quantities_of(cells):
+        if quantity != TEST_ERROR and (svg := quantity_figure(cells, quantity)):
+            description = f"{quantity.title} over the training, {column.name}"
+            yield _figure(quantity.title, description, svg)
+
+
+def _matrix(cell: Cell, classes: Classes) -> Figure | None:
+    if classes.is_small:
+        return None
+    name = "Confusion matrix"
+    return _figure(name, f"{name} of {cell.name}", matrix_figure(classes.shares))
+
+
+def _figure(title: str, description: str, svg: bytes) -> Figure:
+    return Figure(title, description, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")

@@ -1,0 +1,246 @@
+"""``run.py search``: lambda_0 and eta_1 by the validation error, as in Sec. 6.1 of ISDA.
+
+    lambda_0 in {0.1, 0.25, 0.5, 0.75, 1},  eta_1 in {0.5, 1, 2},  a quarter of the labels held out
+
+Every setting is an ordinary run: the same command again skips what is done and resumes what is not.
+The choice reads validation errors alone; test errors play no part in it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_isda.base.errors import TrainingFailed, UsageError
+from ssl_isda.base.files import output_failed, write_atomically
+from ssl_isda.base.progress import show
+from ssl_isda.base.words import printed
+from ssl_isda.commands.train import train_seeds
+from ssl_isda.settings.config import RUN_SETTINGS, Resolved
+from ssl_isda.settings.places import shell_command
+from ssl_isda.settings.resolve import resolve
+
+LAMBDA_0 = (0.1, 0.25, 0.5, 0.75, 1.0)
+ETA_1 = (0.5, 1.0, 2.0)
+
+USAGE = """\
+usage: python run.py search --method METHOD [flags of a training] [--then-train | --print-commands]
+
+Chooses lambda_0 and eta_1 of ISDA as the paper does: trains with each pair of {0.1, 0.25, 0.5, 0.75, 1}
+and {0.5, 1, 2} while a quarter of the labeled images is held out, and takes the pair with the smallest
+error on those, the mean of the last epochs; of equal ones the weakest. The test set has no say. A method
+without unlabeled images has no eta_1. With --seeds the errors are means over the seeds. The same command
+resumes a search that was interrupted.
+
+  python run.py search --config configs/cifar10_small.yaml --method vat
+
+  RUNS_DIR/search/lambda_0=X,eta_1=Y/...   the runs
+  RUNS_DIR/search/DATA/METHOD/search.json  all validation errors and the choice
+
+  --then-train                    Train on all labels with the choice, as RUNS_DIR/DATA/METHOD.
+                                  Without it the command for that is printed.
+  --print-commands                Train nothing; print the command of each setting, for xargs or a SLURM
+                                  array. Once they are done, the search itself only chooses.
+  --lambda-0, --eta-1, --isda and --validation are set by the search. All other flags are those of a
+  training: python run.py --help
+"""
+
+Setting = Mapping[str, float]
+"""lambda_0, and eta_1 where there are unlabeled images, by name."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One setting and what it came to."""
+
+    setting: Setting
+    errors: tuple[float, ...] | None
+    """On the held-out images, in percent, seed by seed; None if the training failed."""
+
+    @property
+    def error(self) -> float:
+        """Their mean; infinite where the training failed."""
+        return statistics.fmean(self.errors) if self.errors else math.inf
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Search as the words after ``search`` ask for; the exit code.
+
+    Raises
+    ------
+    UsageError
+        Flags that a training would refuse, or that the search sets itself; no setting could be trained.
+    """
+    if "--help" in arguments or "-h" in arguments:
+        show(USAGE.rstrip("\n"))
+        return 0
+    own = {"--then-train", "--print-commands"}
+    words = [word for word in arguments if word not in own]
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"search takes flags alone, such as --method vat; got {printed(words[0])}")
+    _refuse_what_the_search_sets(words)
+    base = resolve([*words, "--isda"])
+    if own <= set(arguments):
+        raise UsageError("search: --print-commands trains nothing: leave --then-train out")
+    grid = settings(_uses_unlabeled(base.config.method))
+    trainings = [(setting, _resolved(words, setting)) for setting in grid]
+    if "--print-commands" in arguments:
+        for _, resolved in trainings:
+            show(shell_command(resolved.arguments))
+        return 0
+    tried = [_try(resolved, setting) for setting, resolved in trainings]
+    chosen = choice(tried)
+    num_held_out = _num_held_out(_resolved(words, chosen.setting))
+    _write(base, tried, chosen, num_held_out)
+    show(table(tried))
+    show(_verdict(tried, chosen, num_held_out * len(base.seeds)))
+    final = [*words, "--isda", *_flags(chosen.setting)]
+    if "--then-train" in arguments:
+        train_seeds(resolve(final))
+    else:
+        show(f"python run.py {shlex.join(final)}")
+    return 0
+
+
+def _uses_unlabeled(method: str) -> bool:
+    """Whether the method of this name sees unlabeled images."""
+    from ssl_isda import plugins
+    from ssl_isda.training.method import METHODS
+
+    plugins.load()
+    return METHODS[method].num_views > 0
+
+
+def settings(uses_unlabeled: bool) -> list[Setting]:
+    """The paper's grid, from the weakest augmentation to the strongest."""
+    if not uses_unlabeled:
+        return [{"lambda_0": strength} for strength in LAMBDA_0]
+    return [{"lambda_0": strength, "eta_1": eta_1} for strength in LAMBDA_0 for eta_1 in ETA_1]
+
+
+def choice(tried: Sequence[Tried]) -> Tried:
+    """The smallest validation error; of equal ones the first, which is the weakest.
+
+    Raises
+    ------
+    TrainingFailed
+        Nothing could be trained.
+    """
+    best = min(tried, key=lambda one: one.error)
+    if best.errors is None:
+        raise TrainingFailed("search: the training failed with every setting; see the lines above")
+    return best
+
+
+def in_words(setting: Setting) -> str:
+    """ "lambda_0=0.5,eta_1=1", which is also the name of its folder."""
+    return ",".join(f"{name}={value:g}" for name, value in setting.items())
+
+
+def table(tried: Sequence[Tried]) -> str:
+    """Validation errors in percent, lambda_0 down and eta_1 across, as Markdown."""
+    across = list(dict.fromkeys(one.setting.get("eta_1") for one in tried))
+    heads = ["" if eta_1 is None else f"eta_1 {eta_1:g}" for eta_1 in across]
+    lines = [["validation error (%)", *heads], ["---"] * (1 + len(heads))]
+    for strength in dict.fromkeys(one.setting["lambda_0"] for one in tried):
+        row = [one for one in tried if one.setting["lambda_0"] == strength]
+        texts = ["failed" if one.errors is None else f"{one.error:.2f}" for one in row]
+        lines.append([f"lambda_0 {strength:g}", *texts])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# ---- one setting
+
+
+def _refuse_what_the_search_sets(words: Sequence[str]) -> None:
+    flags = {word.partition("=")[0] for word in words}
+    for name in ("lambda_0", "eta_1", "isda", "validation"):
+        flag = RUN_SETTINGS[name].flag
+        for given in (flag, flag.replace("--", "--no-", 1)):
+            if given in flags:
+                raise UsageError(f"search sets {flag} itself: leave {given} out")
+    for question in ("--print-config", "--version"):
+        if question in flags:
+            raise UsageError(f"search has no {question}; it belongs to a training")
+
+
+def _flags(setting: Setting) -> list[str]:
+    return [f"{RUN_SETTINGS[name].flag}={value:g}" for name, value in setting.items()]
+
+
+def _resolved(words: Sequence[str], setting: Setting) -> Resolved:
+    """The runs of one setting, in a folder of their own."""
+    runs_dir = resolve([*words, "--isda"]).config.runs_dir
+    return resolve(_arguments(words, setting, runs_dir / "search" / in_words(setting)))
+
+
+def _arguments(words: Sequence[str], setting: Setting, runs_dir: Path) -> list[str]:
+    """The training of one setting by itself, as an ordinary command."""
+    flag, kept, rest = RUN_SETTINGS["runs_dir"].flag, [], iter(words)
+    for word in rest:
+        if word == flag:
+            next(rest)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return [*kept, "--isda", "--validation", *_flags(setting), f"{flag}={runs_dir}"]
+
+
+def _try(resolved: Resolved, setting: Setting) -> Tried:
+    """A setting that cannot be trained, such as one that diverges, is only not chosen."""
+    show(f"search: {in_words(setting)}")
+    try:
+        results = train_seeds(resolved)
+    except TrainingFailed as error:
+        show(f"warning: {in_words(setting)}: {error}")
+        return Tried(setting, None)
+    return Tried(setting, tuple(result["validation_error"] for result in results))
+
+
+def _num_held_out(resolved: Resolved) -> int:
+    from ssl_isda.results.run_files import Damaged, read_split
+    from ssl_isda.runs.run_folder import RunFolder
+
+    try:
+        return read_split(RunFolder(resolved).split_file).num_validation
+    except Damaged as error:
+        raise UsageError(f"{RunFolder(resolved).path}: {error}") from error
+
+
+# ---- the outcome
+
+
+def _write(base: Resolved, tried: Sequence[Tried], chosen: Tried, num_held_out: int) -> None:
+    from ssl_isda.runs.run_folder import cell_name
+
+    path = base.config.runs_dir / "search" / cell_name(base) / "search.json"
+    outcome = {
+        "chosen": dict(chosen.setting),
+        "validation_error": chosen.error,
+        "held_out_images": num_held_out,
+        "seeds": list(base.seeds),
+        "tried": [{**one.setting, "validation_errors": one.errors} for one in tried],
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_failed(error, path.parent, 0) from error
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in outcome.items()]
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    show(f"{printed(path)} written")
+
+
+def _verdict(tried: Sequence[Tried], chosen: Tried, num_images: int) -> str:
+    """The choice, and how far the held-out images can tell the settings apart."""
+    share = chosen.error / 100
+    spread = 100 * math.sqrt(share * (1 - share) / max(num_images, 1))
+    near = sum(one.error <= chosen.error + spread for one in tried) - 1
+    return (
+        f"chosen: {in_words(chosen.setting)}, {chosen.error:.2f} % on held-out images. "
+        f"{num_images:,} of them know an error to ± {spread:.2f} points (one standard error); "
+        f"{near} other setting{'s' * (near != 1)} of {len(tried)} came as close"
+    )

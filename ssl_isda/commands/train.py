@@ -1,0 +1,144 @@
+"""Train one run for each seed: what ``run.py`` without a command does."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
+from ssl_isda.base.progress import show
+from ssl_isda.data.facts import check_labels, data_digest
+from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
+from ssl_isda.runs.result import across_seeds, describe
+from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.settings.config import Resolved
+
+
+def train(resolved: Resolved) -> int:
+    """Train one run for each seed, skipping those that are done, and print the errors."""
+    results = train_seeds(resolved)
+    if len(results) > 1 and is_first_launched():
+        show(across_seeds([result["error"] for result in results]))
+    return 0
+
+
+def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
+    """The result of each seed's run: of one that is done, resumed or made now."""
+    config = resolved.config
+    check_labels(config.dataset, config.labels, config.data_dir)
+    digest = data_digest(config.dataset, config.data_dir)
+    if config.fresh and num_launched() > num_on_this_machine():
+        raise UsageError(
+            "--fresh works on one machine: after a restart it would delete what is done"
+        )
+    folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
+    found = _finished(folders, digest) if num_launched() == 1 else None
+    results, workspace = [], None
+    with nullcontext() if found and all(found) else _processes(config.device):
+        found = found or _found_by_first(folders, digest)
+        for folder, result in zip(folders, found, strict=True):
+            if result is None:
+                from ssl_isda.assembly import Workspace
+                from ssl_isda.commands.train_one import train_one
+
+                with _owned(folder), _gpu_memory_told():
+                    workspace = workspace or Workspace(resolved)
+                    result = train_one(folder, workspace, digest)
+            else:
+                _tell_what_was_not_done(folder, result)
+            results.append(result)
+            if is_first_launched():
+                show(f"{folder.path}: {describe(result)}")
+    return results
+
+
+def _finished(folders: Sequence[RunFolder], digest: str | None) -> list[dict[str, Any] | None]:
+    """The results of those that are done, on images of this digest."""
+    return [folder.finished(digest) for folder in folders]
+
+
+def _found_by_first(
+    folders: Sequence[RunFolder], digest: str | None
+) -> list[dict[str, Any] | None]:
+    """The same for all processes: the runs folders of other machines do not count."""
+    from ssl_isda.parallel.distributed import from_first
+
+    return from_first(lambda: _finished(folders, digest))
+
+
+def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> None:
+    """A run that is done stays as it is, whatever is asked of it now."""
+    config = folder.resolved.config
+    made_in = result.get("precision")
+    if made_in and config.precision not in ("auto", made_in) and is_first_launched():
+        show(f"{folder.path} was made in {made_in}; --fresh makes it anew", stream=sys.stderr)
+    if config.snapshots and not (folder.path / "snapshots").is_dir() and is_first_launched():
+        show(f"{folder.path} was made without snapshots; --fresh makes it anew", stream=sys.stderr)
+
+
+@contextmanager
+def _gpu_memory_told() -> Iterator[None]:
+    """What happens outside the steps, such as data that do not fit beside another run's."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            "images and networks do not fit in the GPU memory that is free; leave it to this run, or "
+            "try --device cpu"
+        ) from error
+
+
+def _processes(device: str) -> AbstractContextManager[None]:
+    """The block in which all processes of this run, usually one, are joined."""
+    from ssl_isda.assembly import device_named
+    from ssl_isda.parallel.distributed import process_group
+
+    return process_group(device_named(device))
+
+
+@contextmanager
+def _owned(folder: RunFolder) -> Iterator[None]:
+    """The run's folder, opened by the first process for all of them."""
+    from ssl_isda.parallel.distributed import from_first
+
+    split = folder.resolved.config.split
+    with ExitStack() as stack:
+
+        def own() -> None:
+            stack.enter_context(folder.opened())
+            if split and not folder.split_file.exists() and not os.path.isfile(split):
+                raise UsageError(f"--split {split}: no such file")
+
+        from_first(own)
+        yield
+
+
+def train_one_of_many(resolved: Resolved) -> None:
+    """Train in this process; what is missing here fails this run, as it would in a process of its own."""
+    try:
+        with _put_back():
+            train_seeds(resolved)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """Undo what a run leaves in the process: threads, and memory that reference cycles hold or passes
+    that were compiled for it (the next run finds its own in PyTorch's cache)."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.reset()
+        gc.collect()

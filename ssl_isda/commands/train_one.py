@@ -1,0 +1,106 @@
+"""One run from its folder to its result. What needs no torch is in ``ssl_isda.commands.train``."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ssl_isda.assembly import Workspace, build_trainer, split_of
+from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.data.splits import Split
+from ssl_isda.parallel.distributed import from_first, is_first
+from ssl_isda.runs.memory import described_peak, forget_peak
+from ssl_isda.runs.result import commit_of, provenance, summarize
+from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.runs.tracking import SilentTracker, Tracker
+from ssl_isda.runs.wandb_view import open_run_view
+from ssl_isda.settings.config import Resolved
+from ssl_isda.settings.places import PACKAGE
+from ssl_isda.training.trainer import Trainer
+
+
+def train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder, on images of this digest; its result."""
+    resolved = folder.resolved
+    tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
+    split = from_first(lambda: split_of(folder, workspace))
+    if split.checksum != workspace.data.checksum:
+        raise UsageError("the images of this machine are not those of the first one")
+    try:
+        peak = _peak_of_dry_step(folder, workspace, split)
+    except OutOfMemory as error:
+        tracker.note_failure(error)
+        raise
+    trainer = build_trainer(resolved, workspace, split, tracker)
+    if trainer.resume():
+        tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
+    else:
+        tracker.say(_opening_line(resolved, workspace, trainer))
+    tracker.say(peak)
+    if is_first():
+        tracker.view = open_run_view(
+            resolved, folder.path, history=tracker.shown(), warn=tracker.warn
+        )
+    commit = _commit()
+    summary: dict[str, Any] = {}
+    exit_code = 1
+    try:
+        trainer.run()
+        confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
+        if is_first():
+            summary = summarize(tracker.history())
+            result = {
+                **summary,
+                **provenance(
+                    workspace.device,
+                    workspace.precision,
+                    tracker.timing_file,
+                    resolved.arguments,
+                ),
+                "commit": commit,
+            }
+            result |= {"data_digest": digest} if digest else {}
+            folder.write_result(
+                {**result, "class_names": workspace.data.class_names, "confusion": confusion}
+            )
+        exit_code = 0
+    except RunError as error:
+        exit_code = error.exit_code
+        if exit_code < 128:  # not a signal
+            tracker.note_failure(error)
+        raise
+    finally:
+        if tracker.view:
+            tracker.view.finish(summary, exit_code)
+    return summary
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Of the code that this process has loaded: by the end of a long run the files may have moved on."""
+    return commit_of(PACKAGE)
+
+
+def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> str:
+    """In words. A trainer of its own makes the step, so that nothing of it enters the run."""
+    forget_peak(workspace.device)
+    # Compiling takes longer than a step; the last one of an epoch is not compiled anyway.
+    config = folder.resolved.config.model_copy(update={"compile": False})
+    as_written = replace(folder.resolved, config=config)
+    build_trainer(as_written, workspace, split, SilentTracker(folder.path)).dry_step()
+    torch.cuda.empty_cache()  # CUDA graphs cannot take it from there
+    return described_peak(workspace.device)
+
+
+def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) -> str:
+    config, data = resolved.config, workspace.data
+    count = sum(parameter.numel() for parameter in trainer.student.parameters())
+    return (
+        f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
+        f"{config.labels or 'all'} labels of {len(data.train_labels):,} images, "
+        f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
+        f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
+    )

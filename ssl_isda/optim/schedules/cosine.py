@@ -1,0 +1,10 @@
+"""The learning rate falls to zero as a cosine."""
+
+from __future__ import annotations
+
+import math
+
+
+def cosine(progress: float) -> float:
+    """(1 + cos(pi t/T)) / 2: from 1 at the start to 0 at the end of a run."""
+    return 0.5 * (1.0 + math.cos(math.pi * progress))

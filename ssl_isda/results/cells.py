@@ -1,0 +1,271 @@
+"""Runs that differ in nothing but their seed form a cell; cells form the rows and columns of Table 6."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ssl_isda.results import paper
+from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
+from ssl_isda.results.paper import Deviation, deviations, spelled
+from ssl_isda.results.runs import Run, State
+from ssl_isda.settings.config import GROUPS, WHERE_AND_HOW
+
+ISDA_SETTINGS = GROUPS["ISDA"]
+"""Without ISDA they mean nothing."""
+
+_METHOD_NAMES = {
+    "supervised": "Supervised",
+    "pi_model": "Π-model",
+    "temporal_ensembling": "Temporal ensembling",
+    "mean_teacher": "Mean Teacher",
+    "vat": "VAT",
+}
+_DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+NOT_OF_THE_CELL = frozenset({"seed", "split", *GROUPS[WHERE_AND_HOW]})
+"""Settings that may differ within a cell."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set with a number of labels."""
+
+    dataset: str
+    folder: str
+    """Of the user's images, for the data set ``folder``; else empty."""
+    labels: int | None
+    """None: all."""
+
+    @property
+    def dataset_name(self) -> str:
+        if self.dataset == "folder":
+            return f"{self.folder} (folder)"
+        return _DATASET_NAMES.get(self.dataset, self.dataset)
+
+    @property
+    def labels_name(self) -> str:
+        return "all labels" if self.labels is None else f"{self.labels:,} labels"
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset_name}, {self.labels_name}"
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """The paper's columns come first, as in the paper."""
+        known = [dataset for dataset, _ in paper.COLUMNS]
+        place = known.index(self.dataset) if self.dataset in known else len(known)
+        return place, self.dataset, self.folder, self.labels is None, self.labels or 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All runs of one experiment: the same settings, one seed each."""
+
+    column: Column
+    method: str
+    isda: bool
+    settings: Mapping[str, object]
+    runs: tuple[Run, ...]
+    """By seed."""
+    variant: str = ""
+    """The settings that tell it from other cells at its place of the table: "width 0.25"."""
+    missing_seeds: tuple[int, ...] = ()
+    """Seeds that other cells of its column have."""
+
+    @property
+    def row(self) -> tuple[str, bool, str]:
+        return self.method, self.isda, self.variant
+
+    @property
+    def name(self) -> str:
+        return row_name(self.row)
+
+    def of_state(self, state: State) -> list[Run]:
+        return [run for run in self.runs if run.state == state]
+
+    @property
+    def finished(self) -> list[Run]:
+        return self.of_state("finished")
+
+    @property
+    def errors(self) -> list[float]:
+        return [run.error for run in self.finished]
+
+    @property
+    def estimate(self) -> Estimate | None:
+        return estimate(self.errors)
+
+    @property
+    def papers(self) -> Estimate | None:
+        """What the paper reports for this data set, these labels and this method."""
+        return papers_value(self.column, self.row)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, in percentage points."""
+        ours, papers = self.estimate, self.papers
+        return None if ours is None or papers is None else ours.mean - papers.mean
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """From the paper's recipe, where the paper has such a cell."""
+        return deviations(self.settings) if self.papers else []
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of its number must know."""
+        remarks = ["single seed"] if len(self.errors) == 1 else []
+        for state in ("unfinished", "failed", "damaged", "repeated"):
+            runs = self.of_state(state)
+            remarks += [f"{state}: {seeds_name(run.seed for run in runs)}"] if runs else []
+        remarks += [f"missing: {seeds_name(self.missing_seeds)}"] if self.missing_seeds else []
+        return remarks
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method with ISDA against the same without it."""
+
+    plain: Cell
+    isda: Cell
+
+    @property
+    def difference(self) -> float | None:
+        """With minus without, in percentage points: negative where ISDA helps."""
+        plain, isda = self.plain.estimate, self.isda.estimate
+        return None if plain is None or isda is None else isda.mean - plain.mean
+
+    @property
+    def test(self) -> Welch | None:
+        return welch(self.isda.errors, self.plain.errors)
+
+    @property
+    def verdict(self) -> str:
+        """The test in words, or why there is none."""
+        if test := self.test:
+            p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.3f}"
+            return f"{p} (t = {test.t:.2f}, {test.degrees_of_freedom:.1f} degrees of freedom)"
+        if min(len(self.plain.errors), len(self.isda.errors)) < 3:
+            return "no test: fewer than 3 finished runs on a side"
+        return "no test: all runs of a side are equal"
+
+
+def cells_of(runs: Sequence[Run]) -> list[Cell]:
+    """The cells, in the order of Table 6; runs whose settings cannot be read belong to none."""
+    grouped: dict[object, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.settings:
+            grouped[_identity(run.settings)].append(run)
+    cells = [_cell(group) for group in grouped.values()]
+    return _with_missing_seeds(sorted(_with_variants(cells), key=_order))
+
+
+def comparisons_of(cells: Sequence[Cell]) -> list[Comparison]:
+    """Every cell with ISDA beside the one that differs from it in nothing else."""
+    plain = {_identity(cell.settings, isda=False): cell for cell in cells if not cell.isda}
+    pairs = [(plain.get(_identity(cell.settings, isda=False)), cell) for cell in cells if cell.isda]
+    return [Comparison(without, cell) for without, cell in pairs if without]
+
+
+def row_name(row: tuple[str, bool, str]) -> str:
+    """A row of the table: "VAT + ISDA (width 0.25)"."""
+    method, isda, variant = row
+    name = _METHOD_NAMES.get(method, method) + (" + ISDA" if isda else "")
+    return f"{name} ({variant})" if variant else name
+
+
+def papers_value(column: Column, row: tuple[str, bool, str]) -> Estimate | None:
+    """The paper's figure for a place of the table."""
+    return paper.TABLE_6.get((column.dataset, column.labels or 0, row[0], row[1]))
+
+
+def row_order(row: tuple[str, bool, str]) -> tuple[object, ...]:
+    """Supervised, then the paper's methods in its order, then others; plain before ISDA."""
+    known = ("supervised", *paper.METHODS)
+    method, isda, variant = row
+    return known.index(method) if method in known else len(known), method, isda, variant
+
+
+def _order(cell: Cell) -> tuple[object, ...]:
+    return *cell.column.order, *row_order(cell.row)
+
+
+def _column(settings: Mapping[str, object]) -> Column:
+    dataset, labels = str(settings["dataset"]), settings["labels"]
+    folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
+    return Column(dataset, folder, labels if isinstance(labels, int) else None)
+
+
+def _identity(settings: Mapping[str, object], isda: bool | None = None) -> object:
+    """What all seeds of an experiment share; with ``isda=False`` what plain and ISDA share."""
+    is_on = settings["isda"] if isda is None else isda
+    left_out = NOT_OF_THE_CELL | set(() if is_on else (*ISDA_SETTINGS, "isda"))
+    kept = {name: _plain(value) for name, value in settings.items() if name not in left_out}
+    return _column(settings), is_on, tuple(sorted(kept.items()))
+
+
+def _plain(value: object) -> object:
+    """Something that can be compared and hashed."""
+    return repr(value) if value is None or isinstance(value, (bool, str, list)) else value
+
+
+def _cell(group: Sequence[Run]) -> Cell:
+    """The first finished run of a seed counts, others of that seed do not: they prove nothing new."""
+    settings = group[0].settings
+    counted: dict[int, str] = {}
+    runs = []
+    for run in sorted(group, key=lambda run: (run.seed, run.path)):
+        if run.state == "finished":
+            first = counted.setdefault(run.seed, run.path)
+            if first != run.path:
+                run = replace(run, state="repeated", problem=f"the same experiment as {first}")
+        runs.append(run)
+    return Cell(
+        _column(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
+    )
+
+
+def _with_variants(cells: Iterable[Cell]) -> list[Cell]:
+    places: dict[object, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        places[cell.column, cell.method, cell.isda].append(cell)
+    named = []
+    for rivals in places.values():
+        differing = settings_that_differ(rivals)
+        taken: set[str] = set()
+        for cell in rivals:
+            parts = [f"{name} {spelled(cell.settings.get(name))}" for name in differing]
+            while (variant := ", ".join(parts)) in taken:
+                parts.append("another")
+            taken.add(variant)
+            named.append(replace(cell, variant=variant))
+    return named
+
+
+def settings_that_differ(cells: Sequence[Cell]) -> list[str]:
+    """The settings that are not the same in all of ``cells``, which stand at one place."""
+    left_out = NOT_OF_THE_CELL | set(() if cells[0].isda else ISDA_SETTINGS)
+    names = dict.fromkeys(name for cell in cells for name in cell.settings if name not in left_out)
+    return [name for name in names if len({_plain(cell.settings.get(name)) for cell in cells}) > 1]
+
+
+def _with_missing_seeds(cells: Sequence[Cell]) -> list[Cell]:
+    seeds: dict[Column, set[int]] = defaultdict(set)
+    for cell in cells:
+        seeds[cell.column] |= {run.seed for run in cell.runs}
+    return [
+        replace(
+            cell,
+            missing_seeds=tuple(sorted(seeds[cell.column] - {run.seed for run in cell.runs})),
+        )
+        for cell in cells
+    ]
+
+
+def seeds_name(seeds: Iterable[int]) -> str:
+    """ "seed 3", or "seeds 3, 4"."""
+    listed = sorted(set(seeds))
+    return f"seed{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}"

@@ -1,0 +1,179 @@
+"""Figures as SVG: the same input gives the same bytes, and nothing is kept between two figures.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; line styles say the same.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ssl_isda.results.cells import Cell, row_name
+from ssl_isda.results.curves import TEST_ERROR, Curve, Quantity, curve
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+METHOD_COLOURS = {
+    "supervised": "#000000",
+    "pi_model": "#E69F00",
+    "temporal_ensembling": "#56B4E9",
+    "mean_teacher": "#009E73",
+    "vat": "#D55E00",
+}
+_SETTINGS = {
+    "svg.hashsalt": "ssl-isda",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+_WIDTH, _AXES_HEIGHT, _LINE_HEIGHT = 4.2, 2.4, 0.2
+"""Inches."""
+_LONG_LABEL = 24
+
+Line = tuple[str, Curve, str, str, bool]
+"""Label, curve, colour, line style, and whether it has a band."""
+
+
+def error_figure(cells: Sequence[Cell]) -> bytes | None:
+    """Test error of one method's cells, mean line and band of one standard deviation."""
+    colours = itertools.cycle(PALETTE)
+    lines = _lines(cells, TEST_ERROR, {cell.row: next(colours) for cell in cells}, band=True)
+    return _line_figure(lines, TEST_ERROR, may_be_logarithmic=True) if lines else None
+
+
+def quantity_figure(cells: Sequence[Cell], quantity: Quantity) -> bytes | None:
+    """One quantity of many cells, mean lines alone."""
+    others = itertools.cycle(PALETTE)
+    colours = {cell.row: METHOD_COLOURS.get(cell.method) or next(others) for cell in cells}
+    lines = _lines(cells, quantity, colours, band=False)
+    return _line_figure(lines, quantity) if lines else None
+
+
+def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
+    """A confusion matrix of many classes; ``shares`` of each true class, in percent."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(drawing_settings()):
+        figure = Figure(figsize=(_WIDTH, 4.0))
+        axes = figure.add_axes((0.13, 0.12, 0.7, 0.8))
+        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
+        axes.grid(False)
+        axes.set_xlabel("predicted class (number)")
+        axes.set_ylabel("true class (number)")
+        bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.12, 0.03, 0.8)))
+        bar.set_label("images of the true class (%)")
+        return svg_bytes(figure)
+
+
+def _lines(
+    cells: Sequence[Cell], quantity: Quantity, colours: Mapping[Any, str], *, band: bool
+) -> list[Line]:
+    variants: dict[Any, int] = {}
+    lines = []
+    for cell in cells:
+        found = curve(cell, quantity, with_std=band)
+        number = variants[cell.method, cell.isda] = variants.get((cell.method, cell.isda), -1) + 1
+        if found and found.steps:
+            style = (("-", "-."), ("--", ":"))[cell.isda][number % 2]
+            lines.append((_label(cell, found, band), found, colours[cell.row], style, band))
+    return lines
+
+
+def _label(cell: Cell, found: Curve, with_n: bool) -> str:
+    name = row_name(cell.row).replace("Temporal", "Temp.")
+    if not all(letter.isascii() and letter.isprintable() for letter in cell.method + cell.variant):
+        name = ascii(name)[1:-1]
+    name = name if len(name) <= 60 else name[:57] + "..."
+    count = f", n = {found.n}" if with_n else ""
+    return f"{name}{count}{'' if found.is_finished else ', unfinished'}"
+
+
+def _line_figure(
+    lines: Sequence[Line], quantity: Quantity, *, may_be_logarithmic: bool = False
+) -> bytes:
+    """The axes, and below them a legend as high as it needs to be."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    columns = 1 if len(lines) == 1 or max(len(line[0]) for line in lines) > _LONG_LABEL else 2
+    below = 0.62 + _LINE_HEIGHT * -(-len(lines) // columns)
+    height = _AXES_HEIGHT + below
+    with matplotlib.rc_context(drawing_settings()):
+        figure = Figure(figsize=(_WIDTH, height))
+        axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
+        handles = [_draw(axes, line) for line in lines]
+        axes.set_xlabel("training step")
+        axes.set_ylabel(quantity.axis)
+        if may_be_logarithmic:
+            _make_logarithmic(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        figure.legend(
+            handles,
+            [line[0] for line in lines],
+            loc="lower left",
+            bbox_to_anchor=(0.02, 0.0),
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.0,
+        )
+        return svg_bytes(figure)
+
+
+def _make_logarithmic(axes: Any) -> None:
+    """Where values lie far apart, so that small ones can be told from each other too."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axes.dataLim.intervaly
+    ticks = [tick * 10.0**power for power in (-2, -1, 0, 1) for tick in (1, 1.5, 2, 3, 5, 7)]
+    if low <= 0 or high / low < 3:
+        return
+    axes.set_yscale("log")
+    axes.set_ylim(low / 1.05, high * 1.05)
+    axes.yaxis.set_major_locator(FixedLocator([t for t in ticks if low / 1.05 <= t <= high * 1.05]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel(f"{axes.get_ylabel()}, log scale")
+
+
+def _draw(axes: Any, line: Line) -> Any:
+    _, found, colour, style, band = line
+    marker = "o" if len(found.steps) == 1 else ""
+    (drawn,) = axes.plot(
+        found.steps, found.means, color=colour, linestyle=style, linewidth=1.6, marker=marker
+    )
+    if band and found.stds:
+        pairs = list(zip(found.means, found.stds, strict=True))
+        low, high = [mean - std for mean, std in pairs], [mean + std for mean, std in pairs]
+        axes.fill_between(found.steps, low, high, color=colour, alpha=0.2, linewidth=0)
+    return drawn
+
+
+def drawing_settings() -> Any:
+    """Our own, on top of matplotlib's defaults rather than of a user's matplotlibrc."""
+    import matplotlib
+
+    left = ("backend", "backend_fallback", "date.epoch")
+    defaults = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if name not in left
+    }
+    return {**defaults, **_SETTINGS}
+
+
+def svg_bytes(figure: Any) -> bytes:
+    """The figure without a date; drawn within ``drawing_settings`` it has no random names either."""
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue()

@@ -1,0 +1,138 @@
+"""What the paper reports, and with which settings.
+
+Wang, Huang, Song, Pan, Xia, Wu: Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021
+(arXiv 2007.10538): Table 6, test error in %, mean and standard deviation of five runs; settings from
+Sec. 6.1 and Appendix B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ssl_isda.results.estimates import Estimate
+
+NUM_RUNS = 5
+
+METHODS = ("pi_model", "temporal_ensembling", "mean_teacher", "vat")
+"""The rows of Table 6, from top to bottom; each is there plain and with ISDA."""
+
+_PLAIN_AND_ISDA: Mapping[tuple[str, int], Mapping[str, tuple[float, float, float, float]]] = {
+    ("cifar10", 1000): {
+        "pi_model": (28.74, 0.48, 23.99, 1.30),
+        "temporal_ensembling": (25.15, 1.46, 22.77, 0.63),
+        "mean_teacher": (18.27, 0.53, 17.11, 1.03),
+        "vat": (18.12, 0.82, 14.38, 0.18),
+    },
+    ("cifar10", 2000): {
+        "pi_model": (17.57, 0.44, 14.90, 0.10),
+        "temporal_ensembling": (15.78, 0.44, 14.98, 0.73),
+        "mean_teacher": (13.45, 0.30, 12.35, 0.14),
+        "vat": (13.93, 0.33, 11.52, 0.05),
+    },
+    ("cifar10", 4000): {
+        "pi_model": (12.36, 0.17, 11.35, 0.19),
+        "temporal_ensembling": (11.90, 0.25, 11.25, 0.31),
+        "mean_teacher": (10.73, 0.14, 9.96, 0.33),
+        "vat": (11.10, 0.24, 9.72, 0.14),
+    },
+    ("cifar100", 10000): {
+        "pi_model": (38.06, 0.37, 36.93, 0.28),
+        "temporal_ensembling": (41.56, 0.42, 40.47, 0.24),
+        "mean_teacher": (36.03, 0.37, 34.60, 0.41),
+        "vat": (40.12, 0.12, 36.04, 0.47),
+    },
+    ("cifar100", 20000): {
+        "pi_model": (30.80, 0.18, 30.03, 0.41),
+        "temporal_ensembling": (35.35, 0.40, 34.58, 0.27),
+        "mean_teacher": (30.00, 0.59, 29.37, 0.30),
+        "vat": (34.19, 0.69, 30.97, 0.42),
+    },
+    ("svhn", 500): {
+        "mean_teacher": (4.18, 0.27, 4.06, 0.11),
+        "vat": (5.10, 0.08, 4.86, 0.18),
+    },
+}
+
+COLUMNS = tuple(_PLAIN_AND_ISDA)
+"""Data set and number of labels, from left to right."""
+
+TABLE_6: Mapping[tuple[str, int, str, bool], Estimate] = {
+    (*column, method, isda): Estimate(*(figures[2:] if isda else figures[:2]), NUM_RUNS)
+    for column, rows in _PLAIN_AND_ISDA.items()
+    for method, figures in rows.items()
+    for isda in (False, True)
+}
+"""By data set, labels, method and whether ISDA is on."""
+
+_RECIPE: Mapping[str, object] = {
+    "model": "cnn13",
+    "width": 1.0,
+    "validation": False,
+    "max_translation": 2,
+    "epochs": 400,
+    "batch_size": 128,
+    "unlabeled_batch_size": 128,
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+}
+_RECIPE_OF: Mapping[str, Mapping[str, object]] = {
+    "cifar10": {"preprocessing": "zca", "flip": True},
+    "cifar100": {"preprocessing": "zca", "flip": True},
+    "svhn": {"svhn_extra": False, "flip": False},
+}
+_RECIPE_OF_ISDA: Mapping[str, tuple[object, ...]] = {
+    "lambda_0": (0.1, 0.25, 0.5, 0.75, 1.0),
+    "eta_1": (0.5, 1.0, 2.0),
+    "lambda_schedule": ("linear",),
+    "covariance": ("full",),
+    "augmentation": ("implicit",),
+    "consistency": ("upper_bound",),
+}
+_STEPS = {"cifar10": 156_000, "cifar100": 156_000, "svhn": 228_800}
+"""400 epochs of all training images in whole batches of 128."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A setting that is not the paper's."""
+
+    setting: str
+    ours: str
+    papers: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.ours} (paper: {self.papers})"
+
+
+def deviations(settings: Mapping[str, object]) -> list[Deviation]:
+    """How the settings of a run on one of the paper's data sets differ from the paper's recipe.
+
+    The options of the methods are not compared: the paper says no more of them than that they are
+    those of their authors.
+    """
+    dataset = str(settings["dataset"])
+    recipe = {**_RECIPE, **_RECIPE_OF[dataset]}
+    if settings["steps"] is not None:
+        del recipe["epochs"]
+        recipe["steps"] = _STEPS[dataset]
+    found = [
+        Deviation(name, spelled(settings[name]), spelled(value))
+        for name, value in recipe.items()
+        if settings[name] != value
+    ]
+    for name, values in _RECIPE_OF_ISDA.items() if settings["isda"] else ():
+        if settings[name] not in values:
+            allowed = " or ".join(spelled(value) for value in values)
+            found.append(Deviation(name, spelled(settings[name]), allowed))
+    return found
+
+
+def spelled(value: object) -> str:
+    """A setting's value for people: 156,000; 0.0001; on, off and unset."""
+    if value is None or isinstance(value, bool):
+        return {None: "unset", True: "on", False: "off"}[value]
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

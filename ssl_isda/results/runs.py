@@ -1,0 +1,152 @@
+"""Run folders: found below the folders that a user names, each read into one ``Run``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import printed
+from ssl_isda.results.run_files import (
+    Damaged,
+    LogFacts,
+    SplitFacts,
+    confusion_counts,
+    read_config,
+    read_epochs,
+    read_log,
+    read_result,
+    read_split,
+)
+
+State = Literal["finished", "unfinished", "failed", "damaged", "repeated"]
+
+RUN_FILES = frozenset({"config.yaml", "metrics.jsonl", "result.json"})
+"""A folder that holds one of them is a run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as its files tell it; what no file tells is empty."""
+
+    path: str
+    """The folder, as the user named it, fit to be printed."""
+    folder: Path = Path()
+    state: State = "unfinished"
+    """finished: has a result. failed: its log says why it ended. unfinished: neither. damaged: a file
+    is not what a run writes, so that none of its numbers count. repeated: the same seed of the same
+    experiment is there twice, and this is not the first."""
+    problem: str = ""
+    """In words, for every state but finished."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    epochs: Sequence[Mapping[str, float]] = ()
+    timing: Sequence[Mapping[str, float]] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    split: SplitFacts | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        seed = self.settings["seed"]
+        assert isinstance(seed, int)
+        return seed
+
+    @property
+    def error(self) -> float:
+        """The test error to report, in percent; of a finished run."""
+        return float(self.result["error"])
+
+
+def find_runs(places: Sequence[Path]) -> list[Run]:
+    """Every run in the folders ``places`` or below them, once each, by path.
+
+    Raises
+    ------
+    UsageError
+        A place is not there, is no folder, or no run is in any of them.
+    """
+    folders: dict[Path, Path] = {}
+    for place in places:
+        if not place.is_dir():
+            problem = "is a file; a folder is needed" if place.exists() else "no such folder"
+            raise UsageError(f"{printed(place)}: {problem}")
+        for folder in _run_folders(place):
+            folders.setdefault(folder.resolve(), folder)
+    if not folders:
+        names = ", ".join(printed(place) for place in places)
+        raise UsageError(f"no runs in {names}; a run folder holds config.yaml and metrics.jsonl")
+    return [read_run(folder) for folder in sorted(folders.values())]
+
+
+def read_run(folder: Path) -> Run:
+    """What the files of ``folder`` tell."""
+    run = Run(printed(folder), folder)
+    try:
+        run = replace(run, settings=read_config(folder / "config.yaml"))
+        return _read_rest(run, folder)
+    except Damaged as damage:
+        return replace(run, state="damaged", problem=str(damage))
+
+
+def _run_folders(place: Path) -> Iterator[Path]:
+    """Folders inside a run's folder are its own affair."""
+    for folder, below, files in os.walk(place):
+        if RUN_FILES & set(files):
+            below.clear()
+            yield Path(folder)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+
+
+def _read_rest(run: Run, folder: Path) -> Run:
+    is_finished = (folder / "result.json").exists()
+    result = read_result(folder / "result.json") if is_finished else {}
+    epochs = _epochs(folder / "metrics.jsonl", is_finished)
+    log = read_log(folder / "log.txt")
+    if is_finished:
+        _hold_result_against_metrics(result, epochs)
+    return replace(
+        run,
+        state="finished" if is_finished else "failed" if log.failure else "unfinished",
+        problem="" if is_finished else _how_far(log, len(epochs)),
+        epochs=epochs,
+        timing=_epochs(folder / "timing.jsonl", is_finished=False),
+        result=result,
+        split=read_split(folder / "split.json") if (folder / "split.json").exists() else None,
+        warnings=log.warnings + _doubts(result),
+    )
+
+
+def _epochs(path: Path, is_finished: bool) -> list[dict[str, float]]:
+    if not is_finished and not path.exists():
+        return []
+    return read_epochs(path, is_finished=is_finished)
+
+
+def _hold_result_against_metrics(
+    result: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]
+) -> None:
+    """metrics.jsonl is the truth: a result that does not follow from it is reported by nobody."""
+    if result.get("epochs", len(epochs)) != len(epochs):
+        raise Damaged(f"metrics.jsonl has {len(epochs)} epochs, result.json {result['epochs']!r}")
+    averaged = result.get("averaged_epochs")
+    if not isinstance(averaged, int) or not 1 <= averaged <= len(epochs):
+        raise Damaged("result.json does not say how many epochs its error averages")
+    errors = [epoch.get("test_error") for epoch in epochs[-averaged:]]
+    known = [error for error in errors if error is not None]
+    if len(known) < averaged or abs(sum(known) / averaged - result["error"]) > 1e-6:
+        raise Damaged("the error in result.json does not follow from metrics.jsonl")
+
+
+def _how_far(log: LogFacts, num_epochs: int) -> str:
+    total = f" of {log.num_epochs}" if log.num_epochs else ""
+    done = f"{num_epochs}{total} epochs done"
+    return f"{log.failure} ({done})" if log.failure else done
+
+
+def _doubts(result: dict[str, Any]) -> tuple[str, ...]:
+    if "confusion" in result and confusion_counts(result) is None:
+        return ("its confusion matrix is not a square table of counts, and is left out",)
+    return ()

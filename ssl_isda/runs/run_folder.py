@@ -1,0 +1,148 @@
+"""The folder of one run: who may write into it, and what stands in it.
+
+config.yaml  split.json  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  result.json
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import write_atomically
+from ssl_isda.parallel.launch import is_restart
+from ssl_isda.settings.config import Resolved, differing_settings
+
+IN_USE = "is in use by another process"
+TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
+"""What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
+
+
+def cell_name(resolved: Resolved) -> str:
+    """What all seeds of an experiment share: ``cifar10-4000/vat+isda``."""
+    config = resolved.config
+    dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
+    labels = "all" if config.labels is None else config.labels
+    return f"{dataset}-{labels}/{config.method}{'+isda' if config.isda else ''}"
+
+
+class RunFolder:
+    """``runs_dir/<dataset>-<labels>/<method>[+isda]/seed<k>``, or wherever it was moved to."""
+
+    def __init__(self, resolved: Resolved, path: Path | None = None) -> None:
+        self.resolved = resolved
+        self.fresh = resolved.config.fresh and not is_restart()
+        name = f"seed{resolved.config.seed}"
+        self.path = path or resolved.config.runs_dir / cell_name(resolved) / name
+        self.config_file = self.path / "config.yaml"
+        self.split_file = self.path / "split.json"
+        self.result_file = self.path / "result.json"
+
+    def finished(self, data_digest: str | None = None) -> dict[str, Any] | None:
+        """The result of a run that is done, read without touching anything; else None.
+
+        Parameters
+        ----------
+        data_digest : of the images that are there now, where they are the user's own
+
+        Raises
+        ------
+        UsageError
+            The run that stands there was made with other settings or other images, or cannot be read.
+        """
+        if self.fresh:
+            return None
+        try:
+            self._refuse_other_settings()
+            if not self.result_file.exists():
+                return None
+            result: dict[str, Any] = json.loads(self.result_file.read_text())
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
+        except ValueError as error:
+            raise UsageError(
+                f"{self.result_file} is damaged: delete it, and the same command writes it again"
+            ) from error
+        if data_digest and result.get("data_digest", data_digest) != data_digest:
+            raise UsageError(
+                f"{self.path} holds a run on other images than {self.resolved.config.data_dir} has now "
+                "(files, or their sizes, differ): take another --runs-dir, or --fresh to delete it"
+            )
+        return result
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Own the folder: alone, writable, with the settings recorded.
+
+        Raises
+        ------
+        UsageError
+            It cannot be made or written, another process has it, or its settings differ.
+        """
+        from ssl_isda.runs.checkpoint import remove_stray_files  # needs torch
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
+        with self.locked():
+            if self.fresh:
+                self._empty()
+            self._refuse_other_settings()
+            if not self._has_begun():
+                self.split_file.unlink(missing_ok=True)
+                write_atomically(self.config_file, self.resolved.to_yaml().encode())
+            remove_stray_files(self.path)
+            yield
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the folder, which is there, and change nothing in it.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written, or another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            held = FileLock(self.path / ".lock", timeout=0).acquire()
+        except Timeout as error:
+            raise UsageError(f"{self.path} {IN_USE}") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
+        with held:
+            yield
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """The run is done: one line for each entry, however long."""
+        lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in result.items()]
+        write_atomically(self.result_file, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+    def _has_begun(self) -> bool:
+        """Whether there is anything to go on from; settings that led to nothing bind nobody."""
+        return any((self.path / name).exists() for name in TRACES)
+
+    def _refuse_other_settings(self) -> None:
+        if not self._has_begun():
+            return
+        differing = differing_settings(self.config_file, self.resolved)
+        if differing:
+            raise UsageError(
+                f"{self.path} holds a run with other settings ({'; '.join(differing)}): "
+                "take its settings, another --runs-dir, or --fresh to delete it"
+            )
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == ".lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()

@@ -1,0 +1,36 @@
+"""Where the parts lie: at the top of a clone, or inside the installed package."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import ssl_isda
+
+PACKAGE = Path(ssl_isda.__file__).resolve().parent
+PROGRAM = PACKAGE.parent / "run.py"
+"""What starts the program in a clone; an installed package has none."""
+
+
+@functools.cache
+def folder(name: str) -> Path:
+    """The folder of all parts of a kind: ``methods``, ``models``, ``configs`` ..."""
+    return next(path for each in ssl_isda.__path__ if (path := Path(each, name)).is_dir())
+
+
+def program() -> list[str]:
+    """What Python is given to start the program, whatever the current folder is."""
+    return [str(PROGRAM)] if PROGRAM.is_file() else ["-m", "ssl_isda"]
+
+
+def shell_command(arguments: Sequence[str]) -> str:
+    """A line for the shell that runs the program with these arguments, from the current folder."""
+    here = Path.cwd()
+    words = program()
+    if PROGRAM.is_relative_to(here):
+        words = [os.path.relpath(PROGRAM, here)]
+    return shlex.join([sys.executable, *words, *arguments])

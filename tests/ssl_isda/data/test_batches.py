@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.preprocessing import PreparedImages, prepare
+from ssl_isda.data.splits import make_split
+from ssl_isda.data.weak import reflect_pad
+
+
+def split_of(data: ImageData, validation_fraction: float = 0.0):
+    return make_split(
+        data.train_labels,
+        num_classes=4,
+        num_labels=16,
+        seed=0,
+        dataset=data.name,
+        checksum=data.checksum,
+        validation_fraction=validation_fraction,
+    )
+
+
+def make(data: ImageData, prepared: PreparedImages | None = None, **wishes: Any):
+    options: dict[str, Any] = {
+        "labeled_batch_size": 6,
+        "unlabeled_batch_size": 10,
+        "seed": 0,
+        "flip": True,
+        **wishes,
+    }
+    prepared = prepared or PreparedImages(data.train_images)
+    return TwoStreamBatches(prepared, data.train_labels, split_of(data), **options)
+
+
+def step(index: int, seed: int = 0) -> Step:
+    return Step(index, num_steps=100, steps_per_epoch=6, seed=seed)
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [batch.images, batch.labels, *batch.views, batch.indices]
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+def is_view_of(view: torch.Tensor, image: torch.Tensor, m: int = 2) -> bool:
+    """Whether ``view`` is one of the translations and flips of ``image``, by trying all."""
+    padded = reflect_pad(image[None].float(), m)[0]
+    size = image.shape[-1]
+    windows = [
+        padded[:, down : down + size, across : across + size]
+        for down in range(2 * m + 1)
+        for across in range(2 * m + 1)
+    ]
+    return any(torch.equal(view, w) or torch.equal(view, w.flip(-1)) for w in windows)
+
+
+def test_images_belong_to_their_labels_and_indices(data: ImageData) -> None:
+    batches = make(data, num_views=2)
+    for index in range(8):
+        batch = batches.batch(step(index))
+        chosen = batches.sampler.labeled(index)
+        assert torch.equal(batch.labels, data.train_labels[chosen])
+        assert all(map(is_view_of, batch.images, data.train_images[chosen]))
+        for view in batch.views:
+            assert all(map(is_view_of, view, data.train_images[batch.indices]))
+        assert batch.images.shape == (6, 3, 8, 8)
+        assert batch.views[0].shape == (10, 3, 8, 8)
+
+
+def test_a_batch_is_a_pure_function_of_the_step(data: ImageData) -> None:
+    wishes = {"num_views": 2, "input_noise": 0.15}
+    one, other = make(data, **wishes), make(data, **wishes)
+    expected = [one.batch(step(index)) for index in range(14)]
+    torch.manual_seed(123)
+    for index in (13, 2, 7, 2, 0):
+        assert equal(other.batch(step(index)), expected[index])
+    assert not equal(one.batch(step(3, seed=1)), expected[3])
+
+
+def test_global_generator_is_left_alone(data: ImageData) -> None:
+    before = torch.get_rng_state()
+    make(data, num_views=2, input_noise=1.0).batch(step(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_views_differ_and_number_of_views_changes_nothing_else(data: ImageData) -> None:
+    one, two = make(data, num_views=1).batch(step(4)), make(data, num_views=2).batch(step(4))
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.views[0], two.views[0])
+    assert not torch.equal(two.views[0], two.views[1])
+
+
+def test_no_views(data: ImageData) -> None:
+    batches = make(data, num_views=0)
+    batch = batches.batch(step(0))
+    assert batch.views == ()
+    assert batch.indices.shape == (0,) and batch.indices.dtype == torch.int64
+    assert batches.steps_per_epoch == 6
+    assert torch.equal(batch.images, make(data, num_views=1).batch(step(0)).images)
+
+
+@pytest.mark.parametrize("shares_flip", [False, True])
+def test_shared_flips(data: ImageData, shares_flip: bool) -> None:
+    """Without translation the views are equal exactly if they are flipped alike."""
+    batches = make(data, num_views=2, shares_flip=shares_flip, max_translation=0)
+    pairs = [batches.batch(step(index)).views for index in range(6)]
+    same = torch.cat([(a == b).flatten(1).all(1) for a, b in pairs])
+    assert same.all() if shares_flip else 0.2 < same.float().mean() < 0.8
+    flipped = [
+        torch.equal(view, data.train_images[index].float().flip(-1))
+        for k in range(6)
+        for view, index in zip(pairs[k][0], batches.batch(step(k)).indices, strict=True)
+    ]
+    assert 0.2 < sum(flipped) / len(flipped) < 0.8
+
+
+def test_shared_flips_keep_translations_apart(data: ImageData) -> None:
+    views = make(data, num_views=2, shares_flip=True).batch(step(0)).views
+    assert not torch.equal(*views)
+
+
+def test_without_flip_and_translation_images_are_themselves(data: ImageData) -> None:
+    batch = make(data, flip=False, max_translation=0).batch(step(0))
+    assert torch.equal(batch.views[0], data.train_images[batch.indices].float())
+
+
+def test_pointwise_preparation_comes_after_the_gather(data: ImageData, tmp_path) -> None:
+    prepared, _ = prepare("normalize", data, tmp_path)
+    batch = make(data, prepared, flip=False, max_translation=0).batch(step(0))
+    assert prepared.scale is not None and prepared.shift is not None
+    expected = data.train_images[batch.indices].float() * prepared.scale + prepared.shift
+    assert torch.allclose(batch.views[0], expected, atol=1e-6)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_noise_is_on_every_input_and_differs(data: ImageData) -> None:
+    plain = make(data, num_views=2).batch(step(1))
+    noisy = make(data, num_views=2, input_noise=0.15).batch(step(1))
+    noises = [
+        noisy.images - plain.images,
+        *(a - b for a, b in zip(noisy.views, plain.views, strict=True)),
+    ]
+    for noise in noises:
+        assert 0.13 < noise.std() < 0.17
+    assert not torch.equal(noises[1], noises[2])
+    assert noisy.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_labels_of_unlabeled_images_are_nowhere(data: ImageData) -> None:
+    """Neither in a batch, nor in any storage that a batch shares, nor in the object itself."""
+    batches = make(data)
+    labeled = set(split_of(data).labeled)
+    batch = batches.batch(step(0))
+    assert {f.name for f in dataclasses.fields(batch)} == {"images", "labels", "views", "indices"}
+    assert batch.labels.untyped_storage().nbytes() == batch.labels.numel() * 8
+    others = [k for k in range(60) if k not in labeled]
+    assert (batches._labels[others] == -1).all()
+
+
+def test_validation_images_are_never_drawn(data: ImageData) -> None:
+    split = split_of(data, validation_fraction=0.25)
+    batches = TwoStreamBatches(
+        PreparedImages(data.train_images),
+        data.train_labels,
+        split,
+        labeled_batch_size=6,
+        unlabeled_batch_size=10,
+        seed=0,
+        flip=False,
+    )
+    drawn = {k for i in range(40) for k in batches.batch(step(i)).indices.tolist()}
+    drawn |= {k for i in range(40) for k in batches.sampler.labeled(i).tolist()}
+    assert drawn == set(range(60)) - set(split.validation)
+
+
+def test_batch_outlives_changes_to_itself(data: ImageData) -> None:
+    batches = make(data, max_translation=0, flip=False)
+    expected = batches.batch(step(0)).views[0].clone()
+    batches.batch(step(0)).views[0].zero_()
+    assert torch.equal(batches.batch(step(0)).views[0], expected)
+
+
+def test_evaluation_batches(data: ImageData, tmp_path) -> None:
+    _, test = prepare("scale", data, tmp_path)
+    found = list(evaluation_batches(test, data.test_labels, batch_size=8))
+    assert [len(labels) for _, labels in found] == [8, 8, 4]
+    assert torch.equal(torch.cat([labels for _, labels in found]), data.test_labels)
+    images = torch.cat([images for images, _ in found])
+    assert torch.allclose(images, (data.test_images.float() - 127.5) / 255, atol=1e-6)
+    assert found[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_never_waited_for(data: ImageData, tmp_path) -> None:
+    prepared, _ = prepare("normalize", data, tmp_path)
+    wishes = {"num_views": 2, "shares_flip": True}
+    on_cpu = make(data, prepared, **wishes)
+    on_gpu = make(data, prepared, device="cuda", **wishes)
+    noisy = make(data, prepared, device="cuda", input_noise=0.15, **wishes)
+    noisy.batch(step(0))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batches = [
+            (index, on_gpu.batch(step(index)), noisy.batch(step(index))) for index in range(9)
+        ]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for index, batch, _ in batches:
+        for ours, theirs in zip(tensors(batch), tensors(on_cpu.batch(step(index))), strict=True):
+            assert ours.device.type == "cuda"
+            assert torch.allclose(ours.cpu(), theirs, atol=1e-5)

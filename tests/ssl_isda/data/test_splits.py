@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssl_isda.base.errors import OutputFailed, UsageError
+from ssl_isda.data.splits import Split, check_split, load_split, make_split
+
+LABELS = torch.tensor([k % 4 if k % 5 else -1 for k in range(100)])  # 20 of each class
+
+
+def tiny(**changes: object) -> Split:
+    settings = {
+        "num_classes": 4,
+        "num_labels": 16,
+        "seed": 0,
+        "dataset": "tiny",
+        "checksum": "c0ffee",
+        **changes,
+    }
+    return make_split(LABELS, **settings)
+
+
+@pytest.mark.fault(25)
+def test_fault_25_golden_hash() -> None:
+    """The labeled indices of a CIFAR-sized set, as any machine and version must draw them."""
+    labels = np.arange(50_000) * 7919 % 10
+    split = make_split(
+        labels, num_classes=10, num_labels=4000, seed=3, dataset="cifar10", checksum="0"
+    )
+    text = ",".join(map(str, split.labeled))
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "a2d549b96e79b799705d8452cdc96dab735125dd196b9d62444fbb9ad508c4cd"
+    )
+
+
+@pytest.mark.fault(25)
+def test_fault_25_rule_written_out() -> None:
+    expected = []
+    for label in range(4):
+        members = [k for k in range(100) if LABELS[k] == label]
+        members.sort(key=lambda k: hashlib.sha256(f"0/{k}".encode()).hexdigest())
+        expected += members[:4]
+    assert tiny().labeled == tuple(sorted(expected))
+
+
+@given(
+    labels=st.lists(st.integers(-1, 3), min_size=20, max_size=80),
+    seed=st.integers(0, 5),
+    fraction=st.sampled_from([0.0, 0.25, 0.5]),
+)
+@settings(max_examples=500, deadline=None)
+def test_balanced_nested_disjoint(labels: list[int], seed: int, fraction: float) -> None:
+    labels = labels + [0, 1, 2, 3] * 4
+    array = np.array(labels)
+    fewest = min(np.bincount(array[array >= 0]))
+    previous: set[int] = set()
+    for per_class in range(2, fewest + 1):
+        split = make_split(
+            array,
+            num_classes=4,
+            num_labels=4 * per_class,
+            seed=seed,
+            dataset="d",
+            checksum="c",
+            validation_fraction=fraction,
+        )
+        held_out = max(1, int(fraction * per_class)) if fraction else 0
+        assert np.bincount(array[list(split.labeled)]).tolist() == [per_class - held_out] * 4
+        assert len(split.validation) == 4 * held_out
+        assert not set(split.labeled) & set(split.validation)
+        assert previous <= set(split.labeled)
+        previous = set(split.labeled)
+        pool = split.unlabeled_pool(len(labels)).tolist()
+        assert pool == [k for k in range(len(labels)) if k not in split.validation]
+
+
+def test_seeds_differ_and_validation_leaves_the_rest_alone() -> None:
+    assert tiny(seed=0).labeled != tiny(seed=1).labeled
+    held = tiny(validation_fraction=0.25)
+    assert set(held.labeled) | set(held.validation) == set(tiny().labeled)
+
+
+def test_decimal_fraction_of_labels() -> None:
+    labels = np.arange(400) % 4
+    split = make_split(
+        labels,
+        num_classes=4,
+        num_labels=None,
+        seed=0,
+        dataset="d",
+        checksum="c",
+        validation_fraction=0.29,
+    )
+    assert len(split.validation) == 4 * 29
+
+
+def test_none_takes_every_labeled_image() -> None:
+    labels = torch.tensor([0, 0, 0, -1, 1])
+    split = make_split(labels, num_classes=2, num_labels=None, seed=0, dataset="d", checksum="c")
+    assert split.labeled == (0, 1, 2, 4)
+    assert split.unlabeled_pool(5).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("num_labels", [0, -4, 17, 84])
+def test_fault_24_impossible_number(num_labels: int) -> None:
+    with pytest.raises(UsageError, match="valid are the multiples of 4 from 4 to 80"):
+        tiny(num_labels=num_labels)
+
+
+def test_class_left_without_labels() -> None:
+    with pytest.raises(UsageError, match="leaves none to train on"):
+        tiny(num_labels=4, validation_fraction=0.25)
+    with pytest.raises(UsageError, match="no labeled training image"):
+        tiny(num_classes=5, num_labels=None)
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def reload(path: Path, **changes: object) -> Split:
+    return load_split(
+        path, **{"dataset": "tiny", "checksum": "c0ffee", "labels": LABELS, **changes}
+    )
+
+
+@pytest.mark.fault(25)
+def test_fault_25_split_of_another_imports(tmp_path) -> None:
+    path = tmp_path / "split.json"
+    split = tiny(validation_fraction=0.25)
+    split.save(path)
+    assert reload(path) == split
+    assert [p.name for p in tmp_path.iterdir()] == ["split.json"]
+
+
+def resigned(path: Path, **changes: object) -> None:
+    """Change fields of a split file and renew its digest, as a careful forger would."""
+    content = json.loads(path.read_text())
+    content.update(changes)
+    content.pop("digest")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"version": 2}, "version"),
+        ({"extra": 1}, "nothing else"),
+        ({"dataset": "other"}, "'other'"),
+        ({"checksum": "bad"}, "other images"),
+        ({"seed": "0"}, "seed"),
+        ({"labeled": [-1, 6, 7, 8]}, "beyond"),
+        ({"labeled": [6, 7, 8, 100]}, "beyond"),
+        ({"labeled": [6, 6, 7, 8]}, "twice"),
+        ({"labeled": [8, 7, 6, 9]}, "ascending"),
+        ({"labeled": [6, 7, 8, 9.0]}, "integers"),
+        ({"labeled": [True, 7, 8, 9]}, "integers"),
+        ({"labeled": "6789"}, "integers"),
+        ({"labeled": None}, "integers"),
+        ({"labeled": [5, 6, 7, 8, 9]}, "no label"),
+        ({"labeled": [6, 7, 8]}, "class 1 has no labeled"),
+        ({"labeled": []}, "class 0 has no labeled"),
+        ({"validation": [6], "labeled": [6, 7, 8, 9]}, "both"),
+        ({"validation": [10**30]}, "beyond"),
+    ],
+)
+def test_fault_25_invalid_content_is_refused(tmp_path, changes: dict, says: str) -> None:
+    path = tmp_path / "split.json"
+    tiny().save(path)
+    resigned(path, **changes)
+    with pytest.raises(UsageError, match=says) as caught:
+        reload(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.fault(25)
+def test_fault_25_tampered_split_is_refused(tmp_path) -> None:
+    path = tmp_path / "split.json"
+    split = tiny()
+    split.save(path)
+    first = split.labeled[0]
+    other = next(k for k in range(100) if LABELS[k] == LABELS[first] and k not in split.labeled)
+    text = path.read_text().replace(f"[{first},", f"[{other},")
+    path.write_text(text)
+    with pytest.raises(UsageError, match="changed after it was written"):
+        reload(path)
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[1, 2", b"[]", b"null", b"[" * 9000, b"1" * 9000, b"x" * 20_000]
+)
+def test_fault_25_no_split_file(tmp_path, content: bytes) -> None:
+    path = tmp_path / "split.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="split"):
+        reload(path)
+
+
+def test_missing_split_file_and_unwritable_place(tmp_path) -> None:
+    with pytest.raises(UsageError, match="cannot read the split"):
+        reload(tmp_path / "absent.json")
+    with pytest.raises(UsageError, match="cannot read the split"):
+        reload(tmp_path)
+    with pytest.raises(OutputFailed):
+        tiny().save(tmp_path / "absent" / "split.json")
+
+
+def test_a_sample_of_the_unlabeled_is_spread_and_holds_no_label_in_use() -> None:
+    split = Split("d", "c", 0, labeled=(0, 3, 6), validation=(9,))
+    assert split.unlabeled_sample(12, most=100).tolist() == [1, 2, 4, 5, 7, 8, 10, 11]
+    assert split.unlabeled_sample(12, most=4).tolist() == [1, 4, 7, 10]
+    assert split.unlabeled_sample(12, most=3).tolist() == [1, 5, 10]
+    assert Split("d", "c", 0, labeled=(0, 1)).unlabeled_sample(2, most=5).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "validation", "words"),
+    [
+        (16, True, None),
+        (20, True, "has 16 labels; --labels are 20: give --labels 16"),
+        (None, True, "has 16 labels; all are 80: give --labels 16"),
+        (16, False, "holds out images: give --validation"),
+    ],
+)
+def test_a_split_is_held_against_the_settings(
+    num_labels: int | None, validation: bool, words: str | None
+) -> None:
+    split = tiny(validation_fraction=0.25)
+    if words is None:
+        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+        return
+    with pytest.raises(UsageError, match=f"^the split s.json {words}$"):
+        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+
+
+def test_a_split_without_held_out_images_is_none_for_validation() -> None:
+    with pytest.raises(UsageError, match="holds out no images: leave --validation out"):
+        check_split(Path("s.json"), tiny(), LABELS, 16, True)

@@ -1,0 +1,123 @@
+"""Two processes against one on the same batches: every method, without and with ISDA."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssl_isda.parallel import distributed
+from ssl_isda.parallel.distributed import (
+    ProcessLost,
+    average_,
+    dealt,
+    from_first,
+    gathered,
+    largest,
+    part,
+    total,
+    whole,
+)
+from tests.several_processes import CELLS, NUM_STEPS
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder: Path, rank: int, num_processes: int, port: int) -> subprocess.Popen[str]:
+    out = folder / f"of{num_processes}.pt"
+    environment = {"RANK": str(rank), "WORLD_SIZE": str(num_processes), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.several_processes", str(out), "float64"],
+        cwd=ROOT,
+        env=os.environ | environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What one process computes, and two."""
+    folder, port = tmp_path_factory.mktemp("processes"), free_port()
+    for process in [
+        start(folder, 0, 1, port),
+        start(folder, 0, 2, port),
+        start(folder, 1, 2, port),
+    ]:
+        _, complaints = process.communicate(timeout=600)
+        assert process.returncode == 0, complaints
+    return [torch.load(folder / f"of{n}.pt", weights_only=True) for n in (1, 2)]
+
+
+def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """The largest, relative to the largest value of each tensor (at least 1)."""
+    assert one.keys() == two.keys()
+    pairs = [(one[name].double(), two[name].double()) for name in one if one[name].numel()]
+    found = [((a - b).abs().max() / a.abs().max().clamp(min=1)).item() for a, b in pairs]
+    return max(found, default=0.0)  # a method may have no state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_two_processes_train_as_one(runs, cell):
+    """Where BatchNorm is not synchronized, as one whose halves of a batch have statistics of their own.
+
+    float64: in fp32 rounding grows with the steps, and would hide a small mistake.
+
+    VAT's direction is a difference of two predictions over xi = 1e-6, hence its own tolerance.
+    """
+    one, two = (found[cell] for found in runs)
+    tolerance = 1e-6 if cell[0] == "vat" else 1e-11
+    assert len(one["losses"]) == len(two["losses"]) == (5 if cell[2] == "cnn13" else NUM_STEPS)
+    for mine, theirs in zip(one["losses"], two["losses"], strict=True):
+        assert theirs == pytest.approx(mine, abs=tolerance)
+    assert difference(one["student"], two["student"]) < tolerance
+    assert difference(one["objective"], two["objective"]) < tolerance
+    assert difference(one["gradient_norms"], two["gradient_norms"]) < 100 * tolerance
+    assert torch.equal(one["confusion"], two["confusion"])
+    assert int(one["confusion"].sum()) == 36
+
+
+def test_one_process_gets_back_what_it_gave():
+    x = torch.arange(6.0).view(3, 2)
+    assert whole(x.shape) == (3, 2)
+    assert torch.equal(part(x), x) and torch.equal(gathered(x), x)
+    average_([x])
+    assert torch.equal(x, torch.arange(6.0).view(3, 2))
+    assert list(dealt("abc")) == ["a", "b", "c"]
+    assert from_first(lambda: 7) == 7
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda: gathered(torch.ones(2)),
+        lambda: average_([torch.ones(2)]),
+        lambda: total(torch.ones(2)),
+        lambda: largest(3),
+        lambda: from_first(lambda: 7),
+    ],
+    ids=["gathered", "average_", "total", "largest", "from_first"],
+)
+def test_where_another_process_is_gone_the_command_ends_with_70(tell, monkeypatch):
+    def gone(*_, **__):
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    for name in ("all_gather", "all_reduce", "broadcast_object_list"):
+        monkeypatch.setattr(distributed.dist, name, gone)
+    with pytest.raises(ProcessLost, match="the same command goes on from the last checkpoint") as e:
+        tell()
+    assert e.value.exit_code == 70
