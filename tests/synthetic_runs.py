@@ -31,9 +31,8 @@ def write_run(
     confusion : counts by true and predicted class
     result : further fields of result.json
     """
-    folders = {"configs_dir": ROOT / "configs", "methods_dir": ROOT / "methods"}
     method = () if "--method" in flags else ("--method", "vat")
-    resolved = resolve([*method, *flags], **folders)
+    resolved = resolve([*method, *flags])
     config = resolved.config
     folder = runs / cell_name(resolved) / f"seed{config.seed}"
     folder.mkdir(parents=True)

@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Path:
     source, import_line = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "methods" / "pseudo_label.py").write_text(source, encoding="utf-8")
     init = tmp_path / "methods" / "__init__.py"
-    text, count = re.subn(r"^from methods import .*$\n", import_line, init.read_text(), flags=re.M)
+    text, count = re.subn(r"^from \. import .*$\n", import_line, init.read_text(), flags=re.M)
     assert count == 1
     init.write_text(text)
     return tmp_path

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ssl_isda import cli
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.commands import train as train_command
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.training.trainer import Trainer
 from tests.commands import (
@@ -463,15 +464,6 @@ def test_fault_28_another_package_called_datasets(tmp_path: Path) -> None:
     train(*SUPERVISED, cwd=tmp_path / "others", env=others)
 
 
-@pytest.mark.fault(28)
-def test_fault_28_another_datasets_that_came_first_is_named(tmp_path: Path) -> None:
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "__init__.py").touch()
-    (tmp_path / "sitecustomize.py").write_text("import datasets\n")
-    line = refusal(*SUPERVISED, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
-    assert str(tmp_path / "datasets" / "__init__.py") in line
-
-
 # ---- who listens
 
 
@@ -598,7 +590,7 @@ def test_of_several_processes_one_tells_what_all_have_and_each_what_it_has_alone
     def end(arguments: object) -> int:
         raise kind("why")
 
-    monkeypatch.setattr(run, "_command", end)
+    monkeypatch.setattr(cli, "_command", end)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -611,14 +603,14 @@ def test_the_first_process_alone_says_which_seeds_are_done(monkeypatch, capsys) 
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     told = [{"error": 5.0, "averaged_epochs": 1, "last_epoch_error": 5.0}]
-    monkeypatch.setattr(run, "_processes", lambda device: nullcontext())
+    monkeypatch.setattr(train_command, "_processes", lambda device: nullcontext())
     monkeypatch.setattr("ssl_isda.parallel.distributed.from_first", lambda function: told)
     monkeypatch.setattr("ssl_isda.runs.run_folder.RunFolder.finished", None)
     resolved = resolve([*SUPERVISED, "--runs-dir", "nowhere"])
-    assert run.train_seeds(resolved) == told
+    assert train_command.train_seeds(resolved) == told
     assert capsys.readouterr().out == ""  # it is not the one that prints
     with pytest.raises(UsageError, match="--fresh works on one machine"):
-        run.train_seeds(resolve([*SUPERVISED, "--fresh"]))
+        train_command.train_seeds(resolve([*SUPERVISED, "--fresh"]))
 
 
 @pytest.mark.fault(35)
@@ -626,7 +618,7 @@ def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, caps
     def raises(resolved: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(run, "Workspace", raises)
+    monkeypatch.setattr("ssl_isda.assembly.Workspace", raises)
     assert cli.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == OutOfMemory.exit_code == 70
     assert "do not fit in the GPU memory" in capsys.readouterr().err
 
@@ -649,7 +641,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch, capsys) -> None:
     def needs(arguments: object) -> int:
         raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
 
-    monkeypatch.setattr(run, "_command", needs)
+    monkeypatch.setattr(cli, "_command", needs)
     assert cli.main([]) == 2
     line = capsys.readouterr().err
     assert "package 'pydantic' is missing" in line and line.count("\n") == 1

@@ -149,9 +149,9 @@ def built(*flags: str) -> tuple[Classifier, TwoStreamBatches]:
     workspace = assembly.Workspace(resolved)
     labels = workspace.data.train_labels
     split = make_split(labels, num_classes=10, num_labels=20, seed=0, dataset="digits", checksum="")
-    student = run._student(resolved, workspace)
-    regularizer = run._regularizer(resolved, student, len(labels))
-    return student, run._batches(resolved, workspace, split, regularizer)
+    student = assembly.student_of(resolved, workspace)
+    regularizer = assembly.regularizer_of(resolved, student, len(labels))
+    return student, assembly.batches_of(resolved, workspace, split, regularizer)
 
 
 @pytest.mark.parametrize(

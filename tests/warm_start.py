@@ -64,20 +64,25 @@ def _serve() -> None:
 
 def _load() -> None:
     """What commands import on their way: a run on digits, and an export of one."""
-    ours = ("command_line", "export", "features", "run_folder", "trainer", "tsne", "wandb_view")
-    data = ("batches", "load", "preprocessing", "splits")
+    ours = ("assembly", "commands.export.writing", "commands.train_one", "results.embedding")
     others = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "yaml")
     for name in (
         *(f"ssl_isda.{part}" for part in ours),
-        *(f"datasets.{part}" for part in data),
-        *("methods", "filelock", "sklearn.datasets", "sklearn.manifold", "sklearn.metrics"),
+        *(
+            "ssl_isda.methods",
+            "ssl_isda.datasets",
+            "filelock",
+            "sklearn.datasets",
+            "sklearn.manifold",
+            "sklearn.metrics",
+        ),
         *("matplotlib.figure", *others),
     ):
         importlib.import_module(name)
 
 
 def _become(
-    run: Any,
+    cli: Any,
     arguments: Sequence[str],
     cwd: str,
     streams: Sequence[str],

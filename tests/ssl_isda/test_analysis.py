@@ -13,16 +13,13 @@ import scipy.stats
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.analyze.collect import KEPT, collect
-from ssl_isda.commands.analyze.command import Joined, command
+from ssl_isda.commands.analyze.command import command
 from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
 from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
 from ssl_isda.results.estimates import PairedDifference, paired_difference
 from ssl_isda.results.runs import find_runs
 from tests.commands import ROOT, WITHOUT_TORCH
 from tests.synthetic_runs import write_run
-
-NOTHING = Joined(None, None, None)
-"""Neither of these two analyses needs methods or data."""
 
 
 def compared(runs: Path) -> Comparison:
@@ -161,17 +158,14 @@ def test_without_any_pair_there_is_no_figure(tmp_path: Path) -> None:
 DRAW = """
 import sys
 from ssl_isda.commands.analyze.command import command
-sys.exit(command(["comparison", sys.argv[1], "--out", sys.argv[2]], None))
+sys.exit(command(["comparison", sys.argv[1], "--out", sys.argv[2]]))
 """
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     """In another process too, whose hashes are others."""
     write_sensitivity(tmp_path / "runs")
-    assert (
-        command(["comparison", str(tmp_path / "runs"), "--out", str(tmp_path / "here")], NOTHING)
-        == 0
-    )
+    assert command(["comparison", str(tmp_path / "runs"), "--out", str(tmp_path / "here")]) == 0
     there = [sys.executable, "-c", DRAW, str(tmp_path / "runs"), str(tmp_path / "there")]
     subprocess.run(there, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"})
     files = {path.name for path in (tmp_path / "here").iterdir()}
@@ -243,7 +237,7 @@ BAD = {
 def test_bad_words_end_in_one_line(words: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
-        command(words.split(), NOTHING)
+        command(words.split())
     assert BAD[words] in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -119,9 +119,7 @@ def test_every_grid_in_configs_expands_and_names_its_command(path: Path) -> None
     if "\nruns:" not in text:
         assert "run.py grid" not in text
         return
-    assert path.stem == "table6" or expand(
-        read_grid(path, read_methods(ROOT / "methods")), {}, **FOLDERS
-    )
+    assert path.stem == "table6" or expand(read_grid(path, read_methods(ROOT / "methods")), {})
     assert f"python run.py grid configs/{path.name}" in text
 
 
@@ -345,7 +343,7 @@ def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) 
         if len(threads) == 1:
             raise UsageError("--labels: too many")
 
-    monkeypatch.setattr(run, "train_seeds", train)
+    monkeypatch.setattr("ssl_isda.commands.train.train_seeds", train)
     monkeypatch.setattr(torch.compiler, "reset", lambda: cleared.append("compiled passes"))
     monkeypatch.setitem(sys.modules, "torch._dynamo", sys)
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
@@ -379,7 +377,9 @@ def while_it_reads_images() -> None:
 )
 def test_a_signal_ends_one_process_and_its_grid(train, file, monkeypatch, capsys) -> None:
     trained = []
-    monkeypatch.setattr(run, "train_seeds", lambda resolved: (trained.append(resolved), train()))
+    monkeypatch.setattr(
+        "ssl_isda.commands.train.train_seeds", lambda resolved: (trained.append(resolved), train())
+    )
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
     assert cli.main(["grid", str(file), "--workers", "1"]) == 143
     assert len(trained) == 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssl_isda.base import precision
 from ssl_isda.base.precision import autocast, fastest_precision
-from ssl_isda.training import precision
 
 CPU = torch.device("cpu")
 

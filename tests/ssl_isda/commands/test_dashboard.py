@@ -17,7 +17,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.dashboard import SECTIONS, as_json, specification
 from ssl_isda.settings.resolve import resolve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import wandb_workspaces.workspaces as workspaces
@@ -68,9 +68,7 @@ def test_the_sweep_s_commands_are_ours() -> None:
         given = {name: {"value": value} for name, value in zip(axes, point, strict=True)}
         flags = create_sweep_command_args({"args": given})["args_no_boolean_flags"]
         words = [w for w in sweep["command"] if w.startswith("--")]
-        resolved = resolve(
-            [*flags, *words], configs_dir=ROOT / "configs", methods_dir=ROOT / "methods"
-        )
+        resolved = resolve([*flags, *words])
         config = resolved.config
         assert config.labels == 4000 and config.wandb == "online"
         cells.add((config.method, config.isda, config.seed))

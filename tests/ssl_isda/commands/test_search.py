@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ssl_isda.base.errors import TrainingFailed, UsageError
-from ssl_isda.commands.search import Joined, command, settings
+from ssl_isda.commands.search import command, settings
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.resolve import resolve
@@ -48,14 +48,9 @@ class Trained:
         return [{"validation_error": error + seed, "error": 100 - error} for seed in resolved.seeds]
 
 
-def asked_for(
-    words: str, runs: Path, trained: Trained, method: str = "vat"
-) -> tuple[list[str], Joined]:
+def asked_for(words: str, runs: Path, method: str = "vat") -> list[str]:
     """What ``command`` takes."""
-    arguments = ["--method", method, "--labels", "1000", "--runs-dir", str(runs), *words.split()]
-    return arguments, Joined(
-        ROOT / "run.py", lambda w: resolve(w), lambda name: name != "supervised", trained
-    )
+    return ["--method", method, "--labels", "1000", "--runs-dir", str(runs), *words.split()]
 
 
 def search(
@@ -63,7 +58,9 @@ def search(
 ) -> tuple[int, list[Resolved], dict[str, Any]]:
     """The exit code, what was trained, and search.json."""
     trained = Trained(error)
-    code = command(*asked_for(words, runs, trained, method))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ssl_isda.commands.search.train_seeds", trained)
+        code = command(asked_for(words, runs, method))
     file = runs / "search/cifar10-1000" / f"{method}+isda" / "search.json"
     return code, trained.asked, json.loads(file.read_text())
 
@@ -155,14 +152,15 @@ def test_the_printed_commands_are_the_trainings_of_the_search(
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "my runs"
     trained = Trained(lambda a, b: 40.0)
-    words, joined = asked_for("--seeds 0 4", runs, trained)
+    monkeypatch.setattr("ssl_isda.commands.search.train_seeds", trained)
+    words = asked_for("--seeds 0 4", runs)
     own = [w for w in words if w not in ("--runs-dir", str(runs))]
     words = [*own, *(word.format(runs) for word in runs_dir.split())]
-    assert command([*words, "--print-commands"], joined) == 0
+    assert command([*words, "--print-commands"]) == 0
     assert not trained.asked and not runs.exists()
     printed = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert {tuple(line[:2]) for line in printed} == {(sys.executable, str(ROOT / "run.py"))}
-    assert command(words, joined) == 0
+    assert command(words) == 0
     from_lines = [resolve(line[2:]) for line in printed]
     assert [(r.config, r.seeds) for r in from_lines] == [(r.config, r.seeds) for r in trained.asked]
     assert len(from_lines) == 15
@@ -171,7 +169,7 @@ def test_the_printed_commands_are_the_trainings_of_the_search(
 def test_printing_and_training_exclude_each_other(tmp_path: Path) -> None:
     trained = Trained(lambda a, b: 0.0)
     with pytest.raises(UsageError, match="leave --then-train out"):
-        command(*asked_for("--print-commands --then-train", tmp_path, trained))
+        command(asked_for("--print-commands --then-train", tmp_path))
     assert not trained.asked and not [*tmp_path.iterdir()]
 
 

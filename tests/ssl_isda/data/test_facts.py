@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.facts import FACTS, check_label_count, check_labels, dataset_names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_names() -> None:

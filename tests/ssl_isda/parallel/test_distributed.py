@@ -25,7 +25,7 @@ from ssl_isda.parallel.distributed import (
 )
 from tests.several_processes import CELLS, NUM_STEPS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def start(folder: Path, rank: int, num_processes: int, port: int) -> subprocess.Popen[str]:

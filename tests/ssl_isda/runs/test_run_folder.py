@@ -14,7 +14,7 @@ from ssl_isda.runs.run_folder import RunFolder, cell_name
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.resolve import resolve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time, filelock
 lock = filelock.FileLock(sys.argv[1])
@@ -27,8 +27,6 @@ time.sleep(60)
 def settings(tmp_path: Path, *flags: str, dataset: str = "digits") -> Resolved:
     return resolve(
         ["--dataset", dataset, "--method", "vat", f"--runs-dir={tmp_path / 'runs'}", *flags],
-        configs_dir=ROOT / "configs",
-        methods_dir=ROOT / "methods",
     )
 
 

@@ -145,7 +145,7 @@ def test_fault_38_a_reader_who_is_gone_stops_nothing(
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(tmp_path / "out")],
         **(streams | {stream: writing}),
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         text=True,
     )
     os.close(writing)

@@ -26,12 +26,15 @@ from ssl_isda.settings.config import (
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import LARGEST_FILE, scalar, written
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS, METHODS = ROOT / "configs", ROOT / "methods"
 
 
 def run(*arguments: str, methods_dir: Path = METHODS, configs_dir: Path = CONFIGS) -> Resolved:
-    return resolve(arguments, configs_dir=configs_dir, methods_dir=methods_dir)
+    where = {"methods": methods_dir, "configs": configs_dir}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ssl_isda.settings.resolve.folder", where.__getitem__)
+        return resolve(arguments)
 
 
 def refusal(*arguments: str, **where: Path) -> str:
@@ -362,7 +365,7 @@ def project(folder: Path, source: str = METHOD) -> Path:
     shutil.copytree(METHODS, methods, ignore=shutil.ignore_patterns("__pycache__"))
     (methods / "mine.py").write_text(source)
     with (methods / "__init__.py").open("a") as package:
-        package.write("\nfrom methods import mine\n")
+        package.write("\nfrom . import mine\n")
     return methods
 
 

@@ -16,29 +16,31 @@ from ssl_isda.settings.components import read_methods
 from ssl_isda.settings.config import GROUPS, RunConfig
 from ssl_isda.settings.resolve import answer, resolve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS, METHODS = ROOT / "configs", ROOT / "methods"
 COMMANDS = {"export": "RUN", "report": "RUNS"}
 
-CHILD = f"""
+CHILD = """
 import sys
 from pathlib import Path
 from ssl_isda.settings.resolve import answer, resolve
 from ssl_isda.base.errors import UsageError
-where = dict(configs_dir=Path({str(CONFIGS)!r}), methods_dir=Path({str(METHODS)!r}))
 code = 0
 try:
-    print(answer(sys.argv[1:], **where) or resolve(sys.argv[1:], **where).to_yaml())
+    print(answer(sys.argv[1:]) or resolve(sys.argv[1:]).to_yaml())
 except UsageError as error:
     print(error, file=sys.stderr)
     code = error.exit_code
-heavy = {{"torch", "numpy", "torchvision", "methods", "datasets"}} & set(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else code)
+heavy = {"torch", "numpy", "torchvision", "ssl_isda.methods", "ssl_isda.datasets"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else code)
 """
 
 
 def run(*arguments: str, configs_dir: Path = CONFIGS, methods_dir: Path = METHODS):
-    return resolve(arguments, configs_dir=configs_dir, methods_dir=methods_dir, commands=COMMANDS)
+    where = {"methods": methods_dir, "configs": configs_dir}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ssl_isda.settings.resolve.folder", where.__getitem__)
+        return resolve(arguments, commands=COMMANDS)
 
 
 def refusal(*arguments: str, **where: Path) -> str:
@@ -344,9 +346,7 @@ def test_a_config_file_may_name_method_and_data_set() -> None:
 
 
 def help_text(*arguments: str) -> str:
-    text = answer(
-        ["--help", *arguments], configs_dir=CONFIGS, methods_dir=METHODS, commands=COMMANDS
-    )
+    text = answer(["--help", *arguments], commands=COMMANDS)
     assert text is not None
     return text
 
@@ -376,8 +376,7 @@ def test_help_answers_a_command_line_that_is_wrong() -> None:
 
 
 def test_answers_are_given_only_when_asked_for() -> None:
-    where = {"configs_dir": CONFIGS, "methods_dir": METHODS}
-    assert answer(["--method", "vat"], **where) is None
-    assert str(answer(["--version"], **where)).startswith("ssl-isda ")
-    shown = answer(["--method", "vat", "--print-config"], **where)
+    assert answer(["--method", "vat"]) is None
+    assert str(answer(["--version"])).startswith("ssl-isda ")
+    shown = answer(["--method", "vat", "--print-config"])
     assert shown == run("--method", "vat").to_yaml()

@@ -342,7 +342,7 @@ def test_fault_16_unexpected_keys_are_named_too(tmp_path: Path) -> None:
         make(tmp_path).resume()
 
 
-V1_FILE = Path(__file__).parents[1] / "data" / "checkpoint_v1.pt"
+V1_FILE = Path(__file__).parents[2] / "data" / "checkpoint_v1.pt"
 V1_WEIGHTS = "b04cd3c6464b5e9d8267f333e2d79afea2d852e14f9b2ddbb0e44c6e89458f5d"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda import cli
-from ssl_isda.commands.analyze.cost import Case, Cost, Setup, measure
+from ssl_isda.commands.analyze.cost import Case, Cost, Setup, measure, network_and_objective
 from ssl_isda.commands.analyze.cost_page import cost_files
 
 N, A, C = 20, 6, 10  # images, features at width 0.05, classes

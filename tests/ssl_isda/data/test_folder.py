@@ -21,7 +21,7 @@ from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.load import load
 from ssl_isda.datasets import folder as image_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def load_folder(root: Path, image_size: int = 8):
