@@ -120,7 +120,7 @@ def test_the_core_imports_torch_numpy_and_the_standard_library(module: str) -> N
     assert set(imported(path, tree)) <= allowed
 
 
-@pytest.mark.parametrize("part", ["commands/report", "commands/grid", "results", "settings"])
+@pytest.mark.parametrize("part", ["commands/report", "commands/grid", "settings"])
 def test_it_needs_no_torch_and_other_packages_only_where_it_uses_them(part: str) -> None:
     assert sources(f"ssl_isda/{part}")
     for path in sources(f"ssl_isda/{part}"):
