@@ -178,7 +178,7 @@ def test_what_two_processes_cannot_do_is_refused(flags, told, monkeypatch):
 @pytest.mark.parametrize("flags", [[], ["--sync-batchnorm"], ["--no-sync-batchnorm"]])
 def test_batchnorm_need_not_be_synchronized(flags, monkeypatch):
     """What then becomes of a run: ``test_distributed.py``."""
-    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    monkeypatch.setattr(assembly, "num_processes", lambda: 2)
     student, _ = built(*flags)
     norms = [module for module in student.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     synchronized = [isinstance(norm, WholeBatchNorm) for norm in norms]
