@@ -1,17 +1,36 @@
-"""Implicit semantic data augmentation (ISDA) and the contract of semi-supervised methods, in PyTorch.
+"""Semi-supervised learning with implicit semantic data augmentation (ISDA), in PyTorch.
 
-    from ssl_isda import ClassCovariance, isda_cross_entropy, semantic_consistency
+    import ssl_isda
 
-The names are looked up on first use, so that importing a part without tensors stays fast.
+    run = ssl_isda.train(dataset="digits", method="vat", isda=True, steps=200)
+    model = ssl_isda.load(run.path)
+
+The public names stand in one place below, where type checkers read them too. They are imported on first
+use, so that a part without tensors starts fast. Beside the floors, which are folders, there are five
+files: ``api`` is the Python interface, ``cli`` the command line, ``assembly`` makes a run of its
+settings, ``plugins`` imports the methods and data sets, and ``old_names`` keeps the imports of 0.1.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_isda import old_names
+
 if TYPE_CHECKING:
+    from ssl_isda.api import Model as Model
+    from ssl_isda.api import Predictions as Predictions
+    from ssl_isda.api import Run as Run
+    from ssl_isda.api import load as load
+    from ssl_isda.api import train as train
+    from ssl_isda.base.errors import RunError as RunError
+    from ssl_isda.base.errors import UsageError as UsageError
+    from ssl_isda.data.image_data import DATASETS as DATASETS
+    from ssl_isda.data.image_data import ImageData as ImageData
     from ssl_isda.isda.covariance import ClassCovariance as ClassCovariance
     from ssl_isda.isda.learned import LearnedCovariance as LearnedCovariance
     from ssl_isda.isda.propositions import (
@@ -24,27 +43,37 @@ if TYPE_CHECKING:
     )
     from ssl_isda.isda.propositions import second_order_consistency as second_order_consistency
     from ssl_isda.isda.propositions import semantic_consistency as semantic_consistency
+    from ssl_isda.models import MODELS as MODELS
+    from ssl_isda.training.method import METHODS as METHODS
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _CLONE = Path(__file__).resolve().parent.parent
 if (_CLONE / "run.py").is_file() and (_CLONE / "methods").is_dir():
     __path__.append(str(_CLONE))  # ``ssl_isda.methods`` lies at the top of a clone
 
-_HOME = {
-    "ClassCovariance": "ssl_isda.isda.covariance",
-    "LearnedCovariance": "ssl_isda.isda.learned",
-    "centered_semantic_consistency": "ssl_isda.isda.propositions",
-    "isda_cross_entropy": "ssl_isda.isda.propositions",
-    "sampled_isda_cross_entropy": "ssl_isda.isda.propositions",
-    "sampled_semantic_consistency": "ssl_isda.isda.propositions",
-    "second_order_consistency": "ssl_isda.isda.propositions",
-    "semantic_consistency": "ssl_isda.isda.propositions",
-}
-__all__ = ["__version__", *_HOME]
+old_names.install()
+
+
+@functools.cache
+def _homes() -> dict[str, str]:
+    """The module of each public name, read from the imports that type checkers see."""
+    body = ast.parse(Path(__file__).read_bytes()).body
+    (table,) = (node for node in body if isinstance(node, ast.If) and "TYPE" in ast.dump(node.test))
+    lines = (node for node in table.body if isinstance(node, ast.ImportFrom))
+    return {alias.name: str(line.module) for line in lines for alias in line.names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name == "__all__":
+        return ["__version__", *_homes()]
+    if name.startswith("_") or name not in _homes():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    found = getattr(importlib.import_module(_homes()[name]), name)
+    if name.isupper():  # a registry, with all parts in it that come with the package
+        importlib.import_module("ssl_isda.plugins").load()
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_homes()})

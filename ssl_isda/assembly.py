@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
-from ssl_isda.base.precision import fastest_precision
+from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
@@ -35,7 +37,7 @@ from ssl_isda.runs.memory import refuse_what_does_not_fit
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved, isda_config
-from ssl_isda.settings.recorded import Place, no_checkpoint, settings_of_run
+from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
 from ssl_isda.training.compilation import compile_networks
 from ssl_isda.training.method import METHODS, Regularizer
 from ssl_isda.training.objective import Objective
@@ -48,8 +50,7 @@ DIAGNOSED_IMAGES = 2_000
 class Workspace:
     """What all seeds of a command share: the device, the data in memory, prepared."""
 
-    def __init__(self, resolved: Resolved) -> None:
-
+    def __init__(self, resolved: Resolved, own: ImageData | None = None) -> None:
         config = resolved.config
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -58,7 +59,7 @@ class Workspace:
             fastest_precision(self.device) if config.precision == "auto" else config.precision
         )
         plugins.load()
-        self.data: ImageData = load(
+        self.data: ImageData = own or load(
             config.dataset,
             config.data_dir,
             svhn_extra=config.svhn_extra,
@@ -265,3 +266,26 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
         workspace = Workspace(resolved)
         split = split_of(folder, workspace)
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
+
+
+def evaluated_network(
+    path: Path, device: str
+) -> tuple[nn.Module, Callable[[Tensor], Tensor], tuple[str, ...], tuple[int, ...], Precision]:
+    """A run's network that its method tests, its preparation of bytes, its classes, the shape of one
+    input, and the precision of its passes."""
+    resolved = settings_of_run(path, Elsewhere(device=device))
+    folder = RunFolder(resolved, path)
+    workspace = Workspace(resolved)
+    data, split = workspace.data, split_of(folder, workspace)
+    trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
+    _load_newest(trainer)
+
+    def prepared(images: Tensor) -> Tensor:
+        labels = torch.zeros(len(images), dtype=torch.int64)
+        given = replace(data, test_images=images, test_labels=labels)
+        found = prepare(resolved.config.preprocessing, given, resolved.config.data_dir)[1]
+        return found.finish(found.images)
+
+    network = trainer.objective.regularizer.evaluated(trainer.student)
+    shape = tuple(data.train_images.shape[1:])
+    return network, prepared, data.class_names, shape, workspace.precision

@@ -6,15 +6,27 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import IO, Any, TypeVar
 
 Item = TypeVar("Item")
+_SILENT: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Within the block this thread prints nothing and shows no bar."""
+    before = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(before)
 
 
 @contextlib.contextmanager
 def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Iterator[Any]:
     """tqdm's bar from ``first`` to ``total``, on a terminal; elsewhere None, and nothing is shown."""
-    if hidden or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if hidden or _SILENT.get() or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
     from tqdm import tqdm
@@ -36,6 +48,8 @@ def counted(
 
 def show(line: str, bar: Any = None, stream: IO[str] | None = None) -> None:
     """Print ``line``; a reader who has gone away (``| head``) is no reason to stop training."""
+    if _SILENT.get():
+        return
     stream = stream or sys.stdout
     try:
         if bar is not None:

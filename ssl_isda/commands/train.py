@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
@@ -16,6 +16,9 @@ from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_thi
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import Resolved
+
+if TYPE_CHECKING:
+    from ssl_isda.data.image_data import ImageData
 
 
 def train(resolved: Resolved) -> int:
@@ -26,11 +29,15 @@ def train(resolved: Resolved) -> int:
     return 0
 
 
-def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
-    """The result of each seed's run: of one that is done, resumed or made now."""
+def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[str, Any]]:
+    """The result of each seed's run: of one that is done, resumed or made now.
+
+    ``own`` are images in memory, which take the place of a data set.
+    """
     config = resolved.config
-    check_labels(config.dataset, config.labels, config.data_dir)
-    digest = data_digest(config.dataset, config.data_dir)
+    if own is None:
+        check_labels(config.dataset, config.labels, config.data_dir)
+    digest = data_digest(config.dataset, config.data_dir) if own is None else own.checksum
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
@@ -46,7 +53,7 @@ def train_seeds(resolved: Resolved) -> list[dict[str, Any]]:
                 from ssl_isda.commands.train_one import train_one
 
                 with _owned(folder), _gpu_memory_told():
-                    workspace = workspace or Workspace(resolved)
+                    workspace = workspace or Workspace(resolved, own)
                     result = train_one(folder, workspace, digest)
             else:
                 _tell_what_was_not_done(folder, result)
@@ -122,14 +129,14 @@ def _owned(folder: RunFolder) -> Iterator[None]:
 def train_one_of_many(resolved: Resolved) -> None:
     """Train in this process; what is missing here fails this run, as it would in a process of its own."""
     try:
-        with _put_back():
+        with put_back():
             train_seeds(resolved)
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
 
 
 @contextmanager
-def _put_back() -> Iterator[None]:
+def put_back() -> Iterator[None]:
     """Undo what a run leaves in the process: threads, and memory that reference cycles hold or passes
     that were compiled for it (the next run finds its own in PyTorch's cache)."""
     import torch

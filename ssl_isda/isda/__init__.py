@@ -2,3 +2,7 @@
 
 It imports ``base`` and ``parallel``; torch and numpy are all that it needs.
 """
+
+from ssl_isda.old_names import names_of
+
+__getattr__ = names_of(__name__)

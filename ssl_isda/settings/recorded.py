@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,15 @@ class Place(Protocol):
     def device(self) -> str | None: ...
     @property
     def threads(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A place of which nothing need be said but what differs from the run's own."""
+
+    data_dir: Path | None = None
+    device: str | None = None
+    threads: int | None = None
 
 
 def settings_of_run(path: Path, place: Place) -> Resolved:

@@ -1,0 +1,192 @@
+"""The Python interface: train a run, and predict with a trained one.
+
+run = ssl_isda.train(dataset="digits", method="vat", isda=True, steps=200)
+model = ssl_isda.load(run.path)
+model.predict(images).names
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_isda.base.errors import UsageError, missing_package
+from ssl_isda.base.progress import silence
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from ssl_isda.settings.config import Resolved
+
+OWN_DATA = "my_data"
+"""What runs are named after if they train on arrays and no name is given."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    path : its folder
+    result : what its result.json holds
+    """
+
+    path: Path
+    result: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def error(self) -> float:
+        """Test error in percent, the mean of the last epochs."""
+        return float(self.result["error"])
+
+
+def train(*, data: Any = None, test_data: Any = None, quiet: bool = False, **settings: Any) -> Run:
+    """Train one run, as the command line does, and leave the same run folder.
+
+    A run that is done is not trained again, and one that was interrupted goes on.
+
+    Parameters
+    ----------
+    data, test_data : your own images instead of a data set, as ``ssl_isda.data.arrays`` takes them;
+        ``dataset`` is then a name of your choice, after which the run's folder is called
+    quiet : print nothing
+    settings : every flag of the command line with underscores: ``unlabeled_batch_size=64``
+
+    Raises
+    ------
+    RunError
+        With the line that the command would print. ``UsageError``: a setting or the data cannot be
+        used; the others are in ``ssl_isda.base.errors``.
+    """
+    try:
+        with silence() if quiet else nullcontext():
+            return _trained(data, test_data, settings)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
+
+
+def _trained(data: Any, test_data: Any, settings: Mapping[str, Any]) -> Run:
+    from ssl_isda.commands.train import put_back, train_seeds
+    from ssl_isda.runs.run_folder import RunFolder
+    from ssl_isda.settings.resolve import resolve
+
+    if "seeds" in settings:
+        raise UsageError("seeds: train makes one run; call it once for each seed=...")
+    own = None
+    if data is not None:
+        from ssl_isda.data.arrays import image_data
+
+        own = image_data("folder", data, test_data)
+        name = settings.get("dataset", OWN_DATA)
+        settings = {**settings, "dataset": "folder", "data_dir": name}
+    elif test_data is not None:
+        raise UsageError("test_data goes with data; a data set has its own test part")
+    resolved = resolve(flags(settings))
+    with put_back():
+        train_seeds(resolved, own)
+    folder = RunFolder(resolved)
+    return Run(folder.path, json.loads(folder.result_file.read_text()))
+
+
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """The command line that says the same: ``labels=40, isda=True`` is ``--labels=40 --isda``."""
+    words: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, (list, tuple)):
+            words += [f"--{flag}", *map(str, value)]
+        else:
+            words.append(f"--{flag}={'none' if value is None else value}")
+    return words
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about n images.
+
+    names : n names of classes, the most probable ones
+    labels : (n,) int64, their numbers
+    probabilities : (n, c) float32, in the order of ``Model.class_names``
+    features : (n, a) float32, what the network's last layer sees
+    """
+
+    names: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    features: np.ndarray
+
+
+class Model:
+    """The network of a run that its method tests, with the run's own preparation of images."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        prepare: Callable[[Tensor], Tensor],
+        class_names: Sequence[str],
+        shape: tuple[int, ...],
+        precision: str,
+    ) -> None:
+        self.network, self.prepare = network.eval(), prepare
+        self.class_names, self.shape, self.precision = tuple(class_names), shape, precision
+
+    def predict(self, images: Any, batch_size: int = 256) -> Predictions:
+        """Classes, probabilities and features of images.
+
+        Parameters
+        ----------
+        images : paths of image files; or arrays or tensors, (n, h, w), (n, h, w, c) or (n, c, h, w):
+            uint8 from 0 to 255, of any size, or floating-point numbers that are prepared already
+
+        Raises
+        ------
+        UsageError
+            A file is no image, or a form that the network does not take.
+        """
+        import numpy as np
+        import torch
+
+        from ssl_isda.base.precision import autocast
+        from ssl_isda.data.arrays import network_input
+
+        device = next(self.network.parameters()).device
+        prepared = network_input(images, self.shape, self.prepare)
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        with torch.no_grad():
+            for batch in prepared.split(batch_size):
+                batch = batch.to(device, memory_format=torch.channels_last)
+                with autocast(device, self.precision):
+                    logits, features = self.network(batch)
+                found.append(
+                    (logits.float().softmax(1).cpu().numpy(), features.float().cpu().numpy())
+                )
+        probabilities, features = map(np.concatenate, zip(*found, strict=True))
+        labels = probabilities.argmax(1)
+        return Predictions([self.class_names[k] for k in labels], labels, probabilities, features)
+
+
+def load(path: str | Path, *, device: str = "auto") -> Model:
+    """The trained network of a run folder, as its newest whole checkpoint has it.
+
+    Parameters
+    ----------
+    device : ``auto``, ``cpu`` or ``cuda``
+
+    Raises
+    ------
+    UsageError
+        There is no such run, it has no checkpoint yet, or what stands there is damaged.
+    """
+    try:
+        from ssl_isda.assembly import evaluated_network
+
+        return Model(*evaluated_network(Path(path), device))
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error

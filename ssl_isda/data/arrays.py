@@ -1,0 +1,207 @@
+"""A user's own images, handed over in memory: arrays, tensors, or a map-style torch Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.image_decoding import decode, large_images_allowed
+from ssl_isda.data.splits import make_split
+
+TEST_SHARE = 0.2
+"""Of each class's labeled images, where no test part is given."""
+CHANNELS = (1, 3)
+
+
+def image_data(name: str, data: Any, test_data: Any = None) -> ImageData:
+    """Training and test images of a user.
+
+    Parameters
+    ----------
+    data : ``(images, labels)``, or a torch Dataset whose items are ``(image, label)``. Images are
+        uint8, (n, h, w), (n, h, w, c) or (n, c, h, w), or whole 255ths from 0 to 1, as torchvision's
+        ToTensor makes them. Labels are integers or names; -1, None and NaN say that there is none.
+    test_data : the same, every image labeled. Without it a fifth of each class's labeled images is
+        held out, the same ones for every seed.
+
+    Raises
+    ------
+    UsageError
+        Another form, no two classes, classes in the test part that training does not have.
+    """
+    if isinstance(data, ImageData):
+        return data
+    images, labels = _taken_apart(data)
+    class_names, numbers = _numbered(labels, getattr(data, "classes", None))
+    train, test = (images, numbers), _test_part(test_data, class_names)
+    if test is None:
+        train, test = _held_out(images, numbers, len(class_names))
+    if train[0].shape[1:] != test[0].shape[1:]:
+        shapes = f"{train[0].shape[1:]} and {test[0].shape[1:]}"
+        raise UsageError(f"data and test_data have images of different shapes: {shapes}")
+    return ImageData.from_arrays(name, [str(each) for each in class_names], train, test)
+
+
+def channels_first(images: Any) -> np.ndarray:
+    """Images of any of the three layouts as (n, c, h, w).
+
+    Raises
+    ------
+    UsageError
+        They have another number of dimensions or of channels.
+    """
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] not in CHANNELS:
+        array = np.moveaxis(array, 3, 1)
+    if array.ndim != 4 or array.shape[1] not in CHANNELS:
+        raise UsageError(
+            "images must be (n, height, width), (n, height, width, channels) or (n, channels, height, "
+            f"width) with 1 or 3 channels, got {np.shape(images)}"
+        )
+    return array
+
+
+def _taken_apart(data: Any) -> tuple[np.ndarray, list[Any]]:
+    """Images as bytes, and a label for each."""
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        images, labels = data
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data):
+        images, labels = zip(*(data[position] for position in range(len(data))), strict=True)
+        images = _stacked([np.asarray(image) for image in images])
+    else:
+        raise UsageError(
+            "data must be (images, labels) or a torch Dataset of (image, label), "
+            f"got {type(data).__name__}"
+        )
+    array, labels = _bytes(channels_first(images)), np.asarray(labels, dtype=object).tolist()
+    if len(array) != len(labels):
+        raise UsageError(f"data has {len(array)} images and {len(labels)} labels")
+    return array, labels
+
+
+def _stacked(images: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise UsageError(f"the images of data must have one shape, got {shapes[0]} and {shapes[1]}")
+    return np.stack(images)
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    if np.issubdtype(images.dtype, np.floating):
+        scaled = images.astype(np.float64) * 255
+        whole = scaled.round()
+        if np.abs(scaled - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255:
+            return whole.astype(np.uint8)
+    raise UsageError(
+        "images to train on must be uint8, 0 to 255, or whole 255ths from 0 to 1; "
+        f"got {images.dtype}: a run prepares them itself (--preprocessing)"
+    )
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or label == -1 or (isinstance(label, float) and math.isnan(label))
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label
+
+
+def _numbered(labels: Sequence[Any], names: Sequence[str] | None) -> tuple[list[Any], np.ndarray]:
+    """The classes in their order, and each label's place among them; -1 where there is none."""
+    plain = [_plain(label) for label in labels]
+    found = {label for label in plain if not _is_missing(label)}
+    if len({type(label) for label in found}) > 1 or len(found) < 2:
+        raise UsageError("labels must be of two classes or more, all integers or all names")
+    classes = sorted(found)
+    numbers = np.array([-1 if _is_missing(each) else classes.index(each) for each in plain])
+    if names is not None and classes == list(range(len(names))):
+        classes = list(names)
+    return classes, numbers
+
+
+def _test_part(test_data: Any, classes: list[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    if test_data is None:
+        return None
+    images, labels = _taken_apart(test_data)
+    places = {str(name): place for place, name in enumerate(classes)}
+    named = getattr(test_data, "classes", None)
+    texts = [str(named[_plain(each)] if named else _plain(each)) for each in labels]
+    unknown = sorted(set(texts) - places.keys())
+    if unknown:
+        raise UsageError(f"test_data has the class {unknown[0]!r}, which data does not have")
+    return images, np.array([places[text] for text in texts])
+
+
+def _held_out(
+    images: np.ndarray, labels: np.ndarray, num_classes: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    chosen = make_split(
+        labels,
+        num_classes=num_classes,
+        num_labels=None,
+        seed=0,
+        dataset="data",
+        checksum="",
+        validation_fraction=TEST_SHARE,
+    ).validation
+    is_test = np.isin(np.arange(len(labels)), chosen)
+    return (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test])
+
+
+def network_input(
+    images: Any, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What a network of this input shape sees of paths, bytes or prepared numbers: float32.
+
+    Raises
+    ------
+    UsageError
+        A file is no image, or the form is none of ``ssl_isda.load``'s.
+    """
+    if isinstance(images, (str, Path)):
+        images = [images]
+    if isinstance(images, (list, tuple)) and all(isinstance(each, (str, Path)) for each in images):
+        return prepare(torch.from_numpy(_decoded(images, shape)))
+    array = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
+    if np.issubdtype(array.dtype, np.floating):
+        if array.shape[1:] != shape:
+            array = channels_first(array)
+        if array.shape[1:] != shape:
+            raise UsageError(f"prepared images must be (n, *{shape}), got {array.shape}")
+        return torch.from_numpy(array).float()
+    if array.dtype != np.uint8:
+        raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
+    return prepare(torch.from_numpy(_fitted(channels_first(array), shape)))
+
+
+def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...]) -> np.ndarray:
+    with large_images_allowed():
+        images = [decode(Path(path), shape[-1]) for path in paths]
+    return _fitted(np.stack(images), shape) if images else np.empty((0, *shape), np.uint8)
+
+
+def _fitted(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Grey or colour, and the size, as the network has them; through Pillow, as files are."""
+    if images.shape[1:] == shape or not len(images):
+        return np.ascontiguousarray(images.reshape(-1, *shape))
+    from PIL import Image
+
+    mode, size = ("RGB" if shape[0] == 3 else "L"), (shape[2], shape[1])
+    fitted = np.empty((len(images), *shape), np.uint8)
+    for image, place in zip(images, fitted, strict=True):
+        pixels = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+        resized = np.asarray(pixels.convert(mode).resize(size, Image.Resampling.BILINEAR))
+        place[:] = resized[None] if mode == "L" else resized.transpose(2, 0, 1)
+    return fitted
