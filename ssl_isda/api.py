@@ -19,10 +19,8 @@ from ssl_isda.base.progress import silence
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from torch import Tensor, nn
 
-    from ssl_isda.settings.config import Resolved
 
 OWN_DATA = "my_data"
 """What runs are named after if they train on arrays and no name is given."""

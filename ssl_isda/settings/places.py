@@ -22,6 +22,13 @@ def folder(name: str) -> Path:
     return next(path for each in ssl_isda.__path__ if (path := Path(each, name)).is_dir())
 
 
+def settings_file(path: Path) -> Path:
+    """``path``, or the file of this name that comes with the package, if there is none at ``path``."""
+    shipped = folder("configs") / path.name
+    by_name = path.parent in (Path(), Path("configs")) and shipped.is_file()
+    return shipped if by_name and not path.exists() else path
+
+
 def program() -> list[str]:
     """What Python is given to start the program, whatever the current folder is."""
     return [str(PROGRAM)] if PROGRAM.is_file() else ["-m", "ssl_isda"]

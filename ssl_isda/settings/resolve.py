@@ -27,7 +27,7 @@ from ssl_isda.settings.config import (
     Setting,
     isda_config,
 )
-from ssl_isda.settings.places import folder
+from ssl_isda.settings.places import folder, settings_file
 from ssl_isda.settings.yaml_files import Given, SettingsFile, read_settings, scalar, written
 
 Methods = Mapping[str, Mapping[str, Setting]]
@@ -269,7 +269,7 @@ def _peek(arguments: Sequence[str], flag: str) -> str | None:
 
 def _read_file(path: Path, source: str, methods: Methods) -> SettingsFile:
     """A file whose names are known and whose values, those of other methods too, are valid."""
-    file = read_settings(path, printed(source))
+    file = read_settings(settings_file(path), printed(source))
     for name, given in file.settings.items():
         owners = [method for method, options in methods.items() if name in options]
         if owners:

@@ -25,7 +25,7 @@ from ssl_isda.commands.train import train_one_of_many
 from ssl_isda.data.facts import data_digest
 from ssl_isda.settings.components import read_methods
 from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
-from ssl_isda.settings.places import folder, shell_command
+from ssl_isda.settings.places import folder, settings_file, shell_command
 from ssl_isda.settings.resolve import command_help, read_command
 from ssl_isda.settings.yaml_files import Given
 
@@ -96,7 +96,7 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError("grid needs one file, such as configs/table6.yaml")
     flags = {name: _given(name, v) for name, v in values.items() if name not in own}
     flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
-    grid = read_grid(Path(files[0]), methods)
+    grid = read_grid(settings_file(Path(files[0])), methods)
     runs = expand(grid, flags)
     if options.print_commands:
         show("\n".join(shell_command(run.arguments) for run in runs))
