@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
-.PHONY: setup demo test check format soak benchmark clean
+.PHONY: setup demo test check types format soak benchmark clean
 
 setup: $(READY)
 
@@ -34,8 +34,14 @@ test: $(READY)
 check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory types
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# One tree as a wheel has it: methods and data sets inside the package.
+types: $(READY)
+	@rm -rf build/typed && mkdir -p build/typed && cp -Rp ssl_isda methods datasets build/typed
+	@mv build/typed/methods build/typed/datasets build/typed/ssl_isda
+	@cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
 
 format: $(READY)
 	@$(BIN)/ruff format .

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ssl_isda.base.precision import Precision
+
 
 OWN_DATA = "my_data"
 """What runs are named after if they train on arrays and no name is given."""
@@ -130,7 +132,7 @@ class Model:
         prepare: Callable[[Tensor], Tensor],
         class_names: Sequence[str],
         shape: tuple[int, ...],
-        precision: str,
+        precision: Precision,
     ) -> None:
         self.network, self.prepare = network.eval(), prepare
         self.class_names, self.shape, self.precision = tuple(class_names), shape, precision

@@ -94,4 +94,4 @@ class OldNames:
 def install() -> None:
     """Let this process import them."""
     if OldNames not in sys.meta_path:
-        sys.meta_path.append(OldNames)  # type: ignore[arg-type]
+        sys.meta_path.append(OldNames)
