@@ -73,20 +73,28 @@ def channels_first(images: Any) -> np.ndarray:
 
 def _taken_apart(data: Any) -> tuple[np.ndarray, list[Any]]:
     """Images as bytes, and a label for each."""
-    if isinstance(data, (tuple, list)) and len(data) == 2:
+    if isinstance(data, tuple) and len(data) == 2:
         images, labels = data
-    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data):
-        images, labels = zip(*(data[position] for position in range(len(data))), strict=True)
-        images = _stacked([np.asarray(image) for image in images])
     else:
-        raise UsageError(
-            "data must be (images, labels) or a torch Dataset of (image, label), "
-            f"got {type(data).__name__}"
-        )
+        pairs = _items(data)
+        labels = [label for _, label in pairs]
+        images = _stacked([np.asarray(image) for image, _ in pairs])
     array, labels = _bytes(channels_first(images)), np.asarray(labels, dtype=object).tolist()
     if len(array) != len(labels):
         raise UsageError(f"data has {len(array)} images and {len(labels)} labels")
     return array, labels
+
+
+def _items(data: Any) -> list[tuple[Any, Any]]:
+    items = []
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        items = [data[position] for position in range(len(data))]
+    if not items or not all(isinstance(item, tuple) and len(item) == 2 for item in items):
+        raise UsageError(
+            "data must be (images, labels), or a torch Dataset whose items are (image, label); "
+            f"got {type(data).__name__}"
+        )
+    return items
 
 
 def _stacked(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -179,7 +187,9 @@ def network_input(
         if array.shape[1:] != shape:
             array = channels_first(array)
         if array.shape[1:] != shape:
-            raise UsageError(f"prepared images must be (n, *{shape}), got {array.shape}")
+            raise UsageError(
+                f"prepared images must be of shape {shape} each, got {array.shape[1:]}"
+            )
         return torch.from_numpy(array).float()
     if array.dtype != np.uint8:
         raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
