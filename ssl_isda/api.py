@@ -81,8 +81,8 @@ def _trained(data: Any, test_data: Any, settings: Mapping[str, Any]) -> Run:
     if data is not None:
         from ssl_isda.data.arrays import image_data
 
-        own = image_data("folder", data, test_data)
         name = settings.get("dataset", OWN_DATA)
+        own = image_data(name, data, test_data)
         settings = {**settings, "dataset": "folder", "data_dir": name}
     elif test_data is not None:
         raise UsageError("test_data goes with data; a data set has its own test part")

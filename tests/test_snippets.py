@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import Dataset
 
 from ssl_isda.datasets.folder import folder
-from tests.commands import CELL, SUPERVISED, train
-from tests.pages import snippet
+from tests.pages import ROOT, snippet
 
 
 def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,11 +41,53 @@ def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(data.test_images) == 4
 
 
-def test_a_trained_network_comes_back(tmp_path: Path) -> None:
-    train(*SUPERVISED, cwd=tmp_path)
-    code = snippet("README.md", "load_latest")
-    assert "width=1.0, in_channels=3" in code
-    names = {"path_of_run": tmp_path / CELL, "images": torch.zeros(2, 1, 16, 16)}
-    exec(code.replace("width=1.0, in_channels=3", "width=0.05, in_channels=1"), names)
-    logits, features = names["logits"], names["features"]
-    assert logits.shape == (2, 10) and torch.equal(names["network"].head(features), logits)
+SHORT = ("steps=200", "steps=4, width=0.05, threads=1, unlabeled_batch_size=600, wandb='disabled'")
+"""So that the pages' trainings take a second each."""
+
+
+class Leaves(Dataset[Any]):
+    """What the page calls a torch Dataset."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, position: int) -> tuple[Image.Image, int]:
+        return Image.new("RGB", (24, 24), (5 * position, 99, 0)), position % 2
+
+
+@pytest.mark.slow
+def test_the_python_page_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a ``__main__`` guard, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("images.npy", rng.integers(0, 256, (60, 24, 24, 3), np.uint8))
+    np.save("labels.npy", np.where(np.arange(60) < 45, np.arange(60) % 3, -1))
+    names: dict[str, Any] = {
+        "__name__": "page",
+        "images": np.zeros((3, 16, 16), np.uint8),
+        "my_dataset": Leaves(),
+        "my_test_set": Leaves(),
+    }
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S):
+        exec(code.replace(', wandb="disabled"', "").replace(*SHORT), names)
+    said = capsys.readouterr().out
+    assert "did you mean '--labels'" in said and "(3, 10)" in said
+    assert {str(path.parent) for path in Path("runs").rglob("result.json")} == {
+        "runs/digits-20/vat+isda/seed0",
+        "runs/leaves-all/mean_teacher/seed0",
+        "runs/leaves2-all/vat/seed0",
+        "runs/digits-20/certain/seed0",
+    }
+
+
+@pytest.mark.slow
+def test_five_lines_of_python_train_and_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), {"images": images})
+    *_, last_but_one, last = capsys.readouterr().out.splitlines()
+    assert last_but_one.endswith("runs/digits-20/vat+isda/seed0") and last.count("'") == 4
