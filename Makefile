@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
-.PHONY: setup demo test check types format soak benchmark clean
+.PHONY: setup demo test check types format docs soak benchmark clean
 
 setup: $(READY)
 
@@ -46,6 +46,12 @@ types: $(READY)
 format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+# The pages of docs/ as a site, in build/html.
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@rm -rf build/site && mkdir -p build/site && cp README.md build/site/index.md && cp -R docs build/site
+	@$(BIN)/mkdocs build --quiet && echo build/html/index.html
 
 soak: $(READY)
 	@$(BIN)/python -m tests.soak

@@ -1,4 +1,4 @@
-"""docs/adding-a-method.md is true: its file and its import line are all that a sixth method takes."""
+"""docs/adding-a-method.md is true: its file and its import line are all that a new method takes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ def project(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "run.py", tmp_path)
     source, import_line = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "methods" / "pseudo_label.py").write_text(source, encoding="utf-8")
-    init = tmp_path / "methods" / "__init__.py"
-    text, count = re.subn(r"^from \. import .*$\n", import_line, init.read_text(), flags=re.M)
-    assert count == 1
-    init.write_text(text)
+    (tmp_path / "methods" / "entropy_minimization.py").write_text(source, encoding="utf-8")
+    with open(tmp_path / "methods" / "__init__.py", "a") as init:
+        init.write(import_line)
     return tmp_path
 
 
@@ -39,18 +37,18 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_pages_method_trains_with_isda_and_takes_its_own_flags(project: Path) -> None:
     done = run(
         project,
-        *"--dataset digits --method pseudo_label --isda --threshold 0.1 --width 0.05".split(),
+        *"--dataset digits --method entropy_minimization --isda --consistency-weight 0.5 --width 0.05".split(),
         *"--steps 25 --threads 1 --wandb disabled".split(),
     )
     assert done.returncode == 0, done.stderr
-    folder = project / "runs" / "digits-20" / "pseudo_label+isda" / "seed0"
+    folder = project / "runs" / "digits-20" / "entropy_minimization+isda" / "seed0"
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["consistency_loss"] > 0 and last["semantic_loss"] > 0
     assert "warning" not in (folder / "log.txt").read_text()
 
 
 def test_help_shows_its_options_and_errors_know_it(project: Path) -> None:
-    text = run(project, "--method", "pseudo_label", "--help").stdout
-    assert "--threshold" in text and "tau: least confidence" in text
-    refused = run(project, "--method", "vat", "--threshold", "0.5")
-    assert refused.returncode == 2 and "pseudo_label" in refused.stderr
+    text = run(project, "--method", "entropy_minimization", "--help").stdout
+    assert "--consistency-weight" in text and "weight of the entropy after" in text
+    refused = run(project, "--method", "entropy_minimization", "--epsilon", "0.5")
+    assert refused.returncode == 2 and "vat" in refused.stderr
