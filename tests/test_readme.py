@@ -68,7 +68,7 @@ def test_the_loop_takes_fewer_than_ten_lines() -> None:
 def test_every_kind_of_command_is_shown() -> None:
     first = {command.split()[0] for command in COMMANDS}
     assert {word for word in first if not word.startswith("--")} == set(cli.COMMANDS)
-    assert sum(launcher.startswith("torchrun") for launcher, _ in FOUND) >= 3
+    assert sum(launcher.startswith("torchrun") for launcher, _ in FOUND) >= 2
 
 
 def test_the_readme_is_short() -> None:
