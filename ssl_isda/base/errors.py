@@ -52,5 +52,5 @@ def missing_package(error: ModuleNotFoundError) -> UsageError:
     """The error of a program that was installed without what it needs."""
     return UsageError(
         f"Python's package {error.name!r} is missing here: take .venv/bin/python, which 'make setup' "
-        "makes, or pip install -e '.[run]'"
+        "makes, or install ssl-isda with its extra: pip install '.[run]' in a clone"
     )
