@@ -20,6 +20,7 @@ import scipy.io
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
+from ssl_isda import plugins
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.data import download
 from ssl_isda.data.download import DataFile, provide
@@ -105,6 +106,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def load(name: str, data_dir: Path, **options: object) -> ImageData:
+    plugins.load()
     return DATASETS[name](data_dir, **options)
 
 
