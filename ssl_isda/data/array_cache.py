@@ -85,7 +85,7 @@ class _Summed:
 
 def _write(folder: Path, key: str, arrays: Arrays) -> None:
     """Through a folder whose name is fixed, so that one left by a kill is overwritten."""
-    temporary = folder.with_name(folder.name + ".partial")
+    temporary = folder.with_name(folder.name + ".new")
     checksums: dict[str, int] = {}
     try:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -406,15 +406,6 @@ def test_folder_that_cannot_be_written_works_without_cache(make_folder, count_de
     assert len(count_decodes) == 20
 
 
-def test_full_disk_costs_only_the_cache(make_folder, capfd) -> None:
-    root = make_folder()
-    (root / ".cache").mkdir()
-    (root / ".cache" / "images-8.partial").symlink_to("/dev/full")
-    assert len(load_folder(root).train_images) == 8
-    assert "No space left" in capfd.readouterr().err
-    assert [p.name for p in (root / ".cache").iterdir()] == ["images-8.lock"]
-
-
 def test_two_at_once_decode_once(make_folder, count_decodes) -> None:
     root = make_folder()
     threads = [threading.Thread(target=load_folder, args=(root,)) for _ in range(3)]
