@@ -61,7 +61,9 @@ class Progress:
         """The reason for each that failed."""
         self._num_runs, self._work_done = len(runs), 0.0
         self._began = self._looked = time.monotonic()
-        self._stream, self._live, self._digest = sys.stdout, None, functools.cache(data_digest)
+        self._digest = functools.cache(data_digest)
+        self._stream = sys.stdout
+        self._console: Any = None
         started = [run for run in runs if not self._keep_result(run)]
         self._logs = {run.path: _Log(run.path / "log.txt") for run in started}
 
@@ -79,22 +81,26 @@ class Progress:
         from rich.console import Console
         from rich.live import Live
 
-        quiet = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
-        console = Console(file=self._stream, force_terminal=True)
-        self._live = Live(
-            get_renderable=self._drawn, console=console, refresh_per_second=1 / PERIOD, **quiet
+        self._console = Console(file=self._stream, force_terminal=True)
+        live = Live(
+            get_renderable=self._drawn,
+            console=self._console,
+            refresh_per_second=1 / PERIOD,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self._live.start()
+        live.start()
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # the terminal has gone away
-                self._live.stop()
+                live.stop()
 
     def started(self, path: Path) -> None:
         """Note that a run has begun, and say so where there is no table."""
         self._logs[path].started = True
-        if self._live is None:
+        if self._console is None:
             show(f"started {path}", stream=self._stream)
 
     def ended(self, run: GridRun, outcome: Outcome) -> None:
@@ -124,11 +130,11 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the table if there is one."""
-        if self._live is None:
+        if self._console is None:
             show(line, stream=self._stream)
             return
         with contextlib.suppress(OSError):
-            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _look(self) -> None:
         self._looked = time.monotonic()
@@ -165,17 +171,18 @@ class Progress:
 
     def _drawn(self) -> Any:
         """The table that rich shows, made in a thread of its own after a look."""
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
         self._look()
-        active = {path: log for path, log in [*self._logs.items()] if log.started}
+        active = [(path, log) for path, log in [*self._logs.items()] if log.started]
         title = f"{self._num_ended} of {self._num_runs} runs ended, {len(active)} running"
         title += f", {len(self.failures)} failed" * bool(self.failures) + self._time_left()
-        table = Table(title=Text(title), title_justify="left", box=None, show_header=False)
-        for path, log in active.items():
+        table = Table(box=None, show_header=False)
+        for path, log in active[: self._console.height - 3]:  # a table that scrolls stays behind
             table.add_row(Text(str(path), overflow="ellipsis", no_wrap=True), f"epoch {log.epoch}")
-        return table
+        return Group(Text(title, overflow="ellipsis", no_wrap=True), table)
 
 
 def _size(file: Path) -> int:
