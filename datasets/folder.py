@@ -43,7 +43,7 @@ def folder(data_dir: Path, image_size: int = 32) -> ImageData:
         raise UsageError(f"image size {image_size}: must be between 1 and {MAX_IMAGE_SIZE} pixels")
     listing = list_images(data_dir)
     arrays = cached_arrays(
-        data_dir / ".cache" / f"images-{image_size}.npz",
+        data_dir / ".cache" / f"images-{image_size}",
         _key(listing, image_size),
         lambda: _decode_all(data_dir, listing, image_size),
     )

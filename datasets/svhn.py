@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssl_isda.data.download import DataFile, fetch, provide
+from ssl_isda.data.download import DataFile, provide
 from ssl_isda.data.image_data import DATASETS, ImageData
 
 
@@ -22,8 +21,8 @@ def svhn(data_dir: Path, svhn_extra: bool = False) -> ImageData:
     from torchvision.datasets import SVHN
 
     parts = ["train", "test", *(["extra"] if svhn_extra else [])]
-    files = [_data_file(SVHN, part, data_dir) for part in parts]
-    provide("svhn", data_dir, files, partial(_fetch_parts, SVHN, parts, data_dir))
+    published = [SVHN.split_list[part] for part in parts]
+    provide("svhn", data_dir, [DataFile(name, md5, url) for url, name, md5 in published])
     images, labels = _read(SVHN, data_dir, "train")
     if svhn_extra:
         extra_images, _ = _read(SVHN, data_dir, "extra")
@@ -32,20 +31,6 @@ def svhn(data_dir: Path, svhn_extra: bool = False) -> ImageData:
     class_names = [str(digit) for digit in range(10)]
     test = _read(SVHN, data_dir, "test")
     return ImageData.from_arrays("svhn", class_names, (images, labels), test)
-
-
-def _data_file(dataset_class: Any, part: str, folder: Path) -> DataFile:
-    _, file_name, md5 = dataset_class.split_list[part]
-    return DataFile(folder / file_name, md5)
-
-
-def _fetch_parts(
-    dataset_class: Any, parts: list[str], data_dir: Path, workspace: Path, wanted: list[DataFile]
-) -> None:
-    for part in parts:
-        target = _data_file(dataset_class, part, workspace)
-        if target.path.name in {file.path.name for file in wanted}:
-            fetch("svhn", dataset_class.split_list[part][0], target, data_dir)
 
 
 def _read(dataset_class: Any, data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -351,7 +351,7 @@ def test_fault_12_a_run_in_training_is_not_disturbed(trained: Path, tmp_path: Pa
     before = contents(trained)
     with FileLock(trained / CELLS["mean_teacher"] / ".lock"):
         cells = map(str, CELLS.values())
-        line = refusal("export", *cells, "--out", str(tmp_path / "out"), cwd=trained)
+        line = refusal("export", *cells, "--out", str(tmp_path / "out"), cwd=trained, code=75)
     assert f"{CELLS['mean_teacher']} is in use" in line
     assert contents(trained) == before and names(tmp_path) == set()
 

@@ -143,7 +143,7 @@ def test_validation_holds_labels_out_and_selects_an_epoch(tmp_path: Path) -> Non
 def test_fault_12_two_processes_on_one_folder(tmp_path: Path) -> None:
     (tmp_path / CELL).mkdir(parents=True)
     with FileLock(tmp_path / CELL / ".lock"):
-        assert f"{CELL} is in use" in refusal(*SUPERVISED, cwd=tmp_path)
+        assert f"{CELL} is in use" in refusal(*SUPERVISED, cwd=tmp_path, code=75)
 
 
 @pytest.mark.fault(10)

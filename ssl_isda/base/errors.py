@@ -8,19 +8,25 @@ class RunError(Exception):
 
     exit_code = 1
     signal_number: int | None = None
-    """Of a signal that had asked for an end before this error came."""
+    """The signal that had asked for an end before this error came."""
     of_one_process = False
-    """Whether others of the same run need not have it, so that it is told whichever process has it."""
+    """Whether other processes of the same run may not have this error, so that each prints its own."""
 
 
 class UsageError(RunError):
-    """Flags, config files or data that cannot be used: what was wrong, what was given, what is right."""
+    """Flags, config files or data that cannot be used; says what was given and what would be right."""
 
     exit_code = 2
 
 
+class FolderInUse(RunError):
+    """Another process has the run folder; the same command may work later (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
 class TrainingFailed(RunError):
-    """The loss is no longer a number, or the memory is too small."""
+    """The loss became NaN or infinite, or the memory is too small."""
 
     exit_code = 70
 
@@ -32,13 +38,13 @@ class OutOfMemory(TrainingFailed):
 
 
 class OutputFailed(RunError):
-    """A file could not be written: disk full, folder gone."""
+    """A file could not be written: the disk is full or the folder is gone."""
 
     exit_code = 74
 
 
 class Interrupted(RunError):
-    """SIGTERM or SIGINT: the state is saved and the same command goes on from it."""
+    """SIGTERM or SIGINT came: the state is saved, and the same command continues from it."""
 
     signal_number: int
 
@@ -51,6 +57,6 @@ class Interrupted(RunError):
 def missing_package(error: ModuleNotFoundError) -> UsageError:
     """The error of a program that was installed without what it needs."""
     return UsageError(
-        f"Python's package {error.name!r} is missing here: take .venv/bin/python, which 'make setup' "
+        f"Python's package {error.name!r} is missing here: use .venv/bin/python, which 'make setup' "
         "makes, or install ssl-isda with its extra: pip install '.[run]' in a clone"
     )

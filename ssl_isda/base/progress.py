@@ -23,10 +23,15 @@ def silence() -> Iterator[None]:
         _SILENT.reset(before)
 
 
+def shows_bars(stream: IO[str] | None = None) -> bool:
+    """Whether ``stream`` (stderr) is a terminal on which a line can be drawn again."""
+    return (stream or sys.stderr).isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextlib.contextmanager
 def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Iterator[Any]:
     """tqdm's bar from ``first`` to ``total``, on a terminal; elsewhere None, and nothing is shown."""
-    if hidden or _SILENT.get() or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if hidden or _SILENT.get() or not shows_bars():
         yield None
         return
     from tqdm import tqdm
@@ -36,7 +41,7 @@ def bar(total: int, unit: str, *, first: int = 0, hidden: bool = False) -> Itera
 
 
 def counted(
-    items: Iterable[Item], total: int, unit: str, size: Callable[[Item], int]
+    items: Iterable[Item], total: int, unit: str, size: Callable[[Item], int] = lambda item: 1
 ) -> Iterator[Item]:
     """The same items, with a bar that moves by the ``size`` of each once it is dealt with."""
     with bar(total, unit) as shown:

@@ -1,75 +1,112 @@
-"""Arrays that take long to compute, kept on disk: whole and of the right key, or computed again."""
+"""Arrays that take long to compute, kept on disk: whole and of the right key, or computed again.
+
+A folder holds a ``.npy`` file for each array, which is mapped into memory and not read, and
+``contents.json``: the key, and the CRC-32 of each file.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from ssl_isda.base.files import UNREADABLE_ARCHIVE
+from ssl_isda.base.files import UNREADABLE_ARCHIVE, sync_folder
 
 Arrays = dict[str, np.ndarray]
+CHUNK_BYTES = 1 << 24
 
 
-def cached_arrays(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
-    """The arrays kept in ``path`` under ``key``, else computed and kept.
+def cached_arrays(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays kept in ``folder`` under ``key``, else computed and kept.
 
-    A missing, stale or damaged file is replaced. Of several processes one computes and the others
-    wait. Where the folder cannot be written, or the disk is full, nothing is kept: that costs the
-    next run time, not this one.
+    What is missing, stale or damaged is replaced. Of several processes one computes and the others
+    wait. Where nothing can be written, or the disk is full, nothing is kept: that costs the next run
+    time, not this one. What is written into a kept array stays in this process.
     """
     from filelock import FileLock
 
-    if (arrays := _read(path, key)) is not None:
+    if (arrays := _read(folder, key)) is not None:
         return arrays
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(folder.name + ".lock"))
         lock.acquire()
     except OSError:
         return compute()
     try:
-        arrays = _read(path, key)
+        arrays = _read(folder, key)
         if arrays is None:
             arrays = compute()
-            _write(path, key, arrays)
+            _write(folder, key, arrays)
         return arrays
     finally:
         lock.release()
 
 
-def _read(path: Path, key: str) -> Arrays | None:
-    """None unless it is there, undamaged (the archive carries CRCs) and of this key."""
+def _read(folder: Path, key: str) -> Arrays | None:
+    """None unless everything is there, undamaged and of this key."""
     try:
-        with open(path, "rb") as file:
-            kept = np.load(file, allow_pickle=False)
-            if not isinstance(kept, np.lib.npyio.NpzFile):
-                return None
-            names = [name for name in kept.files if name != "key"]
-            if str(kept["key"]) != _full_key(key, names):
-                return None
-            return {name: kept[name] for name in names}
+        kept = json.loads((folder / "contents.json").read_text())
+        found = {name: _checksum(folder / f"{name}.npy") for name in kept["files"]}
+        if kept != {"key": key, "files": found}:
+            return None
+        # "c": a tensor over the map may be written to, and the file stays as it is.
+        return {n: np.load(folder / f"{n}.npy", mmap_mode="c", allow_pickle=False) for n in found}
     except UNREADABLE_ARCHIVE:
         return None
 
 
-def _full_key(key: str, names: Iterable[str]) -> str:
-    """With the names of the arrays: no CRC guards the archive's own list of them."""
-    return "/".join([key, *sorted(names)])
+def _checksum(file: Path) -> int:
+    found = 0
+    with open(file, "rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            found = zlib.crc32(chunk, found)
+    return found
 
 
-def _write(path: Path, key: str, arrays: Arrays) -> None:
-    """Through a temporary file, whose name is fixed, so that one left by a kill is overwritten."""
-    temporary = path.with_suffix(".partial")
+class _Summed:
+    """A file to write to, with the CRC-32 of what it was given. NumPy alone overlooks a full disk."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.checksum = file, 0
+
+    def write(self, content: bytes) -> int:
+        self.checksum = zlib.crc32(content, self.checksum)
+        return self.file.write(content)
+
+
+def _write(folder: Path, key: str, arrays: Arrays) -> None:
+    """Through a folder whose name is fixed, so that one left by a kill is overwritten."""
+    temporary = folder.with_name(folder.name + ".new")
+    checksums: dict[str, int] = {}
     try:
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, key=np.array(_full_key(key, arrays)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        for name, array in arrays.items():
+            with _synced(temporary / f"{name}.npy") as file:
+                np.save(summed := _Summed(file), array, allow_pickle=False)
+                checksums[name] = summed.checksum
+        with _synced(temporary / "contents.json") as file:
+            file.write(json.dumps({"key": key, "files": checksums}).encode())
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
     except OSError as error:
-        print(f"not kept for the next run: {path}: {error.strerror or error}", file=sys.stderr)
-        temporary.unlink(missing_ok=True)
+        print(f"not kept for the next run: {folder}: {error.strerror or error}", file=sys.stderr)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[IO[bytes]]:
+    with open(path, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -2,102 +2,97 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import queue
 import shutil
-import sys
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+import tarfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ssl_isda.base.errors import OutputFailed, UsageError
+from ssl_isda.base.progress import shows_bars
 
-CONNECT_SECONDS = 3.5
-"""Longest wait for a server's first answer, names, redirects and all."""
-STALL_SECONDS = 30.0
-"""Longest silence in the middle of a download."""
+if TYPE_CHECKING:
+    from pooch import Untar
+
+TIMEOUT = 30.0
+"""Seconds that a server may take to answer, and be silent for in the middle of a download."""
 CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a published data set: where it belongs, and its published MD5."""
+    """A file of a published data set."""
 
-    path: Path
+    name: str
+    """Its path within the data folder; within an archive it is the same."""
     md5: str
-
-
-def absent(files: Sequence[DataFile]) -> list[DataFile]:
-    """Those of ``files`` that are not there.
-
-    Raises
-    ------
-    UsageError
-        One is there with another content than the published one.
-    """
-    return [file for file in files if not is_intact(file)]
-
-
-def is_intact(file: DataFile) -> bool:
-    """True: there and right; False: not there.
-
-    Raises
-    ------
-    UsageError
-        There, but unreadable or not of the published content.
-    """
-    try:
-        if not file.path.exists():
-            return False
-        with open(file.path, "rb") as stream:
-            found = hashlib.md5(usedforsecurity=False)
-            while chunk := stream.read(CHUNK_BYTES):
-                found.update(chunk)
-    except OSError as error:
-        raise UsageError(f"cannot read {file.path}: {error.strerror}") from error
-    if found.hexdigest() != file.md5:
-        raise UsageError(
-            f"{file.path} is damaged: its MD5 is {found.hexdigest()}, the published one is "
-            f"{file.md5}; delete it and run the command again"
-        )
-    return True
+    url: str = ""
+    """Where it is published; empty for a member of an archive."""
 
 
 def provide(
-    dataset: str,
-    data_dir: Path,
-    files: Sequence[DataFile],
-    obtain: Callable[[Path, list[DataFile]], None],
+    dataset: str, data_dir: Path, files: Sequence[DataFile], archive: DataFile | None = None
 ) -> None:
-    """Make sure that all ``files`` are in place, fetching those that are not.
+    """Make sure that all ``files`` are in ``data_dir``, downloading those that are missing.
 
-    Of several processes one calls ``obtain(workspace, wanted)``, which puts the wanted files into
-    the folder ``workspace`` under their own names; the others wait for it. A file moves into place
-    only after its MD5 has been found right, by one rename.
+    Members of an ``archive`` are unpacked from the one in ``data_dir``, or from one that is downloaded
+    for that and not kept. Of several processes one downloads and the others wait. A file moves into
+    place only after its MD5 has been found right, by one rename.
 
     Raises
     ------
     UsageError
-        A file in place is damaged, ``data_dir`` cannot be written, or ``obtain`` raised it.
+        A file in place is damaged, ``data_dir`` cannot be written, or the server cannot be reached,
+        falls silent or sends something else; says where the data were looked for and how to get them.
+    OutputFailed
+        The disk is full.
     """
-    if not absent(files):
+    if not _absent(files, data_dir):
         return
     with _workspace(dataset, data_dir) as workspace:
-        wanted = absent(files)
-        if not wanted:
-            return
-        obtain(workspace, wanted)
+        wanted = _absent(files, data_dir)
+        if archive and wanted:
+            from pooch import Untar
+
+            place = workspace if _absent([archive], data_dir) else data_dir
+            unpack = Untar([file.name for file in wanted], extract_dir=str(workspace))
+            _fetch(dataset, data_dir, archive, place, unpack)
         for file in wanted:
-            fresh = DataFile(workspace / file.path.name, file.md5)
-            if not is_intact(fresh):
-                raise UsageError(f"what was downloaded for {dataset} lacks {file.path.name}")
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.path.replace(file.path)
+            if not archive:
+                _fetch(dataset, data_dir, file, workspace)
+            if _absent([file], workspace):
+                raise UsageError(f"the archive of {dataset} has no {file.name}")
+            target = data_dir / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (workspace / file.name).replace(target)
+
+
+def _absent(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
+    """Those that are not in ``folder``.
+
+    Raises
+    ------
+    UsageError
+        One is there, but cannot be read or has another content than the published one.
+    """
+    import pooch
+
+    absent = [file for file in files if not (folder / file.name).exists()]
+    for file in files:
+        if file in absent:
+            continue
+        try:
+            found = pooch.file_hash(str(folder / file.name), "md5")
+        except OSError as error:
+            raise UsageError(f"cannot read {folder / file.name}: {error.strerror}") from error
+        if found != file.md5:
+            raise UsageError(
+                f"{folder / file.name} is damaged: its MD5 is {found}, the published one is "
+                f"{file.md5}; delete it and run the command again"
+            )
+    return absent
 
 
 @contextmanager
@@ -105,7 +100,7 @@ def _workspace(dataset: str, data_dir: Path) -> Iterator[Path]:
     """An empty folder in ``data_dir`` that only one process at a time holds."""
     from filelock import FileLock
 
-    workspace = data_dir / f".{dataset}.download"
+    workspace = data_dir.absolute() / f".{dataset}.download"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(data_dir / f".{dataset}.lock")
@@ -124,90 +119,33 @@ def _workspace(dataset: str, data_dir: Path) -> Iterator[Path]:
         lock.release()
 
 
-def fetch(dataset: str, url: str, target: DataFile, data_dir: Path) -> None:
-    """Download ``url`` to ``target.path`` and check it.
+def _fetch(
+    dataset: str, data_dir: Path, file: DataFile, place: Path, unpack: Untar | None = None
+) -> None:
+    """Download ``file`` into ``place`` unless it is there; ``unpack`` takes members out of it."""
+    import pooch
+    import requests
 
-    Raises
-    ------
-    UsageError
-        The server cannot be reached, falls silent, or sends something else. The text says where the
-        data were looked for and how to get them.
-    OutputFailed
-        The disk is full.
-    """
-    digest = hashlib.md5(usedforsecurity=False)
+    pooch.get_logger().setLevel("WARNING")
     advice = (
-        f"{dataset} is not in {data_dir}; put the file from {url} there, or use --dataset digits, "
+        f"{dataset} is not in {data_dir}; put the file from {file.url} there, or use --dataset digits, "
         "which needs no download"
     )
+    server = pooch.HTTPDownloader(shows_bars(), CHUNK_BYTES, timeout=TIMEOUT)
     try:
-        with _open(url) as response, _new_file(target.path) as file:
-            for chunk in _chunks(response, url):
-                digest.update(chunk)
-                _write(file, chunk, target.path)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-        reason = " ".join(reason.split())
-        raise UsageError(f"{url} cannot be downloaded ({reason}): {advice}") from error
-    if digest.hexdigest() != target.md5:
+        pooch.retrieve(file.url, f"md5:{file.md5}", file.name, place, unpack, server)
+    except requests.RequestException as error:
+        raise UsageError(f"{file.url} cannot be downloaded ({_reason(error)}): {advice}") from error
+    except (ValueError, tarfile.TarError) as error:
         raise UsageError(
-            f"the download of {url} was cut short or is not the published file (MD5 "
-            f"{digest.hexdigest()} instead of {target.md5}); nothing of it is kept: {advice}"
-        )
-
-
-def _open(url: str) -> Any:
-    """The server's answer, or TimeoutError after ``CONNECT_SECONDS``.
-
-    A socket's timeout bounds neither name lookup nor the sum over several addresses; waiting for a
-    thread does.
-    """
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
-        except Exception as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=CONNECT_SECONDS)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _chunks(response: Any, url: str) -> Iterator[bytes]:
-    """The body, piece by piece; with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    length = response.headers.get("Content-Length")
-    total = int(length) if length else None
-    bar = tqdm(
-        desc=url.rsplit("/", 1)[-1],
-        total=total,
-        unit="B",
-        unit_scale=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        while chunk := response.read(CHUNK_BYTES):
-            bar.update(len(chunk))
-            yield chunk
-
-
-def _new_file(path: Path) -> Any:
-    try:
-        return open(path, "wb")
+            f"what {file.url} sends is not the published file; nothing of it is kept: {advice}"
+        ) from error
     except OSError as error:
-        raise OutputFailed(f"cannot write {path}: {error.strerror}") from error
+        raise OutputFailed(f"cannot write to {data_dir}: {error.strerror or error}") from error
 
 
-def _write(file: Any, chunk: bytes, path: Path) -> None:
-    try:
-        file.write(chunk)
-    except OSError as error:
-        raise OutputFailed(f"cannot write {path}: {error.strerror}") from error
+def _reason(error: BaseException) -> str:
+    """In the words of the exception at the root: ``Connection refused``, not a pool of connections."""
+    if error.__context__ is not None:
+        return _reason(error.__context__)
+    return " ".join(str(error).split()) or type(error).__name__

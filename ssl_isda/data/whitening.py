@@ -81,14 +81,14 @@ def cached_whitened(data: ImageData, cache_dir: Path) -> tuple[Tensor, Tensor]:
         parts = {"train": data.train_images, "test": data.test_images}
         return {name: whitening.apply(images).numpy() for name, images in parts.items()}
 
-    kept = cached_arrays(Path(cache_dir) / f"zca-images-{key[:16]}.npz", key, compute)
+    kept = cached_arrays(Path(cache_dir) / f"zca-images-{key[:16]}", key, compute)
     return torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])
 
 
 def cached_whitening(images: Tensor, checksum: str, cache_dir: Path) -> Whitening:
     """The whitening of the training images with this ``checksum``, kept in ``cache_dir``."""
     key = _key(checksum)
-    path = Path(cache_dir) / f"zca-{key[:16]}.npz"
+    path = Path(cache_dir) / f"zca-{key[:16]}"
     kept = cached_arrays(path, key, lambda: _fit_loudly(images))
     return Whitening(torch.from_numpy(kept["mean"]), torch.from_numpy(kept["matrix"]))
 

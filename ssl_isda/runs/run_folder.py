@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.base.errors import UsageError
+from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.settings.config import Resolved, differing_settings
 
-IN_USE = "is in use by another process"
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
 
@@ -81,7 +80,9 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It cannot be made or written, another process has it, or its settings differ.
+            It cannot be made or written, or its settings differ.
+        FolderInUse
+            Another process has it.
         """
         from ssl_isda.runs.checkpoint import remove_stray_files  # needs torch
 
@@ -106,14 +107,16 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It cannot be written, or another process has it.
+            It cannot be written.
+        FolderInUse
+            Another process has it.
         """
         from filelock import FileLock, Timeout
 
         try:
             held = FileLock(self.path / ".lock", timeout=0).acquire()
         except Timeout as error:
-            raise UsageError(f"{self.path} {IN_USE}") from error
+            raise FolderInUse(f"{self.path} is in use by another process") from error
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
         with held:

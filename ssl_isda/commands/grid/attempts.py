@@ -3,7 +3,7 @@
 exit code                       then
 0                               done
 killed by a signal, 130, 143    the same command again, which resumes; ``retries`` times
-2, "in use"                     the process of an attempt before is still saving: wait for it
+75, the folder is in use        the process of an earlier attempt is still saving: wait for it
 any other                       the run's own failure: the next attempt would end like this one
 """
 
@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from ssl_isda.runs.run_folder import IN_USE
+from ssl_isda.base.errors import FolderInUse
 
 TICK = 0.3
 """Seconds between two looks."""
 PATIENCE = 180.0
-"""Seconds that an attempt before may take to save, and to tell W&B that it ends."""
+"""Seconds that an earlier attempt may take to save, and to tell W&B that it ends."""
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _TETHERED = str(Path(__file__).with_name("tethered.py"))
 
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     exit_code: int
     """Below 0: the signal that killed it."""
     reason: str
-    """Its last word; empty if it is done."""
+    """The last line that it printed to stderr; empty if it is done."""
 
 
 def run_to_end(command: Sequence[str], cwd: str, retries: int) -> Outcome:
@@ -51,7 +51,7 @@ def run_to_end(command: Sequence[str], cwd: str, retries: int) -> Outcome:
     give_up = time.monotonic() + PATIENCE
     while True:
         outcome = _attempt(command, cwd)
-        if outcome.exit_code == 2 and IN_USE in outcome.reason and time.monotonic() < give_up:
+        if outcome.exit_code == FolderInUse.exit_code and time.monotonic() < give_up:
             time.sleep(TICK)
         elif (outcome.exit_code < 0 or outcome.exit_code in _STOPPED) and retries > 0:
             retries -= 1
@@ -77,7 +77,7 @@ def _attempt(command: Sequence[str], cwd: str) -> Outcome:
             _stop(child)
             raise
         exit_code = child.returncode
-        return Outcome(exit_code, _last_word(stderr, exit_code) if exit_code else "")
+        return Outcome(exit_code, _last_line(stderr, exit_code) if exit_code else "")
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -91,7 +91,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         raise
 
 
-def _last_word(stderr: IO[bytes], exit_code: int) -> str:
+def _last_line(stderr: IO[bytes], exit_code: int) -> str:
     stderr.seek(0)
     lines = [line for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     ours = [line.removeprefix("run.py: ") for line in lines if line.startswith("run.py: ")]

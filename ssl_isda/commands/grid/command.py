@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.grid.summary import summary
 from ssl_isda.commands.train import train_one_of_many
-from ssl_isda.data.facts import data_digest
 from ssl_isda.settings.components import read_methods
 from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
 from ssl_isda.settings.places import folder, settings_file, shell_command
@@ -101,7 +99,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.print_commands:
         show("\n".join(shell_command(run.arguments) for run in runs))
         return 0
-    return _start(options, runs, Progress(runs, functools.cache(data_digest)))
+    return _start(options, runs, Progress(runs))
 
 
 def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None:
@@ -127,27 +125,20 @@ def _given(name: str, value: Any) -> Given:
     return Given(value, "", "flag", RUN_SETTINGS[name].flag)
 
 
-def _start(
-    options: GridConfig,
-    runs: Sequence[GridRun],
-    progress: Progress,
-) -> int:
+def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:
     left = [run for run in runs if run.path in progress.left]
     show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
     try:
-        with sigterm_interrupts():
+        with sigterm_interrupts(), progress.table():
             if left:
                 _engine(options, left, progress)
     except (KeyboardInterrupt, Interrupted) as error:
-        progress.finish()
         number = signal.Signals(_number(error))
         raise GridStopped(
             f"{number.name}: {len(progress.errors)} of {len(runs)} runs are done; the same command "
             "goes on from what the others have saved",
             128 + number,
         ) from error
-    finally:
-        progress.finish()
     show(summary(runs, progress.errors, progress.failures))
     return int(bool(progress.failures))
 
@@ -158,11 +149,7 @@ def _number(error: KeyboardInterrupt | Interrupted) -> int:
     return heard[0] if heard else signal.SIGINT
 
 
-def _engine(
-    options: GridConfig,
-    runs: Sequence[GridRun],
-    progress: Progress,
-) -> None:
+def _engine(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> None:
     if options.workers == 1:
         one_by_one(runs, train_one_of_many, progress)
     elif is_installed():

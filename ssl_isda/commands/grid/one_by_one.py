@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from ssl_isda.base.errors import Interrupted, RunError
-from ssl_isda.commands.grid.attempts import TICK, Outcome
+from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard
@@ -21,13 +20,20 @@ Train = Callable[[Resolved], object]
 def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
     """Train each run when the one before has ended, well or by a failure of its own.
 
+    What a run prints is not shown; it stands in its log.txt.
+
     Raises
     ------
     Interrupted, KeyboardInterrupt
         A signal came; the run in training has saved.
     """
     for run in runs:
-        with _shown(progress):
+        progress.started(run.path)
+        with (
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             outcome, signal_number = _trained(run, train)
         progress.ended(run, outcome)
         if signal_number:
@@ -37,7 +43,7 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
 
 
 def _trained(run: GridRun, train: Train) -> tuple[Outcome, int | None]:
-    """How it ended, and a signal that came before its failure; of an exception nothing is kept."""
+    """How it ended, and a signal that came before its failure; no exception is kept alive."""
     try:
         train(run.resolved)
     except Interrupted:
@@ -49,26 +55,3 @@ def _trained(run: GridRun, train: Train) -> tuple[Outcome, int | None]:
         reason = " ".join(f"exit code 1: {type(error).__name__}: {error}".split())[:300]
         return Outcome(1, reason), None
     return Outcome(0, ""), None
-
-
-@contextlib.contextmanager
-def _shown(progress: Progress) -> Iterator[None]:
-    """Meanwhile the table is redrawn by a thread; what the run itself says stands in its log.txt."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(TICK):
-            progress.tick()
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        with (
-            open(os.devnull, "w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            yield
-    finally:
-        over.set()
-        watcher.join()

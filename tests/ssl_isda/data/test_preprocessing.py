@@ -108,7 +108,7 @@ def test_zca_from_a_damaged_cache_is_computed_again(
     data: ImageData, tmp_path: Path, capfd, pattern: str, fitted: int
 ) -> None:
     first = prepare("zca", data, tmp_path)
-    for path in tmp_path.glob(f"{pattern}.npz"):
+    for path in tmp_path.glob(f"{pattern}/*.npy"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)

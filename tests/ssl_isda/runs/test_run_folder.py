@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from ssl_isda.base.errors import UsageError
+from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.runs.run_folder import RunFolder, cell_name
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.resolve import resolve
@@ -83,7 +83,7 @@ def test_fault_12_one_owner_at_a_time(tmp_path: Path) -> None:
     resolved = settings(tmp_path)
     with RunFolder(resolved).opened():
         again = RunFolder(resolved)
-        with pytest.raises(UsageError, match="is in use by another process"), again.opened():
+        with pytest.raises(FolderInUse, match="is in use by another process"), again.opened():
             pass
     with RunFolder(resolved).opened():
         pass
@@ -105,7 +105,7 @@ def test_fault_12_free_again_after_kill_9_of_the_owner(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(folder.path / ".lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
-        with pytest.raises(UsageError, match="is in use"), folder.opened():
+        with pytest.raises(FolderInUse, match="is in use"), folder.opened():
             pass
         holder.kill()
     with folder.opened():
