@@ -12,7 +12,7 @@ from ssl_isda.base.errors import UsageError
 NUM_NEIGHBOURS = 5
 """k of the nearest-neighbour accuracy."""
 SEED = 0
-"""Of the choice of points and of t-SNE; the same for every run, so that pictures differ by the network."""
+"""Of the choice of points and of t-SNE: the same for every run, so that only networks differ."""
 
 
 def balanced_subset(labels: np.ndarray, num_points: int) -> np.ndarray:
