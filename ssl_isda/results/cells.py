@@ -194,7 +194,7 @@ def _order(cell: Cell) -> tuple[object, ...]:
     return *cell.column.order, *row_order(cell.row)
 
 
-def _column(settings: Mapping[str, object]) -> Column:
+def column_of(settings: Mapping[str, object]) -> Column:
     dataset, labels = str(settings["dataset"]), settings["labels"]
     folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
     return Column(dataset, folder, labels if isinstance(labels, int) else None)
@@ -205,7 +205,7 @@ def _identity(settings: Mapping[str, object], isda: bool | None = None) -> objec
     is_on = settings["isda"] if isda is None else isda
     left_out = NOT_OF_THE_EXPERIMENT | ({"isda"} if is_on else {"isda", *ISDA_SETTINGS})
     kept = {name: _plain(value) for name, value in settings.items() if name not in left_out}
-    return _column(settings), is_on, tuple(sorted(kept.items()))
+    return column_of(settings), is_on, tuple(sorted(kept.items()))
 
 
 def _plain(value: object) -> object:
@@ -225,7 +225,7 @@ def _cell(group: Sequence[Run]) -> Cell:
                 run = replace(run, state="repeated", problem=f"the same experiment as {first}")
         runs.append(run)
     return Cell(
-        _column(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
+        column_of(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
     )
 
 

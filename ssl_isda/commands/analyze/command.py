@@ -73,8 +73,8 @@ def comparison(arguments: Sequence[str]) -> None:
         return
     from ssl_isda.commands.analyze.comparison_figures import comparison_figures
 
-    files = {"comparison.md": table, "comparison.json": comparison_json(compared)}
-    files |= comparison_figures(compared)
+    texts = {"comparison.md": table, "comparison.json": comparison_json(compared)}
+    files = {**texts, **comparison_figures(compared)}
     write_report(files, options.out)
     show(f"{printed(options.out)}: {', '.join(files)}")
 
