@@ -26,7 +26,7 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = {
     "export": Command(
-        "RUN ...       # features and t-SNE of trained runs", "ssl_isda.commands.export.command"
+        "RUN ...       # features and t-SNE of trained runs", "ssl_isda.commands.export"
     ),
     "report": Command(
         "runs          # tables and figures of all runs in a folder",

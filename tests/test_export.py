@@ -400,7 +400,7 @@ def test_help_names_files_and_flags(tmp_path: Path) -> None:
 
 
 def test_the_readme_s_export_commands_are_understood() -> None:
-    from ssl_isda.commands.export.options import ExportConfig
+    from ssl_isda.commands.export import ExportConfig
     from ssl_isda.settings.config import settings_of
     from ssl_isda.settings.resolve import read_command
 

@@ -20,7 +20,7 @@ from ssl_isda.commands.analyze.options import (
     TightnessConfig,
 )
 from ssl_isda.commands.dashboard import DashboardConfig
-from ssl_isda.commands.export.options import ExportConfig
+from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.report.command import ReportConfig
 from ssl_isda.settings.config import settings_of
 from ssl_isda.settings.resolve import answer, read_command, resolve

@@ -18,7 +18,6 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.splits import make_split
 from ssl_isda.models.contract import Classifier
-from ssl_isda.parallel import distributed
 from ssl_isda.parallel.whole_batch import WholeBatchNorm
 from ssl_isda.runs.checkpoint import load
 from ssl_isda.settings.resolve import resolve

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ssl_isda.base.errors import OutputFailed
 
@@ -43,6 +46,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise output_failed(error, path, len(content)) from error
+
+
+def write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    """One object as JSON, a line for each entry, however long. Raises as ``write_atomically``."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()]
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,33 +1,35 @@
-"""The W&B page on which seeds become a mean and a band: a workspace, built here, kept by W&B.
+"""``run.py dashboard``: the W&B page on which seeds become a mean and a band.
 
 Needs wandb-workspaces. ``specification`` touches no network; saving it does.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import show
+from ssl_isda.runs.metrics import METRICS, Metric
+from ssl_isda.settings.options import Options, read_options
 
 USAGE = """\
 usage: python run.py dashboard --entity NAME [flags]
 
-Makes a workspace in a project at Weights & Biases: runs grouped by cell, for each metric the mean over
-the seeds with a band of one standard deviation.
+Makes a workspace in a project at Weights & Biases: runs are grouped by cell, and each metric is shown as
+the mean over the seeds with a band of one standard deviation.
 
   python run.py dashboard --entity my_team
 """
+NAME, X_AXIS = "ssl-isda", "epoch"
 
 
-class DashboardConfig(BaseModel):
+class DashboardConfig(Options):
     """Where the workspace goes."""
-
-    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
 
     entity: Annotated[str, Field(min_length=1)] | None = None
     """Your name or your team's at W&B."""
@@ -43,17 +45,12 @@ def command(arguments: Sequence[str]) -> int:
     Raises
     ------
     UsageError
-        A flag is wrong, the package is missing, or W&B refuses.
+        A flag is wrong, the package is missing, or W&B does not accept the workspace.
     """
-    from ssl_isda.settings.config import settings_of
-    from ssl_isda.settings.resolve import command_help, read_command
-
-    settings = settings_of(DashboardConfig)
-    if "--help" in arguments or "-h" in arguments:
-        show(command_help(USAGE, settings))
+    found = read_options(arguments, USAGE, DashboardConfig)
+    if found is None:
         return 0
-    words, values = read_command(arguments, settings)
-    options = DashboardConfig(**values)
+    words, options = found
     if words or options.entity is None:
         raise UsageError("dashboard needs --entity NAME, your name or your team's at W&B")
     workspace = specification(options.entity, options.project)
@@ -70,34 +67,6 @@ def command(arguments: Sequence[str]) -> int:
         ) from error
     show(f"dashboard: {workspace.url}")
     return 0
-
-
-NAME = "ssl-isda"
-X_AXIS = "epoch"
-SECTIONS = {
-    "Error": {"test_error": "Test error (%)", "validation_error": "Validation error (%)"},
-    "Losses": {
-        "supervised_loss": "Supervised loss",
-        "semantic_loss": "Semantic consistency",
-        "consistency_loss": "Consistency loss of the method",
-    },
-    "Schedules": {
-        "lambda": "lambda: strength of the augmentation",
-        "consistency_weight": "Weight of the method's consistency",
-        "learning_rate": "Learning rate",
-    },
-    "Diagnostics": {
-        "pseudo_label_accuracy": "Pseudo-label accuracy (%)",
-        "confident_share": "Confident predictions (%)",
-        "agreement": "Agreement of student and teacher (%)",
-        "mean_variance": "Mean variance of the class statistics",
-        "gradient_norm_supervised": "Gradient norm, supervised",
-        "gradient_norm_semantic": "Gradient norm, semantic",
-        "gradient_norm_consistency": "Gradient norm, consistency",
-    },
-    "Speed": {"images_per_second": "Images per second"},
-}
-"""What is shown: by section, the metric and the title of its panel."""
 
 
 def specification(entity: str, project: str) -> Any:
@@ -118,13 +87,13 @@ def specification(entity: str, project: str) -> Any:
             "run.py dashboard needs the package wandb-workspaces: pip install wandb-workspaces"
         ) from error
 
-    def panel(metric: str, title: str) -> Any:
+    def panel(metric: Metric) -> Any:
         return LinePlot(
-            title=title,
+            title=metric.meaning,
             x=X_AXIS,
-            y=[metric],
+            y=[metric.name],
             title_x=X_AXIS,
-            title_y=title,
+            title_y=metric.unit,
             groupby_aggfunc="mean",
             groupby_rangefunc="stddev",
             smoothing_type="none",
@@ -135,10 +104,8 @@ def specification(entity: str, project: str) -> Any:
         project=project,
         name=NAME,
         sections=[
-            workspaces.Section(
-                name=name, panels=[panel(*each) for each in shown.items()], is_open=True
-            )
-            for name, shown in SECTIONS.items()
+            workspaces.Section(name=name, panels=[*map(panel, metrics)], is_open=True)
+            for name, metrics in itertools.groupby(METRICS, lambda metric: metric.section)
         ],
         settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, smoothing_type="none", max_runs=100),
         runset_settings=workspaces.RunsetSettings(groupby=[expr.Metric("Group")]),

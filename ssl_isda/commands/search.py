@@ -8,34 +8,34 @@ The choice reads validation errors alone; test errors play no part in it.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ssl_isda.base.errors import TrainingFailed, UsageError
-from ssl_isda.base.files import output_failed, write_atomically
+from ssl_isda.base.files import write_json
 from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed
 from ssl_isda.commands.train import train_seeds
-from ssl_isda.settings.config import RUN_SETTINGS, Resolved
+from ssl_isda.results.paper import ETA_1, LAMBDA_0
+from ssl_isda.results.run_files import Damaged, read_split
+from ssl_isda.results.tables import Markup, Table, markdown_table
+from ssl_isda.results.writing import make_folder
+from ssl_isda.runs.run_folder import RunFolder, cell_name
+from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import shell_command
 from ssl_isda.settings.resolve import resolve
-
-LAMBDA_0 = (0.1, 0.25, 0.5, 0.75, 1.0)
-ETA_1 = (0.5, 1.0, 2.0)
 
 USAGE = """\
 usage: python run.py search --method METHOD [flags of a training] [--then-train | --print-commands]
 
-Chooses lambda_0 and eta_1 of ISDA as the paper does: trains with each pair of {0.1, 0.25, 0.5, 0.75, 1}
-and {0.5, 1, 2} while a quarter of the labeled images is held out, and takes the pair with the smallest
-error on those, the mean of the last epochs; of equal ones the weakest. The test set has no say. A method
-without unlabeled images has no eta_1. With --seeds the errors are means over the seeds. The same command
-resumes a search that was interrupted.
+Chooses lambda_0 and eta_1 of ISDA as the paper does. It trains with each pair of {0.1, 0.25, 0.5, 0.75,
+1} and {0.5, 1, 2} while a quarter of the labeled images is held out, and takes the pair with the smallest
+error on those, the mean of the last epochs; of equal ones the weakest. The test set plays no part. A
+method without unlabeled images has no eta_1. With --seeds the errors are means over the seeds. The same
+command resumes a search that was interrupted.
 
   python run.py search --config configs/cifar10_small.yaml --method vat
 
@@ -49,6 +49,8 @@ resumes a search that was interrupted.
   --lambda-0, --eta-1, --isda and --validation are set by the search. All other flags are those of a
   training: python run.py --help
 """
+_OWN = ("--then-train", "--print-commands")
+_SET_HERE = ("--lambda-0", "--eta-1", "--isda", "--validation")
 
 Setting = Mapping[str, float]
 """lambda_0, and eta_1 where there are unlabeled images, by name."""
@@ -74,28 +76,27 @@ def command(arguments: Sequence[str]) -> int:
     Raises
     ------
     UsageError
-        Flags that a training would refuse, or that the search sets itself; no setting could be trained.
+        Flags that a training does not know, or that the search sets itself.
+    TrainingFailed
+        No setting could be trained.
     """
     if "--help" in arguments or "-h" in arguments:
         show(USAGE.rstrip("\n"))
         return 0
-    own = {"--then-train", "--print-commands"}
-    words = [word for word in arguments if word not in own]
-    if words and not words[0].startswith("-"):
-        raise UsageError(f"search takes flags alone, such as --method vat; got {printed(words[0])}")
-    _refuse_what_the_search_sets(words)
+    words = [word for word in arguments if word not in _OWN]
+    _check(words)
     base = resolve([*words, "--isda"])
-    if own <= set(arguments):
+    if {*_OWN} <= {*arguments}:
         raise UsageError("search: --print-commands trains nothing: leave --then-train out")
     grid = settings(_uses_unlabeled(base.config.method))
-    trainings = [(setting, _resolved(words, setting)) for setting in grid]
+    trainings = [(setting, _resolved(base, words, setting)) for setting in grid]
     if "--print-commands" in arguments:
         for _, resolved in trainings:
             show(shell_command(resolved.arguments))
         return 0
     tried = [_try(resolved, setting) for setting, resolved in trainings]
     chosen = choice(tried)
-    num_held_out = _num_held_out(_resolved(words, chosen.setting))
+    num_held_out = _num_held_out(_resolved(base, words, chosen.setting))
     _write(base, tried, chosen, num_held_out)
     show(table(tried))
     show(_verdict(tried, chosen, num_held_out * len(base.seeds)))
@@ -105,6 +106,17 @@ def command(arguments: Sequence[str]) -> int:
     else:
         show(f"python run.py {shlex.join(final)}")
     return 0
+
+
+def _check(words: Sequence[str]) -> None:
+    """What a training would take, and the search does not."""
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"search takes flags alone, such as --method vat; got {printed(words[0])}")
+    for given in (word.partition("=")[0] for word in words):
+        if (flag := given.replace("--no-", "--", 1)) in _SET_HERE:
+            raise UsageError(f"search sets {flag} itself: leave {given} out")
+        if given in ("--print-config", "--version"):
+            raise UsageError(f"search has no {given}; it belongs to a training")
 
 
 def _uses_unlabeled(method: str) -> bool:
@@ -144,50 +156,34 @@ def in_words(setting: Setting) -> str:
 
 def table(tried: Sequence[Tried]) -> str:
     """Validation errors in percent, lambda_0 down and eta_1 across, as Markdown."""
-    across = list(dict.fromkeys(one.setting.get("eta_1") for one in tried))
+    across = dict.fromkeys(one.setting.get("eta_1") for one in tried)
     heads = ["" if eta_1 is None else f"eta_1 {eta_1:g}" for eta_1 in across]
-    lines = [["validation error (%)", *heads], ["---"] * (1 + len(heads))]
+    rows = [["validation error (%)", *heads]]
     for strength in dict.fromkeys(one.setting["lambda_0"] for one in tried):
         row = [one for one in tried if one.setting["lambda_0"] == strength]
         texts = ["failed" if one.errors is None else f"{one.error:.2f}" for one in row]
-        lines.append([f"lambda_0 {strength:g}", *texts])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rows.append([f"lambda_0 {strength:g}", *texts])
+    return markdown_table(Table([[Markup(text) for text in row] for row in rows]))
 
 
 # ---- one setting
 
 
-def _refuse_what_the_search_sets(words: Sequence[str]) -> None:
-    flags = {word.partition("=")[0] for word in words}
-    for name in ("lambda_0", "eta_1", "isda", "validation"):
-        flag = RUN_SETTINGS[name].flag
-        for given in (flag, flag.replace("--", "--no-", 1)):
-            if given in flags:
-                raise UsageError(f"search sets {flag} itself: leave {given} out")
-    for question in ("--print-config", "--version"):
-        if question in flags:
-            raise UsageError(f"search has no {question}; it belongs to a training")
-
-
 def _flags(setting: Setting) -> list[str]:
-    return [f"{RUN_SETTINGS[name].flag}={value:g}" for name, value in setting.items()]
+    return [f"--{name.replace('_', '-')}={value:g}" for name, value in setting.items()]
 
 
-def _resolved(words: Sequence[str], setting: Setting) -> Resolved:
-    """The runs of one setting, in a folder of their own."""
-    runs_dir = resolve([*words, "--isda"]).config.runs_dir
-    return resolve(_arguments(words, setting, runs_dir / "search" / in_words(setting)))
-
-
-def _arguments(words: Sequence[str], setting: Setting, runs_dir: Path) -> list[str]:
-    """The training of one setting by itself, as an ordinary command."""
-    flag, kept, rest = RUN_SETTINGS["runs_dir"].flag, [], iter(words)
+def _resolved(base: Resolved, words: Sequence[str], setting: Setting) -> Resolved:
+    """The training of one setting by itself, as an ordinary command, in a folder of its own."""
+    kept, rest = [], iter(words)
     for word in rest:
-        if word == flag:
+        if word == "--runs-dir":
             next(rest)
-        elif not word.startswith(f"{flag}="):
+        elif not word.startswith("--runs-dir="):
             kept.append(word)
-    return [*kept, "--isda", "--validation", *_flags(setting), f"{flag}={runs_dir}"]
+    folder = base.config.runs_dir / "search" / in_words(setting)
+    own = ["--isda", "--validation", *_flags(setting), f"--runs-dir={folder}"]
+    return resolve([*kept, *own])
 
 
 def _try(resolved: Resolved, setting: Setting) -> Tried:
@@ -201,23 +197,20 @@ def _try(resolved: Resolved, setting: Setting) -> Tried:
     return Tried(setting, tuple(result["validation_error"] for result in results))
 
 
-def _num_held_out(resolved: Resolved) -> int:
-    from ssl_isda.results.run_files import Damaged, read_split
-    from ssl_isda.runs.run_folder import RunFolder
-
-    try:
-        return read_split(RunFolder(resolved).split_file).num_validation
-    except Damaged as error:
-        raise UsageError(f"{RunFolder(resolved).path}: {error}") from error
-
-
 # ---- the outcome
 
 
-def _write(base: Resolved, tried: Sequence[Tried], chosen: Tried, num_held_out: int) -> None:
-    from ssl_isda.runs.run_folder import cell_name
+def _num_held_out(resolved: Resolved) -> int:
+    folder = RunFolder(resolved)
+    try:
+        return read_split(folder.split_file).num_validation
+    except Damaged as error:
+        raise UsageError(f"{folder.path}: {error}") from error
 
+
+def _write(base: Resolved, tried: Sequence[Tried], chosen: Tried, num_held_out: int) -> None:
     path = base.config.runs_dir / "search" / cell_name(base) / "search.json"
+    make_folder(path.parent)
     outcome = {
         "chosen": dict(chosen.setting),
         "validation_error": chosen.error,
@@ -225,12 +218,7 @@ def _write(base: Resolved, tried: Sequence[Tried], chosen: Tried, num_held_out: 
         "seeds": list(base.seeds),
         "tried": [{**one.setting, "validation_errors": one.errors} for one in tried],
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(error, path.parent, 0) from error
-    lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in outcome.items()]
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_json(path, outcome)
     show(f"{printed(path)} written")
 
 
@@ -241,6 +229,6 @@ def _verdict(tried: Sequence[Tried], chosen: Tried, num_images: int) -> str:
     near = sum(one.error <= chosen.error + spread for one in tried) - 1
     return (
         f"chosen: {in_words(chosen.setting)}, {chosen.error:.2f} % on held-out images. "
-        f"{num_images:,} of them know an error to ± {spread:.2f} points (one standard error); "
+        f"{num_images:,} of them measure an error to ± {spread:.2f} points (one standard error); "
         f"{near} other setting{'s' * (near != 1)} of {len(tried)} came as close"
     )

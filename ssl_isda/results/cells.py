@@ -10,11 +10,8 @@ from pathlib import Path
 from ssl_isda.results import paper
 from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
 from ssl_isda.results.paper import Deviation, deviations, spelled
+from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run, State
-from ssl_isda.settings.config import GROUPS, WHERE_AND_HOW
-
-ISDA_SETTINGS = GROUPS["ISDA"]
-"""Without ISDA they mean nothing."""
 
 _METHOD_NAMES = {
     "supervised": "Supervised",
@@ -24,8 +21,8 @@ _METHOD_NAMES = {
     "vat": "VAT",
 }
 _DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
-NOT_OF_THE_CELL = frozenset({"seed", "split", *GROUPS[WHERE_AND_HOW]})
-"""Settings that may differ within a cell."""
+Row = tuple[str, bool, str]
+"""Method, whether ISDA is on, and the variant."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,16 @@ class Cell:
     """Seeds that other cells of its column have."""
 
     @property
-    def row(self) -> tuple[str, bool, str]:
+    def row(self) -> Row:
         return self.method, self.isda, self.variant
 
     @property
     def name(self) -> str:
         return row_name(self.row)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.column.name}, {self.name}"
 
     def of_state(self, state: State) -> list[Run]:
         return [run for run in self.runs if run.state == state]
@@ -170,19 +171,19 @@ def comparisons_of(cells: Sequence[Cell]) -> list[Comparison]:
     return [Comparison(without, cell) for without, cell in pairs if without]
 
 
-def row_name(row: tuple[str, bool, str]) -> str:
+def row_name(row: Row) -> str:
     """A row of the table: "VAT + ISDA (width 0.25)"."""
     method, isda, variant = row
     name = _METHOD_NAMES.get(method, method) + (" + ISDA" if isda else "")
     return f"{name} ({variant})" if variant else name
 
 
-def papers_value(column: Column, row: tuple[str, bool, str]) -> Estimate | None:
+def papers_value(column: Column, row: Row) -> Estimate | None:
     """The paper's figure for a place of the table."""
     return paper.TABLE_6.get((column.dataset, column.labels or 0, row[0], row[1]))
 
 
-def row_order(row: tuple[str, bool, str]) -> tuple[object, ...]:
+def row_order(row: Row) -> tuple[object, ...]:
     """Supervised, then the paper's methods in its order, then others; plain before ISDA."""
     known = ("supervised", *paper.METHODS)
     method, isda, variant = row
@@ -193,7 +194,7 @@ def _order(cell: Cell) -> tuple[object, ...]:
     return *cell.column.order, *row_order(cell.row)
 
 
-def _column(settings: Mapping[str, object]) -> Column:
+def column_of(settings: Mapping[str, object]) -> Column:
     dataset, labels = str(settings["dataset"]), settings["labels"]
     folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
     return Column(dataset, folder, labels if isinstance(labels, int) else None)
@@ -202,9 +203,9 @@ def _column(settings: Mapping[str, object]) -> Column:
 def _identity(settings: Mapping[str, object], isda: bool | None = None) -> object:
     """What all seeds of an experiment share; with ``isda=False`` what plain and ISDA share."""
     is_on = settings["isda"] if isda is None else isda
-    left_out = NOT_OF_THE_CELL | set(() if is_on else (*ISDA_SETTINGS, "isda"))
+    left_out = NOT_OF_THE_EXPERIMENT | ({"isda"} if is_on else {"isda", *ISDA_SETTINGS})
     kept = {name: _plain(value) for name, value in settings.items() if name not in left_out}
-    return _column(settings), is_on, tuple(sorted(kept.items()))
+    return column_of(settings), is_on, tuple(sorted(kept.items()))
 
 
 def _plain(value: object) -> object:
@@ -224,7 +225,7 @@ def _cell(group: Sequence[Run]) -> Cell:
                 run = replace(run, state="repeated", problem=f"the same experiment as {first}")
         runs.append(run)
     return Cell(
-        _column(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
+        column_of(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
     )
 
 
@@ -247,7 +248,7 @@ def _with_variants(cells: Iterable[Cell]) -> list[Cell]:
 
 def settings_that_differ(cells: Sequence[Cell]) -> list[str]:
     """The settings that are not the same in all of ``cells``, which stand at one place."""
-    left_out = NOT_OF_THE_CELL | set(() if cells[0].isda else ISDA_SETTINGS)
+    left_out = NOT_OF_THE_EXPERIMENT | (frozenset() if cells[0].isda else ISDA_SETTINGS)
     names = dict.fromkeys(name for cell in cells for name in cell.settings if name not in left_out)
     return [name for name in names if len({_plain(cell.settings.get(name)) for cell in cells}) > 1]
 
@@ -256,12 +257,10 @@ def _with_missing_seeds(cells: Sequence[Cell]) -> list[Cell]:
     seeds: dict[Column, set[int]] = defaultdict(set)
     for cell in cells:
         seeds[cell.column] |= {run.seed for run in cell.runs}
+    missing = [seeds[cell.column] - {run.seed for run in cell.runs} for cell in cells]
     return [
-        replace(
-            cell,
-            missing_seeds=tuple(sorted(seeds[cell.column] - {run.seed for run in cell.runs})),
-        )
-        for cell in cells
+        replace(cell, missing_seeds=tuple(sorted(lacks)))
+        for cell, lacks in zip(cells, missing, strict=True)
     ]
 
 

@@ -8,24 +8,15 @@ from dataclasses import dataclass
 
 from ssl_isda.results.cells import Cell
 from ssl_isda.results.runs import Run
+from ssl_isda.runs.metrics import Metric, metrics_among
 
 MOST_POINTS = 100
 """A curve is drawn through so many of its epochs, evenly spread, first and last among them."""
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """Something that metrics.jsonl may hold."""
-
-    key: str
-    title: str
-    axis: str
-    """The name of the axis, with its unit."""
-
-
-@dataclass(frozen=True)
 class Curve:
-    """One quantity of one cell over the training."""
+    """One metric of one cell over the training."""
 
     steps: list[float]
     means: list[float]
@@ -36,54 +27,24 @@ class Curve:
     """False: no run of the cell is finished, and these are the unfinished ones."""
 
 
-TEST_ERROR = Quantity("test_error", "Test error", "test error (%)")
-
-_KNOWN = (
-    TEST_ERROR,
-    Quantity("validation_error", "Validation error", "validation error (%)"),
-    Quantity("supervised_loss", "Supervised loss", "loss (nats)"),
-    Quantity("semantic_loss", "Semantic consistency loss of ISDA, unweighted", "loss (nats)"),
-    Quantity("consistency_loss", "Consistency loss of the method, unweighted", "loss"),
-    Quantity("consistency_weight", "Weight of the consistency loss (ramp)", "weight"),
-    Quantity("lambda", "Strength λ of ISDA", "λ"),
-    Quantity("learning_rate", "Learning rate", "learning rate"),
-    Quantity("pseudo_label_accuracy", "Pseudo-labels that are right", "unlabeled images (%)"),
-    Quantity("confident_share", "Confident predictions", "unlabeled images (%)"),
-    Quantity("agreement", "Student and teacher agree", "unlabeled images (%)"),
-    Quantity("mean_variance", "Mean variance σ² of the features", "σ²"),
-)
-_GRADIENT = "gradient_norm_"
-
-
-def quantities_of(cells: Iterable[Cell]) -> list[Quantity]:
+def metrics_of(cells: Iterable[Cell]) -> list[Metric]:
     """What the runs of ``cells`` logged, in the order of the report; unknown numbers are left out."""
-    logged = {key for cell in cells for run in cell.runs for key in (run.epochs or [{}])[-1]}
-    known = [quantity for quantity in _KNOWN if quantity.key in logged]
-    named = {quantity.key for quantity in _KNOWN}
-    losses = [key for key in sorted(logged - named) if key.endswith("_loss")]
-    gradients = [key for key in sorted(logged - named) if key.startswith(_GRADIENT)]
-    return [
-        *known,
-        *(Quantity(key, f"{_words(key)}", "loss") for key in losses),
-        *(
-            Quantity(key, f"Gradient of the {_words(key[len(_GRADIENT) :]).lower()} loss", "norm")
-            for key in gradients
-        ),
-    ]
+    runs = (run for cell in cells for run in cell.runs)
+    return metrics_among(name for run in runs for name in (run.epochs or [{}])[-1])
 
 
-def curve(cell: Cell, quantity: Quantity, *, with_std: bool) -> Curve | None:
+def curve(cell: Cell, metric: Metric, *, with_std: bool) -> Curve | None:
     """The curve of the finished runs, or where there are none of those that came so far; or None.
 
     It ends where its shortest run ends.
     """
     runs = cell.finished or [run for run in cell.runs if run.state in ("unfinished", "failed")]
-    logged = [run.epochs for run in runs if any(quantity.key in epoch for epoch in run.epochs)]
+    logged = [run.epochs for run in runs if any(metric.name in epoch for epoch in run.epochs)]
     if not logged:
         return None
     length = min(map(len, logged))
-    picked = [index for index in _evenly(length) if _is_whole(logged, index, quantity.key)]
-    columns = [[epochs[index][quantity.key] for epochs in logged] for index in picked]
+    picked = [index for index in _evenly(length) if _is_whole(logged, index, metric.name)]
+    columns = [[epochs[index][metric.name] for epochs in logged] for index in picked]
     return Curve(
         steps=[logged[0][index]["step"] for index in picked],
         means=[statistics.fmean(values) for values in columns],
@@ -115,7 +76,3 @@ def _evenly(length: int) -> list[int]:
     if length <= MOST_POINTS:
         return list(range(length))
     return [round(i * (length - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ").capitalize()

@@ -11,12 +11,15 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LABELED, UNLABELED, TEST, VALIDATION = range(4)
 PART_NAMES = ("labeled", "unlabeled", "test", "validation")

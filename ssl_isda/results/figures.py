@@ -1,6 +1,6 @@
 """Figures as SVG: the same input gives the same bytes, and nothing is kept between two figures.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; line styles say the same.
+Line styles say the same as colours.
 """
 
 from __future__ import annotations
@@ -11,16 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_isda.results.cells import Cell, row_name
-from ssl_isda.results.curves import TEST_ERROR, Curve, Quantity, curve
+from ssl_isda.results.curves import Curve, curve
+from ssl_isda.results.palette import LINES, METHOD_COLOURS
+from ssl_isda.runs.metrics import TEST_ERROR, Metric
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-METHOD_COLOURS = {
-    "supervised": "#000000",
-    "pi_model": "#E69F00",
-    "temporal_ensembling": "#56B4E9",
-    "mean_teacher": "#009E73",
-    "vat": "#D55E00",
-}
 _SETTINGS = {
     "svg.hashsalt": "ssl-isda",
     "svg.fonttype": "none",
@@ -46,17 +40,17 @@ Line = tuple[str, Curve, str, str, bool]
 
 def error_figure(cells: Sequence[Cell]) -> bytes | None:
     """Test error of one method's cells, mean line and band of one standard deviation."""
-    colours = itertools.cycle(PALETTE)
+    colours = itertools.cycle(LINES)
     lines = _lines(cells, TEST_ERROR, {cell.row: next(colours) for cell in cells}, band=True)
     return _line_figure(lines, TEST_ERROR, may_be_logarithmic=True) if lines else None
 
 
-def quantity_figure(cells: Sequence[Cell], quantity: Quantity) -> bytes | None:
-    """One quantity of many cells, mean lines alone."""
-    others = itertools.cycle(PALETTE)
+def metric_figure(cells: Sequence[Cell], metric: Metric) -> bytes | None:
+    """One metric of many cells, mean lines alone."""
+    others = itertools.cycle(LINES)
     colours = {cell.row: METHOD_COLOURS.get(cell.method) or next(others) for cell in cells}
-    lines = _lines(cells, quantity, colours, band=False)
-    return _line_figure(lines, quantity) if lines else None
+    lines = _lines(cells, metric, colours, band=False)
+    return _line_figure(lines, metric) if lines else None
 
 
 def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
@@ -77,12 +71,12 @@ def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
 
 
 def _lines(
-    cells: Sequence[Cell], quantity: Quantity, colours: Mapping[Any, str], *, band: bool
+    cells: Sequence[Cell], metric: Metric, colours: Mapping[Any, str], *, band: bool
 ) -> list[Line]:
     variants: dict[Any, int] = {}
     lines = []
     for cell in cells:
-        found = curve(cell, quantity, with_std=band)
+        found = curve(cell, metric, with_std=band)
         number = variants[cell.method, cell.isda] = variants.get((cell.method, cell.isda), -1) + 1
         if found and found.steps:
             style = (("-", "-."), ("--", ":"))[cell.isda][number % 2]
@@ -100,7 +94,7 @@ def _label(cell: Cell, found: Curve, with_n: bool) -> str:
 
 
 def _line_figure(
-    lines: Sequence[Line], quantity: Quantity, *, may_be_logarithmic: bool = False
+    lines: Sequence[Line], metric: Metric, *, may_be_logarithmic: bool = False
 ) -> bytes:
     """The axes, and below them a legend as high as it needs to be."""
     import matplotlib
@@ -115,7 +109,7 @@ def _line_figure(
         axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
         handles = [_draw(axes, line) for line in lines]
         axes.set_xlabel("training step")
-        axes.set_ylabel(quantity.axis)
+        axes.set_ylabel(metric.unit)
         if may_be_logarithmic:
             _make_logarithmic(axes)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))

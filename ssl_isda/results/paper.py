@@ -1,8 +1,8 @@
 """What the paper reports, and with which settings.
 
 Wang, Huang, Song, Pan, Xia, Wu: Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021
-(arXiv 2007.10538): Table 6, test error in %, mean and standard deviation of five runs; settings from
-Sec. 6.1 and Appendix B.
+(arXiv 2007.10538): Table 6, test error in %, mean and standard deviation of five runs. The settings of
+its Sec. 6.1 and Appendix B are what this project ships: its defaults, and ``configs/`` of a data set.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ssl_isda.results.estimates import Estimate
+from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT, shipped
 
 NUM_RUNS = 5
 
@@ -65,31 +66,8 @@ TABLE_6: Mapping[tuple[str, int, str, bool], Estimate] = {
 }
 """By data set, labels, method and whether ISDA is on."""
 
-_RECIPE: Mapping[str, object] = {
-    "model": "cnn13",
-    "width": 1.0,
-    "validation": False,
-    "max_translation": 2,
-    "epochs": 400,
-    "batch_size": 128,
-    "unlabeled_batch_size": 128,
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-}
-_RECIPE_OF: Mapping[str, Mapping[str, object]] = {
-    "cifar10": {"preprocessing": "zca", "flip": True},
-    "cifar100": {"preprocessing": "zca", "flip": True},
-    "svhn": {"svhn_extra": False, "flip": False},
-}
-_RECIPE_OF_ISDA: Mapping[str, tuple[object, ...]] = {
-    "lambda_0": (0.1, 0.25, 0.5, 0.75, 1.0),
-    "eta_1": (0.5, 1.0, 2.0),
-    "lambda_schedule": ("linear",),
-    "covariance": ("full",),
-    "augmentation": ("implicit",),
-    "consistency": ("upper_bound",),
-}
+LAMBDA_0, ETA_1 = (0.1, 0.25, 0.5, 0.75, 1.0), (0.5, 1.0, 2.0)
+"""The values that the paper searched, cell by cell, on held-out labels."""
 _STEPS = {"cifar10": 156_000, "cifar100": 156_000, "svhn": 228_800}
 """400 epochs of all training images in whole batches of 128."""
 
@@ -106,6 +84,9 @@ class Deviation:
         return f"{self.setting} {self.ours} (paper: {self.papers})"
 
 
+_NOT_COMPARED = NOT_OF_THE_EXPERIMENT | {"isda", "steps", "sync_batchnorm"}
+
+
 def deviations(settings: Mapping[str, object]) -> list[Deviation]:
     """How the settings of a run on one of the paper's data sets differ from the paper's recipe.
 
@@ -113,20 +94,18 @@ def deviations(settings: Mapping[str, object]) -> list[Deviation]:
     those of their authors.
     """
     dataset = str(settings["dataset"])
-    recipe = {**_RECIPE, **_RECIPE_OF[dataset]}
+    recipe = {n: v for n, v in shipped(dataset, str(settings["method"])).items() if n in settings}
+    searched = {"lambda_0": LAMBDA_0, "eta_1": ETA_1} if settings["isda"] else {}
+    left_out = {"labels", *_NOT_COMPARED, *(() if settings["isda"] else ISDA_SETTINGS), *searched}
     if settings["steps"] is not None:
-        del recipe["epochs"]
-        recipe["steps"] = _STEPS[dataset]
-    found = [
-        Deviation(name, spelled(settings[name]), spelled(value))
-        for name, value in recipe.items()
-        if settings[name] != value
+        recipe |= {"steps": _STEPS[dataset]}
+        left_out = left_out - {"steps"} | {"epochs"}
+    allowed = {name: (value,) for name, value in recipe.items() if name not in left_out}
+    return [
+        Deviation(name, spelled(settings[name]), " or ".join(map(spelled, values)))
+        for name, values in {**allowed, **searched}.items()
+        if settings[name] not in values
     ]
-    for name, values in _RECIPE_OF_ISDA.items() if settings["isda"] else ():
-        if settings[name] not in values:
-            allowed = " or ".join(spelled(value) for value in values)
-            found.append(Deviation(name, spelled(settings[name]), allowed))
-    return found
 
 
 def spelled(value: object) -> str:

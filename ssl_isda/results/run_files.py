@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.base.errors import UsageError
-from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS
-from ssl_isda.settings.yaml_files import read_settings
-
 LARGEST_FILE = 64_000_000
 """Bytes; a run of 400 epochs with all metrics has 0.4 million."""
 LARGEST_NUMBER = 1e100
@@ -57,30 +53,6 @@ def number(value: object) -> float | None:
         return None
     assert isinstance(value, (int, float))
     return float(value) if -LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
-
-
-def read_config(path: Path) -> dict[str, object]:
-    """All settings by name, those of the method included; a setting that is not there has its default.
-
-    Raises
-    ------
-    Damaged
-        It is missing, no settings file, or a value has the wrong type.
-    """
-    try:
-        file = read_settings(path, path.name)
-        settings = {
-            name: setting.check(file.settings[name]) if name in file.settings else setting.default
-            for name, setting in RUN_SETTINGS.items()
-            if name not in FLAG_ONLY
-        }
-    except UsageError as error:
-        raise Damaged(str(error)) from error
-    if settings["method"] is None:
-        raise Damaged(f"{path.name} names no method")
-    settings = {name: str(v) if isinstance(v, Path) else v for name, v in settings.items()}
-    options = file.methods.get(str(settings["method"]), {})
-    return settings | {name: given.value for name, given in options.items()}
 
 
 def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:

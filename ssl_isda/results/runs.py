@@ -15,12 +15,12 @@ from ssl_isda.results.run_files import (
     LogFacts,
     SplitFacts,
     confusion_counts,
-    read_config,
     read_epochs,
     read_log,
     read_result,
     read_split,
 )
+from ssl_isda.results.run_settings import read_config
 
 State = Literal["finished", "unfinished", "failed", "damaged", "repeated"]
 
@@ -87,7 +87,7 @@ def read_run(folder: Path) -> Run:
     try:
         run = replace(run, settings=read_config(folder / "config.yaml"))
         return _read_rest(run, folder)
-    except Damaged as damage:
+    except (Damaged, UsageError) as damage:
         return replace(run, state="damaged", problem=str(damage))
 
 
@@ -128,7 +128,7 @@ def _epochs(path: Path, is_finished: bool) -> list[dict[str, float]]:
 def _hold_result_against_metrics(
     result: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]
 ) -> None:
-    """metrics.jsonl is the truth: a result that does not follow from it is reported by nobody."""
+    """metrics.jsonl is the truth: a result that does not follow from it is damaged."""
     if result.get("epochs", len(epochs)) != len(epochs):
         raise Damaged(f"metrics.jsonl has {len(epochs)} epochs, result.json {result['epochs']!r}")
     averaged = result.get("averaged_epochs")

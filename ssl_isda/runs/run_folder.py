@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_isda.base.errors import FolderInUse, UsageError
-from ssl_isda.base.files import write_atomically
+from ssl_isda.base.files import write_atomically, write_json
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.settings.config import Resolved, differing_settings
 
@@ -123,9 +123,8 @@ class RunFolder:
             yield
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """The run is done: one line for each entry, however long."""
-        lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in result.items()]
-        write_atomically(self.result_file, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        """The run is done."""
+        write_json(self.result_file, result)
 
     def _has_begun(self) -> bool:
         """Whether there is anything to go on from; settings that led to nothing bind nobody."""

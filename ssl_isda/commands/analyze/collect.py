@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.base.files import output_failed, write_atomically
 from ssl_isda.base.words import printed
 from ssl_isda.results.runs import find_runs
+from ssl_isda.results.writing import write_report
 
 KEPT = ("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt", "result.json")
 """Everything that tables and figures are made of; checkpoints and exports stay where they are."""
@@ -38,7 +38,9 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
         if run.state not in ("finished", "failed"):
             left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
             continue
-        _copy(_present(run.folder), out / run.folder.relative_to(runs))
+        # result.json comes last: a copy that was cut short is no finished run
+        kept = [file for name in KEPT if (file := run.folder / name).is_file()]
+        _copy(kept, out / run.folder.relative_to(runs))
         count += 1
     for found in sorted(runs.rglob("search.json")):
         _copy([found], out / found.parent.relative_to(runs))
@@ -46,14 +48,4 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
 
 
 def _copy(files: Iterable[Path], target: Path) -> None:
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(error, target, 0) from error
-    for file in files:
-        write_atomically(target / file.name, file.read_bytes())
-
-
-def _present(folder: Path) -> Iterator[Path]:
-    """``result.json`` comes last: a copy that was cut short is no finished run."""
-    return (folder / name for name in KEPT if (folder / name).is_file())
+    write_report({file.name: file.read_bytes() for file in files}, target)

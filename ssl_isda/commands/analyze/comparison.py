@@ -23,11 +23,11 @@ from ssl_isda.results.cells import (
     settings_that_differ,
 )
 from ssl_isda.results.estimates import PairedDifference, paired_difference
-from ssl_isda.results.markdown import escaped, table_head, table_row
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
+from ssl_isda.results.run_settings import default
 from ssl_isda.results.runs import Run
-from ssl_isda.settings.config import RUN_SETTINGS
+from ssl_isda.results.tables import Table, markdown, markdown_table
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,12 @@ class Panel:
 
     plain: Cell
     effects: tuple[Effect, ...]
+    differing: tuple[str, ...]
+    """The settings that tell its cells with ISDA from each other."""
 
     @property
     def title(self) -> str:
         return f"{self.plain.column.name}: {self.plain.name}"
-
-    @cached_property
-    def differing(self) -> list[str]:
-        """The settings that tell its cells with ISDA from each other."""
-        return settings_that_differ([effect.isda for effect in self.effects])
 
 
 class Comparison:
@@ -113,8 +110,7 @@ class Comparison:
         compared = {id(cell) for effect in self.effects for cell in (effect.plain, effect.isda)}
         alone = [cell for cell in self.cells if id(cell) not in compared]
         problems += [
-            f"{cell.column.name}, {cell.name}: no cell {'without' if cell.isda else 'with'} ISDA "
-            "beside it"
+            f"{cell.full_name}: no cell {'without' if cell.isda else 'with'} ISDA beside it"
             for cell in alone
         ]
         problems += [
@@ -142,14 +138,19 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
     yield "negative where ISDA helps. One pair has no interval. Intervals are not corrected for the"
     yield "number of rows.\n"
-    yield from table_head(["data, method", "without ISDA", "with ISDA", "difference [95 %]"])
-    for effect in comparison.effects:
-        estimates = [str(cell.estimate or "no result") for cell in (effect.plain, effect.isda)]
-        texts = [*estimates, str(effect.difference or "no pair")]
-        yield table_row([escaped(text) for text in (effect.name, *texts)])
+    heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]"]
+    rows = [
+        [
+            effect.name,
+            *(cell.estimate or "no result" for cell in (effect.plain, effect.isda)),
+            effect.difference or "no pair",
+        ]
+        for effect in comparison.effects
+    ]
+    yield markdown_table(Table([heads, *rows]))
     if comparison.left_out:
         yield "\nNot counted:\n"
-        yield from (f"- {escaped(problem)}" for problem in comparison.left_out)
+        yield from (f"- {markdown(problem)}" for problem in comparison.left_out)
 
 
 def _numbers(effect: Effect, differing: Sequence[str]) -> dict[str, object]:
@@ -177,31 +178,24 @@ def _panels(effects: Sequence[Effect]) -> list[Panel]:
 
 
 def _panel(effects: Sequence[Effect]) -> Panel:
-    names = settings_that_differ([effect.isda for effect in effects])
-    named = [replace(effect, told=told(effect.isda, names)) for effect in effects]
-    return Panel(effects[0].plain, tuple(_by_settings(named)))
-
-
-def told(cell: Cell, names: Sequence[str]) -> str:
-    """Settings of a cell in words: all numbers; of the rest what is set and not the default."""
-    values = {name: cell.settings.get(name) for name in names}
-    defaults = {name: setting.default for name, setting in RUN_SETTINGS.items()}
-    return ", ".join(
-        f"{name} {spelled(value)}"
-        for name, value in values.items()
-        if number(value) is not None or value not in (None, defaults.get(name))
-    )
-
-
-def _by_settings(effects: Sequence[Effect]) -> list[Effect]:
-    """Numbers in their order, before words in theirs."""
+    """Ordered by the settings that differ: numbers in their order, before words in theirs."""
     names = settings_that_differ([effect.isda for effect in effects])
 
     def place(effect: Effect) -> list[tuple[float, str]]:
         values = [effect.isda.settings.get(name) for name in names]
         return [(size, "") if (size := number(v)) is not None else (1e300, str(v)) for v in values]
 
-    return sorted(effects, key=place)
+    named = [replace(e, told=told(e.isda, names)) for e in sorted(effects, key=place)]
+    return Panel(effects[0].plain, tuple(named), tuple(names))
+
+
+def told(cell: Cell, names: Sequence[str]) -> str:
+    """Settings of a cell in words: all numbers; of the rest what is set and not the default."""
+    return ", ".join(
+        f"{name} {spelled(value)}"
+        for name, value in ((name, cell.settings.get(name)) for name in names)
+        if number(value) is not None or value not in (None, default(name))
+    )
 
 
 def _same_labels(first: Run, second: Run) -> bool:

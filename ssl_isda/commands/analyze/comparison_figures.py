@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, told
-from ssl_isda.results.figures import METHOD_COLOURS, PALETTE, drawing_settings, svg_bytes
+from ssl_isda.results.figures import drawing_settings, svg_bytes
+from ssl_isda.results.palette import BLACK, BLUE, LINES, METHOD_COLOURS
 from ssl_isda.results.run_files import number
 
 FEWEST_POINTS = 3
@@ -71,7 +72,7 @@ def _differences(effects: Sequence[Effect]) -> bytes:
         figure = Figure(figsize=(width, height))
         place = (beside / width, 0.55 / height, 0.96 * _WIDTH / width, _ROW * len(shown) / height)
         axes = figure.add_axes(place)
-        axes.axvline(0, color="#000000", linewidth=0.8)
+        axes.axvline(0, color=BLACK, linewidth=0.8)
         for line, effect in enumerate(shown):
             _draw_difference(axes, line, effect)
         axes.set_yticks(range(len(shown)), labels)
@@ -85,7 +86,7 @@ def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
     """Each seed small, the mean large, its interval as a line; hollow where there is no interval."""
     found = effect.difference
     assert found is not None
-    colour = METHOD_COLOURS.get(effect.isda.method, PALETTE[0])
+    colour = METHOD_COLOURS.get(effect.isda.method, LINES[0])
     seeds = [*effect.differences.values()]
     axes.plot(seeds, [line] * len(seeds), "o", color=colour, markersize=2.5, alpha=0.45)
     if found.interval:
@@ -122,11 +123,11 @@ def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Effect]:
 def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    colour = METHOD_COLOURS.get(panel.plain.method, PALETTE[0])
-    colour = PALETTE[0] if colour == "#000000" else colour  # black is the plain method's
+    colour = METHOD_COLOURS.get(panel.plain.method, BLUE)
+    colour = BLUE if colour == BLACK else colour  # black is the plain method's
     low, high = curve.values[0], curve.values[-1]
-    axes.axhline(0, color="#000000", linestyle="--", linewidth=1.2, label="without ISDA")
-    styles = itertools.cycle([(c, "-.") for c in PALETTE if c not in (colour, "#000000")])
+    axes.axhline(0, color=BLACK, linestyle="--", linewidth=1.2, label="without ISDA")
+    styles = itertools.cycle([(c, "-.") for c in LINES if c not in (colour, BLACK)])
     for effect in levels:
         _draw_level(axes, effect, _isda_name(effect, panel, curve), *next(styles))
     label = _isda_name(curve.effects[0], panel, curve)

@@ -9,18 +9,24 @@ optimizer, with and without in turns.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda import plugins
-from ssl_isda.base.precision import Precision, autocast
+from ssl_isda.assembly import device_named
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.precision import Precision, autocast, fastest_precision
+from ssl_isda.base.progress import show
 from ssl_isda.base.step import Step
+from ssl_isda.commands.analyze.options import CostConfig
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS
@@ -30,6 +36,9 @@ from ssl_isda.training.objective import Objective, Terms
 
 STEP = Step(50_001, 156_000, 390)
 """In the middle of a long training: all terms have their weight."""
+METHODS_TIMED = ("supervised", "temporal_ensembling")
+"""The paper's training, and the cheapest one that has both propositions."""
+NUMBERS_OF_CLASSES = (10, 100)
 Shape = Sequence[int]
 
 
@@ -41,7 +50,6 @@ class Case:
     width: float
     method: str
     num_classes: int
-
     isda: bool = False
 
 
@@ -84,14 +92,38 @@ class Cost:
         return 100 * (low - 1), 100 * (middle - 1), 100 * (high - 1)
 
 
-Build = Callable[[Case], tuple[Classifier, Objective]]
-"""A network and the objective of its training, on the CPU."""
+def costs_of(options: CostConfig) -> tuple[list[Cost], str]:
+    """Every kind of training of one network, and where it was measured.
+
+    Raises
+    ------
+    UsageError
+        There is no such network or device.
+    """
+    plugins.load()
+    try:
+        MODELS[options.model]
+    except ValueError as error:
+        raise UsageError(f"--model: {error}") from error
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = device_named(options.device)
+    precision = fastest_precision(device) if options.precision == "auto" else options.precision
+    setup = Setup(options.batch_size, options.rounds, device, precision)
+    costs = []
+    for method, num_classes in itertools.product(METHODS_TIMED, NUMBERS_OF_CLASSES):
+        case = Case(options.model, options.width, method, num_classes)
+        show(f"{case.model}, width {case.width:g}, {method}, {num_classes} classes ...")
+        costs.append(measure(case, setup))
+    place = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    threads = f"{torch.get_num_threads()} threads"
+    return costs, f"{place}, {threads}, {precision}, torch {torch.__version__}"
 
 
-def measure(case: Case, build: Build, setup: Setup) -> Cost:
+def measure(case: Case, setup: Setup) -> Cost:
     """Count and time one case with and without ISDA, on images of noise."""
     cases = [dataclasses.replace(case, isda=isda) for isda in (False, True)]
-    steps = [_Steps(each, build, setup) for each in cases]
+    steps = [_Steps(each, setup) for each in cases]
     plain, with_isda = (each.multiply_adds() / setup.batch_size for each in steps)
     ratios = tuple(_ratios(steps[0], steps[1], setup.rounds))
     return Cost(case, steps[0].student.head.in_features, plain, with_isda - plain, ratios)
@@ -100,10 +132,10 @@ def measure(case: Case, build: Build, setup: Setup) -> Cost:
 class _Steps:
     """The same step, again and again."""
 
-    def __init__(self, case: Case, build: Build, setup: Setup) -> None:
+    def __init__(self, case: Case, setup: Setup) -> None:
         torch.manual_seed(0)
         self.setup = setup
-        student, objective = build(case)
+        student, objective = network_and_objective(case, setup.batch_size)
         student.to(setup.device).to(memory_format=torch.channels_last)
         self.student, self.objective = student.train(), objective.to(setup.device).train()
         self.batch = _noise(case.num_classes, objective.regularizer.num_views, setup)
@@ -188,7 +220,7 @@ _IN_PLACE = {
 
 
 def network_and_objective(case: Case, num_images: int) -> tuple[Classifier, Objective]:
-    """As a run has them, with the method's default options."""
+    """As a run has them, on the CPU, with the method's default options."""
     plugins.load()
     student = MODELS[case.model](case.num_classes, width=case.width)
     method = METHODS[case.method]

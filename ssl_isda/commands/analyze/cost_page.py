@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ssl_isda.commands.analyze.cost import Case, Cost
-from ssl_isda.results.markdown import escaped, table_head, table_row
+from ssl_isda.results.tables import Table, markdown_table
 
 TABLE_3: tuple[tuple[str, str, tuple[str, str, str], tuple[str, str, str]], ...] = (
     ("ResNet-32", "69.43", ("0.05", "0.07", "1.85"), ("0.44", "0.63", "1.85")),
@@ -57,19 +57,22 @@ def _lines(costs: Sequence[Cost], machine: str) -> Iterator[str]:
     yield "one table per class, so that fewer are made. Time: whole steps with and without in turns,"
     yield "median and quartiles of the ratio, less 1, in %; on one CPU thread the processor's time."
     yield f"Ours on {machine}.\n"
-    names = ["network, training", "C", "without ISDA", "ISDA adds", "%", "time: + %"]
-    yield from table_head(names)
-    for cost in costs:
-        case, (low, middle, high) = cost.case, cost.time
-        network = f"{case.model}, width {case.width:g}, {case.method}"
-        added = f"{cost.added / 1e6:.3f} ({cost.formula / 1e6:.3f})"
-        texts = [network, str(case.num_classes), f"{cost.plain / 1e6:.2f}", added]
-        texts += [
-            f"{100 * cost.added / cost.plain:.3f}",
-            f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]",
-        ]
-        yield table_row([escaped(text) for text in texts])
-    for network, plain, *parts in TABLE_3:
-        for num_classes, (added, share, time) in zip((10, 100), parts, strict=True):
-            texts = [f"paper: {network}, supervised", str(num_classes), plain, added, share]
-            yield table_row([escaped(text) for text in (*texts, f"+{time}")])
+    heads = ["network, training", "C", "without ISDA", "ISDA adds", "%", "time: + %"]
+    papers = [
+        [f"paper: {network}, supervised", num_classes, plain, added, share, f"+{time}"]
+        for network, plain, *parts in TABLE_3
+        for num_classes, (added, share, time) in zip((10, 100), parts, strict=True)
+    ]
+    yield markdown_table(Table([heads, *map(_row, costs), *papers]))
+
+
+def _row(cost: Cost) -> list[object]:
+    case, (low, middle, high) = cost.case, cost.time
+    return [
+        f"{case.model}, width {case.width:g}, {case.method}",
+        case.num_classes,
+        f"{cost.plain / 1e6:.2f}",
+        f"{cost.added / 1e6:.3f} ({cost.formula / 1e6:.3f})",
+        f"{100 * cost.added / cost.plain:.3f}",
+        f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]",
+    ]

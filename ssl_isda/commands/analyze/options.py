@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ssl_isda.settings.config import UsablePath
+from ssl_isda.settings.options import Options
 
 COMPARISON_USAGE = """\
 usage: python run.py analyze comparison [RUNS ...] [--out DIR]
 
-What ISDA changes: every method with it beside the same without it, the mean difference paired by seed
-with its 95 % confidence interval. Settings of ISDA that vary, such as lambda_0, become rows, and a
-number that takes three values or more becomes a curve. Reads run folders and changes nothing in them.
-RUNS are run folders, or folders above them; without any, the folder runs. Without --out the table is
-printed and no file written.
+Shows what ISDA changes: every method with it beside the same without it, the mean difference paired by
+seed with its 95 % confidence interval. Settings of ISDA that vary, such as lambda_0, become rows, and a
+number that takes three values or more becomes a curve. It reads run folders and changes nothing in them.
+RUNS are run folders, or folders above them; without any, the folder runs is read. Without --out the
+table is printed and no file is written.
 
   python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
 
@@ -29,12 +30,11 @@ COLLECT_USAGE = """\
 usage: python run.py analyze collect RUNS --out DIR
 
 Copies what tables and figures are made of, without weights, from every finished or failed run below the
-folder RUNS to the same place below DIR: settings, split, metrics, times, log and result. Other runs are
-named. report and analyze comparison read DIR as they read RUNS.
+folder RUNS to the same place below DIR: settings, split, metrics, times, log and result. It names the
+runs that it leaves out. report and analyze comparison read DIR as they read RUNS.
 
   python run.py analyze collect runs/table6_small --out docs/results/table6_small
 """
-
 
 TIGHTNESS_USAGE = """\
 usage: python run.py analyze tightness RUN [flags]
@@ -51,17 +51,15 @@ unlabeled ones. Nothing else in the folder changes.
   tightness.svg           the same as curves
 """
 
-
 COST_USAGE = """\
 usage: python run.py analyze cost [flags]
 
-Table 3 of the paper: the operations and the time that ISDA adds to a training step, for every network,
-with 10 and with 100 classes, in supervised training and in temporal ensembling, the cheapest method that
-has both propositions. The paper's own rows stand below. Images are noise; no data set is needed.
+Table 3 of the paper: the operations and the time that ISDA adds to a training step of one network, with
+10 and with 100 classes, in supervised training and in temporal ensembling, the cheapest method that has
+both propositions. The paper's own rows stand below. Images are noise; no data set is needed.
 
   python run.py analyze cost --threads 1
 """
-
 
 REDRAW_USAGE = """\
 usage: python run.py analyze redraw FOLDER [FOLDER ...] [--out DIR]
@@ -77,34 +75,28 @@ weights or data. Of several folders with tsne.npz the pictures stand side by sid
 """
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
-
-
-class ComparisonConfig(_Options):
+class ComparisonConfig(Options):
     """Where a comparison goes."""
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""
 
 
-class CollectConfig(_Options):
+class CollectConfig(Options):
     """Where results go."""
 
     out: UsablePath | None = None
     """The folder that results are copied to."""
 
 
-class RedrawConfig(_Options):
+class RedrawConfig(Options):
     """Where tables and figures go."""
 
     out: UsablePath | None = None
     """Where they go, over older ones; unset: the folder, or the current one if there are several."""
 
 
-class TightnessConfig(_Options):
+class TightnessConfig(Options):
     """How bounds are compared with draws."""
 
     samples: int = Field(1000, ge=10)
@@ -119,9 +111,11 @@ class TightnessConfig(_Options):
     """CPU threads; unset: as in training."""
 
 
-class CostConfig(_Options):
+class CostConfig(Options):
     """What is counted and timed, and how."""
 
+    model: str = "cnn13"
+    """The network."""
     width: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Factor on the number of the network's channels."""
     batch_size: int = Field(128, ge=1)

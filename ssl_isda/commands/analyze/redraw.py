@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
-from ssl_isda.commands.report.command import write_report
+from ssl_isda.results.writing import write_report
 
 if TYPE_CHECKING:
-    from ssl_isda.results.embedding import Panel
+    from ssl_isda.results.scatter import Panel
 
 KEPT = ("tightness.json", "cost.json", "tsne.npz")
 Kept = TypeVar("Kept")
@@ -37,16 +37,14 @@ def redraw(folders: Sequence[Path], out: Path) -> list[str]:
     for folder in folders:
         if not any((folder / name).is_file() for name in wanted):
             raise UsageError(f"{printed(folder)} has no {' or '.join(wanted)} to draw again")
-    texts = {} if len(folders) > 1 else _texts(folders[0])
+    files: dict[str, str | bytes] = {} if len(folders) > 1 else {**_texts(folders[0])}
     pictures = [file for folder in folders if (file := folder / "tsne.npz").is_file()]
-    panels, class_names = _panels(pictures)
-    write_report(texts, out)
-    if not panels:
-        return [*texts]
-    from ssl_isda.commands.export.writing import write_figure
+    if pictures:
+        from ssl_isda.results.scatter import scatter_files
 
-    write_figure(out, panels, class_names)
-    return [*texts, "tsne.png", "tsne.svg"]
+        files |= scatter_files(*_panels(pictures))
+    write_report(files, out)
+    return [*files]
 
 
 def _texts(folder: Path) -> dict[str, str]:
@@ -64,13 +62,13 @@ def _texts(folder: Path) -> dict[str, str]:
 
 def _panels(pictures: Sequence[Path]) -> tuple[list[Panel], list[str]]:
     """What stands in each tsne.npz, and the names of the classes that all have."""
-    from ssl_isda.commands.export.writing import read_panel
+    from ssl_isda.results.scatter import read_panel
 
     read = [_read(file, read_panel) for file in pictures]
     for file, (_, names) in zip(pictures, read, strict=True):
         if names != read[0][1]:
             raise UsageError(f"{printed(file)} has other classes than {printed(pictures[0])}")
-    return [panel for panel, _ in read], read[0][1] if read else []
+    return [panel for panel, _ in read], read[0][1]
 
 
 def _read(file: Path, reader: Callable[[Path], Kept]) -> Kept:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ssl_isda.commands.analyze.tightness import Bound, Moment
 from ssl_isda.results.figures import drawing_settings, svg_bytes
-from ssl_isda.results.markdown import table_head, table_row
+from ssl_isda.results.palette import BLACK, BLUE, GREEN, ORANGE, PINK
+from ssl_isda.results.tables import Table, markdown_table
 
 Part = tuple[str, str, str]
 """Title, attribute of a moment, and what the loss is called without augmentation."""
@@ -19,7 +20,6 @@ _PARTS: tuple[Part, ...] = (
     ("Prop. 1, labeled images", "supervised", "cross-entropy"),
     ("Prop. 2, unlabeled images", "semantic", "H"),
 )
-_COLOURS = ("#009E73", "#CC79A7")
 _PANEL = 4.2
 """Inches."""
 
@@ -74,16 +74,24 @@ def _lines(moments: Sequence[Moment], num_samples: int) -> Iterator[str]:
         if not rows:
             continue
         yield f"{title}\n"
-        names = ["step", "lambda", floor, "bound", "expectation", "bound / expectation"]
-        yield from table_head([*names, "excess of the bound / of the expectation"])
-        for moment, found in rows:
-            excess = found.ratio_of_excess
-            texts = [f"{moment.step:,}", f"{moment.strength:.3f}"]
-            texts += [f"{found.floor:.4f}", f"{found.bound:.4f}"]
-            texts += [f"{found.expected:.4f} ± {found.standard_error:.4f}", f"{found.ratio:.4f}"]
-            yield table_row([*texts, "" if excess is None else f"{excess:.2f}"])
+        heads = ["step", "lambda", floor, "bound", "expectation", "bound / expectation"]
+        heads += ["excess of the bound / of the expectation"]
+        yield markdown_table(Table([heads, *(_row(*pair) for pair in rows)]))
         yield f"\n{verdict([found for _, found in rows])}\n"
     yield from _other_forms(moments)
+
+
+def _row(moment: Moment, found: Bound) -> list[str]:
+    excess = found.ratio_of_excess
+    return [
+        f"{moment.step:,}",
+        f"{moment.strength:.3f}",
+        f"{found.floor:.4f}",
+        f"{found.bound:.4f}",
+        f"{found.expected:.4f} ± {found.standard_error:.4f}",
+        f"{found.ratio:.4f}",
+        "" if excess is None else f"{excess:.2f}",
+    ]
 
 
 def _other_forms(moments: Sequence[Moment]) -> Iterator[str]:
@@ -93,15 +101,14 @@ def _other_forms(moments: Sequence[Moment]) -> Iterator[str]:
         return
     yield "Values of --consistency, unlabeled images\n"
     yield "The expected divergence is the expectation less H; the forms are in units of it.\n"
-    forms = [*rows[0][0].divergences]
-    yield from table_head(
-        ["step", "lambda", "expected divergence", "upper_bound (Prop. 2)", *forms]
-    )
+    lines: list[list[object]] = [["step", "lambda", "expected divergence", "upper_bound (Prop. 2)"]]
+    lines[0] += [*rows[0][0].divergences]
     for moment, found in rows:
         divergence = found.expected - found.floor
         texts = [f"{moment.step:,}", f"{moment.strength:.3f}"]
         texts += [f"{divergence:.5f} ± {found.standard_error:.5f}", f"{found.ratio_of_excess:.2f}"]
-        yield table_row([*texts, *(f"{moment.divergences[f] / divergence:.2f}" for f in forms)])
+        lines.append([*texts, *(f"{d / divergence:.2f}" for d in moment.divergences.values())])
+    yield markdown_table(Table(lines))
     yield ""
 
 
@@ -140,15 +147,15 @@ def tightness_figure(moments: Sequence[Moment]) -> bytes:
 def _draw_values(axes: Any, steps: Sequence[int], bounds: Sequence[Bound], part: Part) -> None:
     title, _, floor = part
     draw = functools.partial(axes.plot, steps, linewidth=1.5)
-    draw([found.bound for found in bounds], color="#D55E00", label="upper bound")
-    draw([found.expected for found in bounds], color="#0072B2", label="expectation", linestyle="--")
-    draw([found.floor for found in bounds], color="#000000", label=floor, linestyle=":")
+    draw([found.bound for found in bounds], color=ORANGE, label="upper bound")
+    draw([found.expected for found in bounds], color=BLUE, label="expectation", linestyle="--")
+    draw([found.floor for found in bounds], color=BLACK, label=floor, linestyle=":")
     axes.set_title(title, fontsize=9)
     axes.set_ylabel("nats")
 
 
 def _draw_ratios(axes: Any, moments: Sequence[Moment], parts: Sequence[Part]) -> None:
-    for (title, name, _), colour in zip(parts, _COLOURS, strict=False):
+    for (title, name, _), colour in zip(parts, (GREEN, PINK), strict=False):
         prop = title.split(",")[0]
         found = [(moment.step, getattr(moment, name)) for moment in moments]
         whole = [(step, bound.ratio) for step, bound in found]
@@ -157,6 +164,6 @@ def _draw_ratios(axes: Any, moments: Sequence[Moment], parts: Sequence[Part]) ->
         for pairs, what, style in ((whole, "the whole", "-"), (known, "the excess", "--")):
             if pairs:
                 axes.plot(*zip(*pairs, strict=True), style, color=colour, label=f"{prop}, {what}")
-    axes.axhline(1, color="#000000", linewidth=0.8)
+    axes.axhline(1, color=BLACK, linewidth=0.8)
     axes.set_ylabel("bound / expectation")
     axes.set_title("1 is tight", fontsize=9)

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from ssl_isda.base.errors import UsageError
-from ssl_isda.base.files import output_failed, write_atomically
 from ssl_isda.base.progress import show
-from ssl_isda.base.words import printed, shown
-from ssl_isda.settings.config import UsablePath, settings_of
+from ssl_isda.base.words import printed
+from ssl_isda.settings.config import UsablePath
+from ssl_isda.settings.options import Options, read_options
 
 if TYPE_CHECKING:
     from ssl_isda.commands.report.contents import Report
@@ -20,16 +17,14 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: python run.py report [RUNS ...] [--out DIR]
 
-Tables and figures of runs: mean ± standard deviation beside the paper's Table 6, learning curves,
-times, classes, and where each number comes from. Reads run folders and changes nothing in them.
-RUNS are run folders, or folders above them; without any, the folder runs.
+Writes tables and figures of runs: mean ± standard deviation beside the paper's Table 6, learning
+curves, times, classes, and where each number comes from. It reads run folders and changes nothing in
+them. RUNS are run folders, or folders above them; without any, the folder runs is read.
 """
 
 
-class ReportConfig(BaseModel):
+class ReportConfig(Options):
     """Where the report goes."""
-
-    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
 
     out: UsablePath = Path("report")
     """Where report.html, report.md, results.csv and table.tex go, over older ones."""
@@ -45,57 +40,28 @@ def command(arguments: Sequence[str]) -> int:
     OutputFailed
         A file could not be written.
     """
+    found = read_options(arguments, USAGE, ReportConfig)
+    if found is None:
+        return 0
     from ssl_isda.commands.report.contents import Report
     from ssl_isda.results.runs import find_runs
-    from ssl_isda.settings.resolve import command_help, read_command
+    from ssl_isda.results.writing import write_report
 
-    settings = settings_of(ReportConfig)
-    if "--help" in arguments or "-h" in arguments:
-        show(command_help(USAGE, settings))
-        return 0
-    places, values = read_command(arguments, settings)
-    out = ReportConfig(**values).out
-    for place in places:
-        if not place or "\0" in place:
-            raise UsageError(f"RUNS must be paths, got {shown(place) if place else 'nothing'}")
+    places, options = found
     report = Report(find_runs([Path(place) for place in places or ["runs"]]))
-    write_report(report_files(report), out)
-    show(f"{printed(out / 'report.html')}: {report.summary}")
+    write_report(report_files(report), options.out)
+    show(f"{printed(options.out / 'report.html')}: {report.summary}")
     return 0
 
 
 def report_files(report: Report) -> dict[str, str]:
     """The content of each file, by name."""
     from ssl_isda.commands.report.page import html_page
-    from ssl_isda.results.latex import latex_table
-    from ssl_isda.results.markdown import markdown_page
-    from ssl_isda.results.spreadsheet import results_csv
+    from ssl_isda.commands.report.text import latex_page, markdown_page, results_csv
 
     return {
         "report.html": html_page(report),
         "report.md": markdown_page(report),
         "results.csv": results_csv(report),
-        "table.tex": latex_table(report),
+        "table.tex": latex_page(report),
     }
-
-
-def write_report(files: dict[str, str], out: Path) -> None:
-    """Put each file into the folder ``out``, whole or not at all.
-
-    Raises
-    ------
-    UsageError
-        ``out`` is a file.
-    OutputFailed
-        The folder or a file could not be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UsageError(f"--out {printed(out)} is a file; a folder is needed") from None
-    except NotADirectoryError:
-        raise UsageError(f"--out {printed(out)} lies below a file") from None
-    except OSError as error:
-        raise output_failed(error, out, 0) from error
-    for name, text in files.items():
-        write_atomically(out / name, text.encode("utf-8", "backslashreplace"))

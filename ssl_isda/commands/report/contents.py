@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +11,10 @@ from ssl_isda.results.cells import (
     Cell,
     Column,
     Comparison,
+    Row,
     cells_of,
     comparisons_of,
     papers_value,
-    row_name,
     row_order,
     seeds_name,
 )
@@ -23,15 +23,13 @@ from ssl_isda.results.estimates import Estimate, estimate
 from ssl_isda.results.run_files import number, words
 from ssl_isda.results.runs import Run
 
-Row = tuple[str, bool, str]
-"""Method, whether ISDA is on, and the variant."""
 SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of the table; ``cell`` is None where nobody ran anything."""
+    """One place of the table; ``cell`` is None where there is no run."""
 
     column: Column
     row: Row
@@ -102,6 +100,9 @@ class Report:
             for column in self.columns
         }
 
+    def in_row(self, row: Row) -> list[Entry]:
+        return [self.entries[row, column] for column in self.columns]
+
     @cached_property
     def comparisons(self) -> list[Comparison]:
         return comparisons_of(self.cells)
@@ -135,10 +136,8 @@ class Report:
             "Damaged runs, in no mean": self._with_problems("damaged"),
             "Runs started but not finished, in no mean": self._with_problems("unfinished"),
             "Runs that repeat a seed, in no mean": self._with_problems("repeated"),
-            "Cells with a single seed: no standard deviation": [
-                _place(cell) for cell in self.cells if len(cell.errors) == 1
-            ],
-            "Cells without a result": [_place(cell) for cell in self.cells if not cell.errors],
+            "Cells with a single seed: no standard deviation": self._with_errors(1),
+            "Cells without a result": self._with_errors(0),
             "Seeds missing that other cells of the column have": _grouped(
                 (seeds_name(cell.missing_seeds), cell) for cell in self.cells if cell.missing_seeds
             ),
@@ -156,6 +155,9 @@ class Report:
 
     def _with_problems(self, state: str) -> list[str]:
         return [f"{run.path}: {run.problem}" for run in self.runs if run.state == state]
+
+    def _with_errors(self, count: int) -> list[str]:
+        return [cell.full_name for cell in self.cells if len(cell.errors) == count]
 
     def _doubts(self) -> Iterator[tuple[str, Cell]]:
         """What makes numbers unlike that one mean puts together."""
@@ -211,13 +213,16 @@ def command(run: Run) -> str:
 
 def versions(run: Run) -> str:
     """ "ssl_isda 0.1.0, torch 2.6.0, python 3.11.7"."""
-    known = run.result.get("versions")
-    return ", ".join(f"{k} {v}" for k, v in known.items()) if isinstance(known, dict) else ""
+    return ", ".join(f"{name} {version}" for name, version in _versions(run).items())
 
 
 def torch_version(run: Run) -> str:
+    return str(_versions(run).get("torch", ""))
+
+
+def _versions(run: Run) -> dict[str, object]:
     known = run.result.get("versions")
-    return str(known.get("torch", "")) if isinstance(known, dict) else ""
+    return known if isinstance(known, dict) else {}
 
 
 def machine(run: Run) -> str:
@@ -228,6 +233,15 @@ def machine(run: Run) -> str:
     return ", ".join(part for part in parts if part)
 
 
+FACTS: Mapping[str, Callable[[Run], str]] = {
+    "commit": commit,
+    "versions": versions,
+    "machine": machine,
+    "command": command,
+}
+"""What a run was made with, by name."""
+
+
 def last_error(run: Run) -> float | None:
     """The test error of the last epoch, in percent."""
     return run.epochs[-1].get("test_error") if run.epochs else None
@@ -236,10 +250,6 @@ def last_error(run: Run) -> float | None:
 def selected_error(run: Run) -> float | None:
     """The test error of the epoch that was best on the validation images, where there were some."""
     return number(run.result.get("selected_error"))
-
-
-def _place(cell: Cell) -> str:
-    return f"{cell.column.name}, {row_name(cell.row)}"
 
 
 def _grouped(cases: Iterable[tuple[str, Cell]]) -> list[str]:

@@ -11,11 +11,13 @@ from ssl_isda import __version__
 from ssl_isda.base.progress import duration
 from ssl_isda.commands.report import contents
 from ssl_isda.commands.report.contents import SHORT, Report, by_value, speed_of
-from ssl_isda.results.cells import NOT_OF_THE_CELL, Cell, Column, row_name
+from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of
-from ssl_isda.results.curves import TEST_ERROR, quantities_of
-from ssl_isda.results.figures import error_figure, matrix_figure, quantity_figure
+from ssl_isda.results.curves import metrics_of
+from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
 from ssl_isda.results.paper import spelled
+from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
+from ssl_isda.runs.metrics import TEST_ERROR
 
 TEMPLATE = "page.html.j2"
 _HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", "labels"})
@@ -41,7 +43,7 @@ class Section:
     anchor: str
     cells: list[Cell]
     errors: list[Figure]
-    quantities: list[Figure]
+    metrics: list[Figure]
     speeds: list[contents.Speed]
     classes: list[tuple[Cell, Classes, Figure | None]]
     without_classes: list[str]
@@ -73,7 +75,7 @@ def html_page(report: Report) -> str:
 
 def settings_of(cell: Cell) -> str:
     """The settings of an experiment on one line: "width 0.25, epochs 40, ..."."""
-    left_out = _HIDDEN_SETTINGS | set(NOT_OF_THE_CELL)
+    left_out = _HIDDEN_SETTINGS | NOT_OF_THE_EXPERIMENT
     kept = [(name, value) for name, value in cell.settings.items() if name not in left_out]
     return ", ".join(f"{name} {spelled(value)}" for name, value in kept)
 
@@ -87,7 +89,7 @@ def _section(report: Report, number: int) -> Section:
         f"data-{number + 1}",
         cells,
         list(_error_figures(column, cells)),
-        list(_quantity_figures(column, cells)),
+        list(_metric_figures(column, cells)),
         [speed for speed in map(speed_of, cells) if speed.seconds],
         [(cell, classes, _matrix(cell, classes)) for cell, classes in found if classes],
         [cell.name for cell, classes in found if not classes],
@@ -103,12 +105,12 @@ def _error_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
             yield _figure(name, f"Test error of {name} over the training, {column.name}", svg)
 
 
-def _quantity_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
-    """One for each quantity, with all methods."""
-    for quantity in quantities_of(cells):
-        if quantity != TEST_ERROR and (svg := quantity_figure(cells, quantity)):
-            description = f"{quantity.title} over the training, {column.name}"
-            yield _figure(quantity.title, description, svg)
+def _metric_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
+    """One for each metric, with all methods."""
+    for metric in metrics_of(cells):
+        if metric != TEST_ERROR and (svg := metric_figure(cells, metric)):
+            description = f"{metric.meaning} over the training, {column.name}"
+            yield _figure(metric.meaning, description, svg)
 
 
 def _matrix(cell: Cell, classes: Classes) -> Figure | None:

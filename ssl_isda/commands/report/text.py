@@ -1,0 +1,200 @@
+"""The report as text: Markdown, a LaTeX table of test errors, and a row of results.csv for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ssl_isda.base.progress import duration
+from ssl_isda.commands.report.contents import (
+    FACTS,
+    SHORT,
+    Entry,
+    Report,
+    by_value,
+    command,
+    commit,
+    last_error,
+    machine,
+    selected_error,
+    speed_of,
+    versions,
+)
+from ssl_isda.results.cells import Cell, Comparison, row_name
+from ssl_isda.results.curves import images_per_second, training_seconds
+from ssl_isda.results.run_settings import in_order
+from ssl_isda.results.runs import Run
+from ssl_isda.results.tables import (
+    Markup,
+    Table,
+    csv_table,
+    latex,
+    latex_table,
+    markdown,
+    markdown_table,
+)
+
+
+def markdown_page(report: Report) -> str:
+    """The tables of the report; its figures are in the page."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def latex_page(report: Report) -> str:
+    r"""For ``\input``: each method with our errors, the paper's below, and the difference."""
+    lines = [
+        "% Test error in %: mean, standard deviation (n - 1) and number n of our runs; below them",
+        "% Table 6 of the ISDA paper (five runs) and ours minus the paper's, in percentage points.",
+    ]
+    for cell in report.cells:
+        if cell.remarks:
+            lines.append(_comment(cell, "; ".join(cell.remarks)))
+        if cell.deviations:
+            what = "; ".join(map(str, cell.deviations))
+            lines.append(_comment(cell, f"not the paper's recipe: {what}"))
+    heads = [
+        ["Data set", *(column.dataset_name for column in report.columns)],
+        ["Labels", *(column.labels_name for column in report.columns)],
+    ]
+    rows = [row for name in report.rows for row in _latex_rows(report.in_row(name))]
+    return "\n".join([*lines, latex_table(Table([*heads, *rows], num_heads=2))]) + "\n"
+
+
+def results_csv(report: Report) -> str:
+    """Errors in percent, times in seconds; empty where a run does not say."""
+    rows = [_facts_of(run) for run in report.runs]
+    names = dict.fromkeys([*rows[0], *in_order({n for run in report.runs for n in run.settings})])
+    values = [{**run.settings, **row} for run, row in zip(report.runs, rows, strict=True)]
+    return csv_table(Table([[*names], *([each.get(name) for name in names] for each in values)]))
+
+
+# ---- Markdown
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield "# Report on training runs"
+    yield f"\n{markdown(report.summary)}. Figures: [report.html](report.html)."
+    yield "\n## Test error\n"
+    yield "In %, mean ± standard deviation (n - 1) of n seeds, each the mean of its last epochs."
+    if report.has_papers_values:
+        yield "In brackets: the paper's Table 6 (five runs), and ours minus the paper's."
+    if report.has_deviations:
+        yield "⚠ marks settings that are not the paper's."
+    yield ""
+    heads = ["method", *(column.name for column in report.columns)]
+    rows = [[row_name(row), *map(_entry, report.in_row(row))] for row in report.rows]
+    yield markdown_table(Table([heads, *rows]))
+    if report.comparisons:
+        yield "\n## With and without ISDA\n"
+        yield "Welch's t-test, two-sided, not corrected for the number of tests.\n"
+        heads = ["data, method", "without ISDA", "with ISDA", "difference", "test"]
+        yield markdown_table(Table([heads, *map(_compared, report.comparisons)]))
+    if report.cautions:
+        yield "\n## Before you use a number"
+    for kind, cases in report.cautions.items():
+        yield f"\n{markdown(kind)}:\n"
+        yield from (f"- {markdown(case)}" for case in cases)
+    yield "\n## Time\n"
+    yield markdown_table(
+        Table([["data, method", "n", "a run", "images/s", "machine"], *_times(report)])
+    )
+    yield "\n## Where each number comes from"
+    for cell in report.cells:
+        yield from _sources(cell)
+    if report.strays:
+        yield "\n### Runs whose settings cannot be read\n"
+        yield from (f"- {markdown(run.path)}: {markdown(run.problem)}" for run in report.strays)
+
+
+def _entry(entry: Entry) -> Markup:
+    parts = [markdown(entry.ours)]
+    if entry.papers:
+        mark = "" if entry.is_paper_recipe or not entry.cell else "⚠ "
+        gap = f"; {entry.difference}" if entry.difference else ""
+        parts.append(f"({mark}paper {entry.papers.mean:.2f} ± {entry.papers.std:.2f}{gap})")
+    parts += [f"*{markdown(remark)}*" for remark in entry.remarks]
+    return Markup("<br>".join(parts))
+
+
+def _compared(pair: Comparison) -> list[str]:
+    gap = "" if pair.difference is None else f"{pair.difference:+.2f}"
+    estimates = [str(cell.estimate or "no result") for cell in (pair.plain, pair.isda)]
+    return [pair.isda.full_name, *estimates, gap, pair.verdict]
+
+
+def _times(report: Report) -> Iterator[list[str]]:
+    for speed in map(speed_of, report.cells):
+        if speed.seconds:
+            rate = f"{speed.images_per_second.mean:,.0f}" if speed.images_per_second else ""
+            n, time = str(speed.seconds.n), duration(speed.seconds.mean)
+            yield [speed.cell.full_name, n, time, rate, speed.machine]
+
+
+def _sources(cell: Cell) -> Iterator[str]:
+    yield f"\n### {markdown(cell.column.name)}: {markdown(cell.name)}\n"
+    for name, fact in FACTS.items():
+        yield from (f"- {name}: {markdown(value)}" for value in by_value(cell.finished, fact))
+    yield ""
+    heads = ["seed", "state", "error", "last epoch", "labeled", "split", "data", "run"]
+    yield markdown_table(Table([heads, *map(_run, cell.runs)]))
+
+
+def _run(run: Run) -> list[str]:
+    last, split = last_error(run), run.split
+    return [
+        str(run.seed),
+        run.state + (f": {run.problem}" if run.problem else ""),
+        f"{run.error:.2f}" if run.state == "finished" else "",
+        "" if last is None else f"{last:.2f}",
+        str(split.num_labeled) if split else "",
+        f"seed {split.seed}, {split.digest[:SHORT]}" if split else "",
+        split.checksum[:SHORT] if split else "",
+        run.path,
+    ]
+
+
+# ---- LaTeX and CSV
+
+
+def _comment(cell: Cell, text: str) -> str:
+    return f"% {latex(cell.full_name)}: {latex(text)}"
+
+
+def _latex_rows(entries: Sequence[Entry]) -> Iterator[list[str]]:
+    """Our errors, and below them what the paper has of them."""
+    yield [row_name(entries[0].row), *(entry.ours for entry in entries)]
+
+    def line(name: str, text: Callable[[Entry], str]) -> Iterator[list[str]]:
+        texts = [text(entry) for entry in entries]
+        if any(texts):
+            yield [Markup(rf"\quad {name}"), *(text or "--" for text in texts)]
+
+    yield from line(
+        "paper", lambda e: f"{e.papers.mean:.2f} ± {e.papers.std:.2f}" if e.papers else ""
+    )
+    yield from line("difference", lambda e: Markup(f"${e.difference}$") if e.difference else "")
+
+
+def _facts_of(run: Run) -> dict[str, object]:
+    split = run.split
+    return {
+        "run": run.path,
+        "state": run.state,
+        "problem": run.problem,
+        "error": run.error if run.state == "finished" else None,
+        "last_epoch_error": last_error(run),
+        "selected_error": selected_error(run),
+        "averaged_epochs": run.result.get("averaged_epochs"),
+        "finished_epochs": len(run.epochs),
+        "training_seconds": training_seconds(run),
+        "images_per_second": images_per_second(run),
+        "machine": machine(run),
+        "num_labeled": split and split.num_labeled,
+        "num_validation": split and split.num_validation,
+        "split_seed": split and split.seed,
+        "split_digest": split and split.digest,
+        "data_checksum": split and split.checksum,
+        "commit": commit(run),
+        "versions": versions(run),
+        "finished": run.result.get("finished"),
+        "command": command(run),
+    }
