@@ -37,8 +37,8 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_pages_method_trains_with_isda_and_takes_its_own_flags(project: Path) -> None:
     done = run(
         project,
-        *"--dataset digits --method entropy_minimization --isda --consistency-weight 0.5 --width 0.05".split(),
-        *"--steps 25 --threads 1 --wandb disabled".split(),
+        *"--dataset digits --method entropy_minimization --isda".split(),
+        *"--consistency-weight 0.5 --width 0.05 --steps 25 --threads 1 --wandb disabled".split(),
     )
     assert done.returncode == 0, done.stderr
     folder = project / "runs" / "digits-20" / "entropy_minimization+isda" / "seed0"
