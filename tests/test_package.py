@@ -100,7 +100,7 @@ def test_a_source_distribution_gives_a_wheel_with_every_file(wheel: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.fault(28)
-def test_what_is_installed_trains_in_an_empty_folder(
+def test_fault_28_what_is_installed_trains_in_an_empty_folder(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
     """The command, its shipped settings by name, and the Python interface, on one run folder."""

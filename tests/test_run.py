@@ -615,7 +615,7 @@ def test_the_first_process_alone_says_which_seeds_are_done(monkeypatch, capsys) 
 
 @pytest.mark.fault(35)
 def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, capsys) -> None:
-    def raises(resolved: object) -> None:
+    def raises(*arguments: object) -> None:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr("ssl_isda.assembly.Workspace", raises)
