@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS
-from ssl_isda.models.contract import Classifier
+from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective, Terms
 
@@ -84,7 +83,7 @@ class Cost:
         return 100 * (low - 1), 100 * (middle - 1), 100 * (high - 1)
 
 
-Build = Callable[[Case], tuple[Classifier, Objective]]
+Build = Callable[[Case], tuple[Network, Objective]]
 """A network and the objective of its training, on the CPU."""
 
 
@@ -94,7 +93,7 @@ def measure(case: Case, build: Build, setup: Setup) -> Cost:
     steps = [_Steps(each, build, setup) for each in cases]
     plain, with_isda = (each.multiply_adds() / setup.batch_size for each in steps)
     ratios = tuple(_ratios(steps[0], steps[1], setup.rounds))
-    return Cost(case, steps[0].student.head.in_features, plain, with_isda - plain, ratios)
+    return Cost(case, steps[0].student.head.weight.shape[1], plain, with_isda - plain, ratios)
 
 
 class _Steps:
@@ -106,7 +105,7 @@ class _Steps:
         student, objective = build(case)
         student.to(setup.device).to(memory_format=torch.channels_last)
         self.student, self.objective = student.train(), objective.to(setup.device).train()
-        self.batch = _noise(case.num_classes, objective.regularizer.num_views, setup)
+        self.batch = _noise(case.num_classes, len(objective.method.views), setup)
         self._spread_predictions()
         rate = 1e-4  # noise teaches nothing: stay where numbers are ordinary
         self.optimizer = torch.optim.SGD(student.parameters(), rate, 0.9, nesterov=True)
@@ -133,7 +132,7 @@ class _Steps:
         self.optimizer.zero_grad(set_to_none=True)
         self._loss().backward()
         self.optimizer.step()
-        self.objective.regularizer.after_step(self.student, STEP)
+        self.objective.method.after_step(self.student, STEP)
         self._wait()
         return clock() - began
 
@@ -187,16 +186,18 @@ _IN_PLACE = {
 """What torch's counter passes over: the covariances are updated in place."""
 
 
-def network_and_objective(case: Case, num_images: int) -> tuple[Classifier, Objective]:
+def network_and_objective(case: Case, num_images: int) -> tuple[Network, Objective]:
     """As a run has them, with the method's default options."""
     plugins.load()
-    student = MODELS[case.model](case.num_classes, width=case.width)
-    method = METHODS[case.method]
-    regularizer = method(
-        sys.modules[method.__module__].Config(),
+    config = MODELS.config(case.model)()
+    if hasattr(config, "width"):
+        config = dataclasses.replace(config, width=case.width)
+    student = MODELS[case.model](config, num_classes=case.num_classes, shape=(3, 32, 32))
+    method = METHODS[case.method](
+        METHODS.config(case.method)(),
         student=student,
         num_images=num_images,
         num_classes=case.num_classes,
     )
     isda = IsdaConfig() if case.isda else None
-    return student, Objective(regularizer, isda, case.num_classes, student.head.in_features)
+    return student, Objective(method, isda, case.num_classes, student.head.weight.shape[1])

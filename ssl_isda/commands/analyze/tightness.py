@@ -161,8 +161,9 @@ def _predictions(
     labeled = (logits[:num_labeled], features[:num_labeled])
     if not batch.views:
         return batch.labels, labeled, None
-    if objective.regularizer.joins_streams:
-        return batch.labels, labeled, (logits[num_labeled:], features[num_labeled:])
+    first = slice(num_labeled, num_labeled + len(batch.views[0]))
+    if objective.method.joined:
+        return batch.labels, labeled, (logits[first], features[first])
     return batch.labels, labeled, passes[1]
 
 
