@@ -53,6 +53,8 @@ class Objective(nn.Module):
     every method. Learned covariances add their uncertainty loss.
     """
 
+    loss: SupervisedLoss
+
     def __init__(
         self,
         method: Method,
@@ -67,7 +69,11 @@ class Objective(nn.Module):
         self.regularizer = method  # its name in checkpoints
         self.isda = isda
         self.covariance = class_covariance(isda, num_classes, num_features) if isda else None
-        self.loss = loss or CrossEntropy()
+        loss = loss or CrossEntropy()
+        if loss.state_dict():
+            self.loss = loss
+        else:
+            object.__setattr__(self, "loss", loss)  # without state it is no part of checkpoints
         self.task: Task = task or Classification()
 
     @property
