@@ -146,7 +146,7 @@ def student_of(resolved: Resolved, workspace: Workspace) -> Network:
         student.eval().features(torch.zeros(1, *images.shape[1:]))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
-    student = student.to(workspace.device, memory_format=torch.channels_last)
+    student.to(workspace.device).to(memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student

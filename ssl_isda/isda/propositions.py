@@ -343,7 +343,6 @@ def sampled_logits(
     return F.linear(features + strength**0.5 * noise, weight, bias)
 
 
-@full_precision
 def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> None:
     expected = (covariance.num_classes, covariance.num_features)
     if tuple(weight.shape) != expected:

@@ -21,6 +21,7 @@ from ssl_isda.isda.propositions import (
     semantic_consistency,
     soft_isda_cross_entropies,
 )
+from ssl_isda.models.contract import linear_map
 from ssl_isda.tasks.contract import Rows
 
 _CLOSED_FORMS = {
@@ -55,7 +56,7 @@ class IsdaTerms:
     @property
     def weight(self) -> Tensor:
         """W, (c, a)."""
-        return self.head.weight.flatten(1)
+        return linear_map(self.head)[0]
 
     def augmented(self, rows: Rows) -> Rows:
         """The rows that a supervised loss is to see: with the logits of Prop. 1, or M draws of each
@@ -67,7 +68,7 @@ class IsdaTerms:
             )
             return rows._replace(logits=logits)
         draws = sampled_logits(
-            *(rows.features, rows.labels, self.weight, self.head.bias),
+            *(rows.features, rows.labels, *linear_map(self.head)),
             *(self.covariance, self.strength, num_samples),
             self.step.generator("augmented labeled features", rows.features.device),
         )
@@ -81,7 +82,7 @@ class IsdaTerms:
             closed_form = _CLOSED_FORMS[self.config.consistency]
             return closed_form(logits, self.weight, self.covariance, self.strength)
         return sampled_semantic_consistency(
-            *(features, self.weight, self.head.bias, self.covariance, self.strength),
+            *(features, *linear_map(self.head), self.covariance, self.strength),
             num_samples=num_samples,
             generator=self.step.generator("augmented unlabeled features", features.device),
         )

@@ -52,6 +52,12 @@ class Network(nn.Module):
         return [stage for stage in (list(self.parameters(recurse=False)), *stages) if stage]
 
 
+def linear_map(head: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """W (c, a) and b (c,) of a head; b is zero where it has none."""
+    weight = head.weight.flatten(1)
+    return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias
+
+
 class NetworkFactory(Protocol):
     """Builds a network from its ``Config``; ``shape`` is that of one input: (channels, height, width)
     or (d,)."""

@@ -80,7 +80,7 @@ class ResNet(Network):
         self.head = nn.Linear(last, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        maps = F.relu(self.bn(self.conv(images)))
+        maps: Tensor = F.relu(self.bn(self.conv(images)))
         maps = self.stage3(self.stage2(self.stage1(maps)))
         return maps.mean((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
 

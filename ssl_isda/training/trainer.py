@@ -21,7 +21,8 @@ from ssl_isda.data.batch import Batch
 from ssl_isda.models.contract import Network
 from ssl_isda.optim.contract import Group, OptimizerFactory, Schedule
 from ssl_isda.optim.groups import merged
-from ssl_isda.optim.schedules import cosine
+from ssl_isda.optim.schedules.cosine import Config as CosineConfig
+from ssl_isda.optim.schedules.cosine import cosine_schedule
 from ssl_isda.optim.sgd import Config as SGDConfig
 from ssl_isda.optim.sgd import sgd
 from ssl_isda.parallel import distributed
@@ -98,7 +99,7 @@ class Trainer:
         self.groups = merged([*of_student, *objective.groups()])
         self.parameters = [p for group in self.groups for p in group.parameters]
         self.optimizer = (optimizer or sgd(SGDConfig()))(self.groups, self.device)
-        self.schedule = schedule or cosine.cosine(cosine.Config())
+        self.schedule = schedule or cosine_schedule(CosineConfig())
         self._set_learning_rate(config.learning_rate)
         self.watch = Watch(tracker, self.device, config.learning_rate)
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
@@ -315,7 +316,7 @@ class Trainer:
             found["mean_variance"] = mean_variance(self.objective.covariance)
         if self.pseudo_labeled is not None:
             found |= self.evaluation.pseudo_labels(self.pseudo_labeled)
-        return found | self.objective.method.logged()
+        return {**found, **self.objective.method.logged()}
 
     def _log(
         self, step: Step, metrics: Mapping[str, float | int], seconds: float, num_steps: int

@@ -115,6 +115,7 @@ class _Steps:
         """A new network sees one class everywhere; Prop. 2 works on every class that it sees."""
         images = self.batch.views[0] if self.batch.views else self.batch.images
         head, (_, features) = self.student.head, self.student(images)
+        assert head.bias is not None
         head.bias.copy_(-(features.float() @ head.weight.T).mean(0))
 
     def multiply_adds(self) -> int:
