@@ -3,6 +3,6 @@
 A method imports ``ssl_isda``, never another method or a data set.
 """
 
-from . import mean_teacher, pi_model, supervised, temporal_ensembling, vat
+from . import mean_teacher, pi_model, pseudo_label, supervised, temporal_ensembling, vat
 
-__all__ = ["mean_teacher", "pi_model", "supervised", "temporal_ensembling", "vat"]
+__all__ = ["mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat"]

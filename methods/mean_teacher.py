@@ -1,4 +1,4 @@
-"""Mean Teacher: the student shall agree with the moving average of itself.
+"""Mean Teacher: the student should agree with the moving average of itself.
 
 Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 2017, arXiv:1703.01780.
 
@@ -7,7 +7,7 @@ Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 2017, arXiv:1
 
 | symbol | here | meaning |
 | --- | --- | --- |
-| p_s, p_t | ``logits``, ``target`` after softmax | student and teacher; p_t is a constant |
+| p_s, p_t | first view's ``logits``, ``target`` after softmax | student and teacher; p_t is a constant |
 | theta, theta' | ``student``, ``teacher`` | parameters; the teacher takes no gradient |
 | a | ``decay`` | moving-average decay after s steps |
 | w, r(t) | ``consistency_weight``, ``gaussian_ramp_up`` | weight and its ramp-up |
@@ -24,19 +24,26 @@ Differs from the paper: with a cross-entropy averaged over labeled images w need
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.options import Interval
-from ssl_isda.base.ramps import gaussian_ramp_up
-from ssl_isda.base.step import Step
-from ssl_isda.data.batch import Batch
 from ssl_isda.losses.consistency import softmax_mse
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.ema import Ema
+from ssl_isda.training.method import (
+    METHODS,
+    Batch,
+    Interval,
+    Method,
+    Network,
+    Prediction,
+    Step,
+    View,
+    gaussian_ramp_up,
+)
 
 
 @dataclass(frozen=True)
@@ -57,18 +64,17 @@ class Config:
 
 @METHODS.register("mean_teacher")
 @final
-class MeanTeacher(Regularizer):
+class MeanTeacher(Method):
     """MSE between student and teacher; the state is the teacher."""
 
-    num_views = 2
-
     def __init__(
-        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+        self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:
         super().__init__()
         self.config = config
-        self.input_noise = config.input_noise
-        self.teacher = copy.deepcopy(student).requires_grad_(False)
+        self.views = (View(noise=config.input_noise), View(noise=config.input_noise))
+        self.ema = Ema(student, config.ema_decay)
+        self.teacher = self.ema.network
 
     def weight(self, step: Step) -> float:
         ramp = gaussian_ramp_up(step.progress, self.config.ramp_up_fraction)
@@ -80,16 +86,15 @@ class MeanTeacher(Regularizer):
         largest = self.config.ramp_up_ema_decay if ramping else self.config.ema_decay
         return min(1 - 1 / (step.index + 2), largest)
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        with torch.no_grad(), step.global_draws("teacher", logits.device):
+    def forward(
+        self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
+    ) -> Tensor:
+        with torch.no_grad(), step.global_draws("teacher", batch.views[1].device):
             target, _ = self.teacher(batch.views[1])
-        return softmax_mse(logits, target.softmax(1))
+        return softmax_mse(views[0].logits, target.softmax(1))
 
-    @torch.no_grad()
-    def after_step(self, student: nn.Module, step: Step) -> None:
-        teachers: list[Tensor] = list(self.teacher.parameters())
-        students: list[Tensor] = list(student.parameters())
-        torch._foreach_lerp_(teachers, students, 1 - self.decay(step))
+    def after_step(self, student: Network, step: Step) -> None:
+        self.ema.follow(student, self.decay(step))
 
-    def evaluated(self, student: nn.Module) -> nn.Module:
+    def evaluated(self, student: Network) -> nn.Module:
         return self.teacher

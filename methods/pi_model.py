@@ -1,4 +1,4 @@
-"""Π-model: two stochastic passes over one image shall agree.
+"""Π-model: two stochastic passes over one image should agree.
 
 Laine & Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv:1610.02242, Alg. 1.
 
@@ -6,7 +6,7 @@ Laine & Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv
 
 | symbol | here | meaning |
 | --- | --- | --- |
-| p_a, p_b | ``logits``, ``second`` after softmax | predictions for two augmented views |
+| p_a, p_b | ``first``, ``second`` after softmax | predictions for two augmented views |
 | w | ``consistency_weight`` | weight after the ramp-up |
 | r(t) | ``gaussian_ramp_up`` | exp(-5 (1 - t / t_ramp)^2) |
 
@@ -22,18 +22,25 @@ ramp moves every step instead of every epoch, and its first epoch is not cut to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_isda.base.options import Interval
-from ssl_isda.base.ramps import gaussian_ramp_up
-from ssl_isda.base.step import Step
-from ssl_isda.data.batch import Batch
 from ssl_isda.losses.consistency import softmax_mse
-from ssl_isda.training.batchnorm import frozen_running_statistics
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.method import (
+    METHODS,
+    Batch,
+    Interval,
+    Method,
+    Network,
+    Prediction,
+    Step,
+    View,
+    gaussian_ramp_up,
+    separate_pass,
+)
 
 
 @dataclass(frozen=True)
@@ -50,24 +57,23 @@ class Config:
 
 @METHODS.register("pi_model")
 @final
-class PiModel(Regularizer):
+class PiModel(Method):
     """MSE between the predictions for two views; no state."""
 
-    num_views = 2
-    shares_flip = True
-
     def __init__(
-        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+        self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:
         super().__init__()
         self.config = config
-        self.input_noise = config.input_noise
+        first = View(noise=config.input_noise)
+        self.views = (first, View(same_flip_as=0, noise=config.input_noise))
 
     def weight(self, step: Step) -> float:
         ramp = gaussian_ramp_up(step.progress, self.config.ramp_up_fraction)
         return self.config.consistency_weight * ramp
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        with frozen_running_statistics(student), step.global_draws("second view", logits.device):
-            second, _ = student(batch.views[1])
-        return softmax_mse(logits, second.softmax(1))
+    def forward(
+        self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
+    ) -> Tensor:
+        second = separate_pass(student, batch.views[1], step, masks="second view")
+        return softmax_mse(views[0].logits, second.logits.softmax(1))

@@ -13,11 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from torch import Tensor, nn
-
-from ssl_isda.base.step import Step
-from ssl_isda.data.batch import Batch
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.method import METHODS, Method, Network, Step
 
 
 @dataclass(frozen=True)
@@ -27,19 +23,15 @@ class Config:
 
 @METHODS.register("supervised")
 @final
-class Supervised(Regularizer):
-    """A term that is zero and wants no views."""
+class Supervised(Method):
+    """No views, and therefore no term."""
 
-    num_views = 0
-    joins_streams = False
+    views = ()
 
     def __init__(
-        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+        self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:
         super().__init__()
 
     def weight(self, step: Step) -> float:
         return 0.0
-
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        return logits.new_zeros(())

@@ -1,4 +1,4 @@
-"""Temporal ensembling: an image's prediction shall agree with the average of its earlier ones.
+"""Temporal ensembling: an image's prediction should agree with the average of its earlier ones.
 
 Laine & Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv:1610.02242, Alg. 2.
 
@@ -8,7 +8,7 @@ Laine & Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv
 
 | symbol | here | meaning |
 | --- | --- | --- |
-| p | ``logits`` after softmax | training-mode prediction |
+| p | ``probabilities`` | training-mode prediction |
 | Z | ``ensemble`` | running average, (N, C) |
 | n | ``count`` | epochs in which the image was seen |
 | z~ | ``targets`` | startup-corrected average, a constant |
@@ -25,18 +25,25 @@ per image, and an image without a target yet adds nothing; weight and ramp as in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_isda.base.options import Interval
-from ssl_isda.base.ramps import gaussian_ramp_up
-from ssl_isda.base.step import Step
-from ssl_isda.data.batch import Batch
-from ssl_isda.parallel.distributed import gathered
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.method import (
+    METHODS,
+    Batch,
+    Interval,
+    Method,
+    Network,
+    Prediction,
+    Step,
+    View,
+    gathered,
+    gaussian_ramp_up,
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Config:
 
 @METHODS.register("temporal_ensembling")
 @final
-class TemporalEnsembling(Regularizer):
+class TemporalEnsembling(Method):
     """MSE between a prediction and the ensemble of the same image's earlier predictions."""
 
     ensemble: Tensor
@@ -64,11 +71,11 @@ class TemporalEnsembling(Regularizer):
     count: Tensor
 
     def __init__(
-        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+        self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:
         super().__init__()
         self.config = config
-        self.input_noise = config.input_noise
+        self.views = (View(noise=config.input_noise),)
         self.register_buffer("ensemble", torch.zeros(num_images, num_classes))
         self.register_buffer("predictions", torch.zeros(num_images, num_classes))
         self.register_buffer("seen", torch.zeros(num_images, dtype=torch.bool))
@@ -87,8 +94,10 @@ class TemporalEnsembling(Regularizer):
             self.ensemble.dtype
         )
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        probabilities = logits.softmax(1)
+    def forward(
+        self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
+    ) -> Tensor:
+        probabilities = views[0].logits.softmax(1)
         known = (self.count[batch.indices] > 0).unsqueeze(1)
         indices = gathered(batch.indices)
         self.predictions[indices] = gathered(probabilities).to(self.predictions.dtype)
@@ -96,7 +105,7 @@ class TemporalEnsembling(Regularizer):
         return (known * (probabilities - self.targets(batch.indices)).square()).mean()
 
     @torch.no_grad()
-    def after_step(self, student: nn.Module, step: Step) -> None:
+    def after_step(self, student: Network, step: Step) -> None:
         if not step.is_last_of_epoch:
             return
         alpha = self.config.ensemble_momentum

@@ -1,4 +1,5 @@
-"""Virtual adversarial training (VAT): a prediction shall survive the worst small change of its image.
+"""Virtual adversarial training (VAT): the prediction should not change under a small worst-case
+perturbation of the image.
 
 Miyato et al., Virtual Adversarial Training: A Regularization Method for Supervised and
 Semi-Supervised Learning, TPAMI 2018, arXiv:1704.03976.
@@ -8,7 +9,7 @@ Semi-Supervised Learning, TPAMI 2018, arXiv:1704.03976.
 
 | symbol | here | meaning |
 | --- | --- | --- |
-| p(x) | ``logits`` after softmax | clean prediction; a constant in the KL |
+| p(x) | ``clean`` after softmax | clean prediction; a constant in the KL |
 | epsilon | ``epsilon`` | norm of the perturbation, in units of prepared pixels |
 | xi | ``xi`` | step of the finite difference |
 | K | ``num_power_iterations`` | refinements of d |
@@ -31,21 +32,27 @@ to 1.11 times its KL. Where the gradient is zero (saturated logits) r is zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, cast, final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.options import Interval
-from ssl_isda.base.step import Step
-from ssl_isda.data.batch import Batch
 from ssl_isda.losses.consistency import entropy, softmax_kl
-from ssl_isda.parallel.distributed import part, whole
-from ssl_isda.training.batchnorm import frozen_running_statistics
-from ssl_isda.training.method import METHODS, UNLABELED_PASS, Regularizer
+from ssl_isda.training.method import (
+    METHODS,
+    Batch,
+    Interval,
+    Method,
+    Network,
+    Prediction,
+    Step,
+    part,
+    separate_pass,
+    whole,
+)
 
 
 @dataclass(frozen=True)
@@ -67,32 +74,34 @@ class Config:
 
 @METHODS.register("vat")
 @final
-class VAT(Regularizer):
+class VAT(Method):
     """KL between clean and adversarial predictions; no state."""
 
-    joins_streams = False
+    joined = 0
 
     def __init__(
-        self, config: Config, *, student: nn.Module, num_images: int, num_classes: int
+        self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:
         super().__init__()
         self.config = config
-        self.uses_logits_gradient = config.entropy_weight != 0
+        self.needs_gradient = config.entropy_weight != 0
 
     def weight(self, step: Step) -> float:
         return self.config.consistency_weight
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        images, clean = batch.views[0], logits.detach()
+    def forward(
+        self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
+    ) -> Tensor:
+        images, clean = batch.views[0], views[0].logits.detach()
         perturbation = self.adversarial_perturbation(student, images, clean, step)
-        adversarial = _predict(student, images + perturbation, step)
-        loss: Tensor = softmax_kl(clean, adversarial)
+        adversarial = separate_pass(student, images + perturbation, step)
+        loss: Tensor = softmax_kl(clean, adversarial.logits)
         if self.config.entropy_weight:
-            loss = loss + self.config.entropy_weight * entropy(logits)
+            loss = loss + self.config.entropy_weight * entropy(views[0].logits)
         return loss
 
     def adversarial_perturbation(
-        self, student: nn.Module, images: Tensor, clean: Tensor, step: Step
+        self, student: Network, images: Tensor, clean: Tensor, step: Step
     ) -> Tensor:
         """r_vadv for each image, of norm epsilon; (U, channels, height, width), a constant.
 
@@ -107,7 +116,8 @@ class VAT(Regularizer):
         with _constant(student):
             for _ in range(self.config.num_power_iterations):
                 offset = (xi * direction).requires_grad_()
-                divergence = softmax_kl(clean, _predict(student, images + offset, step))
+                moved = separate_pass(student, images + offset, step)
+                divergence = softmax_kl(clean, moved.logits)
                 (gradient,) = torch.autograd.grad(divergence, offset)
                 direction = _unit(gradient)
         return self.config.epsilon * direction
@@ -133,13 +143,6 @@ def default_xi(images: Tensor, epsilon: float) -> float:
     if torch.is_autocast_enabled(images.device.type):
         return epsilon / 4
     return 0.2 if images.is_cuda else 1e-2
-
-
-def _predict(student: nn.Module, images: Tensor, step: Step) -> Tensor:
-    """Logits from a pass that repeats the clean pass's dropout masks and leaves BatchNorm alone."""
-    with frozen_running_statistics(student), step.global_draws(UNLABELED_PASS, images.device):
-        logits, _ = student(images)
-    return cast(Tensor, logits)
 
 
 def _unit(x: Tensor) -> Tensor:

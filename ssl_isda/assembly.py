@@ -26,8 +26,10 @@ from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.load import load
 from ssl_isda.data.preprocessing import PreparedImages, prepare
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
+from ssl_isda.losses import LOSSES
 from ssl_isda.models import MODELS
-from ssl_isda.models.contract import Classifier
+from ssl_isda.models.contract import Network
+from ssl_isda.optim import OPTIMIZERS, SCHEDULES
 from ssl_isda.parallel.distributed import num_processes
 from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
@@ -38,8 +40,9 @@ from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved, isda_config
 from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
+from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
@@ -71,13 +74,17 @@ class Workspace:
 
 
 def build_trainer(
-    resolved: Resolved, workspace: Workspace, split: Split, tracker: Tracker
+    resolved: Resolved,
+    workspace: Workspace,
+    split: Split,
+    tracker: Tracker,
+    batches: TwoStreamBatches | None = None,
 ) -> Trainer:
-    """The run's network, method, objective and data, joined."""
+    """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
-    regularizer = regularizer_of(resolved, student, len(data.train_labels))
-    batches = batches_of(resolved, workspace, split, regularizer)
+    method = method_of(resolved, student, len(data.train_labels))
+    batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
     if split.validation:
         chosen = torch.tensor(split.validation)
@@ -86,22 +93,24 @@ def build_trainer(
     sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
     hidden = workspace.train_images.chosen(sample)
     isda = isda_config(config) if config.isda else None
-    shape = (len(data.class_names), student.head.in_features)
+    shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    objective = Objective(regularizer, isda, *shape).to(workspace.device)
+    loss = LOSSES["cross_entropy"](
+        LOSSES.config("cross_entropy")(), num_classes=shape[0], num_features=shape[1]
+    )
+    task = TASKS["classification"](TASKS.config("classification")())
+    objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
     if config.compile:
-        copies = (each for each in regularizer.modules() if isinstance(each, Classifier))
+        copies = (each for each in method.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
-    num_unlabeled = batches.sampler.unlabeled_batch_size if regularizer.num_views else 0
+    num_unlabeled = batches.sampler.unlabeled_batch_size if method.views else 0
     schedule = TrainerConfig(
         num_steps=config.steps or config.epochs * batches.steps_per_epoch,
         steps_per_epoch=batches.steps_per_epoch,
         images_per_step=config.batch_size + num_unlabeled,
         learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
         seed=config.seed,
         precision=workspace.precision,
         checkpoint_minutes=config.checkpoint_minutes,
@@ -117,37 +126,40 @@ def build_trainer(
         schedule,
         tracker,
         (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
+        optimizer=OPTIMIZERS["sgd"](
+            OPTIMIZERS.config("sgd")(momentum=config.momentum, weight_decay=config.weight_decay)
+        ),
+        schedule=SCHEDULES["cosine"](SCHEDULES.config("cosine")()),
     )
 
 
-def student_of(resolved: Resolved, workspace: Workspace) -> Classifier:
+def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
     config, images = resolved.config, workspace.data.train_images
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
         student = MODELS[config.model](
-            len(workspace.data.class_names), width=config.width, in_channels=images.shape[1]
+            MODELS.config(config.model)(width=config.width),
+            num_classes=len(workspace.data.class_names),
+            shape=tuple(images.shape[1:]),
         )
     try:
         student.eval().features(torch.zeros(1, *images.shape[1:]))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
-    student = student.to(workspace.device, memory_format=torch.channels_last)
+    student.to(workspace.device).to(memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
 
 
-def regularizer_of(resolved: Resolved, student: Classifier, num_images: int) -> Regularizer:
-    name = resolved.config.method
-    method = METHODS[name]
-    options = sys.modules[method.__module__].Config(**resolved.method_options)
-    return method(
-        options, student=student, num_images=num_images, num_classes=student.head.out_features
-    )
+def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
+    name, num_classes = resolved.config.method, len(student.head.weight)
+    options = METHODS.config(name)(**resolved.method_options)
+    return METHODS[name](options, student=student, num_images=num_images, num_classes=num_classes)
 
 
 def batches_of(
-    resolved: Resolved, workspace: Workspace, split: Split, regularizer: Regularizer
+    resolved: Resolved, workspace: Workspace, split: Split, method: Method
 ) -> TwoStreamBatches:
     config = resolved.config
     smaller_side = min(workspace.data.train_images.shape[-2:])
@@ -165,9 +177,9 @@ def batches_of(
         seed=config.seed,
         flip=config.flip,
         max_translation=config.max_translation,
-        num_views=regularizer.num_views,
-        shares_flip=regularizer.shares_flip,
-        input_noise=regularizer.input_noise,
+        num_views=method.num_views,
+        shares_flip=method.shares_flip,
+        input_noise=method.input_noise,
         device=workspace.device,
     )
     if config.compile and num_launched() > 1:

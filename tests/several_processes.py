@@ -23,7 +23,7 @@ from ssl_isda.data.preprocessing import PreparedImages
 from ssl_isda.data.splits import Split
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.models.contract import Classifier
+from ssl_isda.models.contract import Network
 from ssl_isda.parallel.distributed import is_first, num_processes, process_group
 from ssl_isda.parallel.whole_batch import _STREAMS, act_on_whole_batch
 from ssl_isda.runs.tracking import SilentTracker
@@ -67,7 +67,7 @@ class HalvedBatchNorm(nn.BatchNorm2d):
         return torch.cat(normalized)[torch.cat(halves).argsort()]
 
 
-class SmallNetwork(Classifier):
+class SmallNetwork(Network):
     """CNN-13's kinds of layers, fewer of them: each BatchNorm is a message between processes."""
 
     def __init__(self, batchnorm: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> None:

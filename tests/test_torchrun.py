@@ -17,7 +17,7 @@ from ssl_isda import assembly
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.splits import make_split
-from ssl_isda.models.contract import Classifier
+from ssl_isda.models.contract import Network
 from ssl_isda.parallel.whole_batch import WholeBatchNorm
 from ssl_isda.runs.checkpoint import load
 from ssl_isda.settings.resolve import resolve
@@ -142,7 +142,7 @@ def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(
 # ---- as one of two processes would, in this one
 
 
-def built(*flags: str) -> tuple[Classifier, TwoStreamBatches]:
+def built(*flags: str) -> tuple[Network, TwoStreamBatches]:
     """The network and the batches of a run."""
     resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags])
     workspace = assembly.Workspace(resolved)

@@ -125,7 +125,7 @@ def _uses_unlabeled(method: str) -> bool:
     from ssl_isda.training.method import METHODS
 
     plugins.load()
-    return METHODS[method].num_views > 0
+    return bool(METHODS[method].views)
 
 
 def settings(uses_unlabeled: bool) -> list[Setting]:

@@ -10,6 +10,7 @@ import torch
 
 from ssl_isda.assembly import Workspace, build_trainer, split_of
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.splits import Split
 from ssl_isda.parallel.distributed import from_first, is_first
 from ssl_isda.runs.memory import described_peak, forget_peak
@@ -30,11 +31,11 @@ def train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> di
     if split.checksum != workspace.data.checksum:
         raise UsageError("the images of this machine are not those of the first one")
     try:
-        peak = _peak_of_dry_step(folder, workspace, split)
+        peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
         tracker.note_failure(error)
         raise
-    trainer = build_trainer(resolved, workspace, split, tracker)
+    trainer = build_trainer(resolved, workspace, split, tracker, batches)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
     else:
@@ -84,15 +85,24 @@ def _commit() -> str | None:
     return commit_of(PACKAGE)
 
 
-def _peak_of_dry_step(folder: RunFolder, workspace: Workspace, split: Split) -> str:
-    """In words. A trainer of its own makes the step, so that nothing of it enters the run."""
+def _dry_step(
+    folder: RunFolder, workspace: Workspace, split: Split
+) -> tuple[str, TwoStreamBatches]:
+    """Its peak of memory in words, and the batches, which have no state.
+
+    A trainer of its own makes the step, so that nothing of it enters the run.
+    """
     forget_peak(workspace.device)
     # Compiling takes longer than a step; the last one of an epoch is not compiled anyway.
     config = folder.resolved.config.model_copy(update={"compile": False})
     as_written = replace(folder.resolved, config=config)
-    build_trainer(as_written, workspace, split, SilentTracker(folder.path)).dry_step()
+    trainer = build_trainer(as_written, workspace, split, SilentTracker(folder.path))
+    trainer.dry_step()
+    peak, batches = described_peak(workspace.device), trainer.data
+    del trainer
     torch.cuda.empty_cache()  # CUDA graphs cannot take it from there
-    return described_peak(workspace.device)
+    assert isinstance(batches, TwoStreamBatches)
+    return peak, batches
 
 
 def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) -> str:

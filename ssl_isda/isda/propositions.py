@@ -141,10 +141,26 @@ def isda_cross_entropy(
     covariance : already updated with this batch (see ``ClassCovariance.update``)
     strength : lambda at this step
     """
+    return F.cross_entropy(augmented_logits(logits, labels, weight, covariance, strength), labels)
+
+
+@full_precision
+def augmented_logits(
+    logits: Float[Tensor, "n c"],
+    labels: Int[Tensor, " n"],
+    weight: Float[Tensor, "c a"],
+    covariance: Covariance,
+    strength: float | Tensor,
+) -> Float[Tensor, "n c"]:
+    r"""z_ij + (lambda/2) q_{y_i}[j, y_i]: the logits whose cross-entropy is the bound of Prop. 1.
+
+    A loss other than cross-entropy can be given them as well; parameters as in
+    ``isda_cross_entropy``. The logit of the label stays what it is.
+    """
     _check_head(logits, weight, covariance)
     classes, positions = classes_in_use(labels, covariance.num_classes)
     variance = _variance_to_target(weight, covariance, classes)
-    return F.cross_entropy(logits + (strength / 2) * variance.index_select(0, positions), labels)
+    return logits + (strength / 2) * variance.index_select(0, positions)
 
 
 @full_precision
@@ -163,14 +179,26 @@ def semantic_consistency(
     bounds the expected KL divergence (the paper drops that constant, Eq. 14). Mean over the n
     unlabeled images. At ``strength`` = 0 its gradient is zero.
     """
-    _check_head(logits, weight, covariance)
     probabilities = logits.detach().softmax(1)
+    return soft_isda_cross_entropies(logits, probabilities, weight, covariance, strength).mean()
+
+
+@full_precision
+def soft_isda_cross_entropies(
+    logits: Float[Tensor, "n c"],
+    probabilities: Float[Tensor, "n c"],
+    weight: Float[Tensor, "c a"],
+    covariance: Covariance,
+    strength: float | Tensor,
+) -> Float[Tensor, " n"]:
+    """Proposition 2 for each row, with targets p of any origin, held constant, and Sigma of argmax p."""
+    _check_head(logits, weight, covariance)
     classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
     table = (strength / 2) * variance_table(weight, covariance, classes)
     # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
     shifted = logits.unsqueeze(1) + table.index_select(0, positions)  # (n, k, j)
     bound = -shifted.log_softmax(2).diagonal(dim1=1, dim2=2)
-    return (probabilities * bound).sum(1).mean()
+    return (probabilities * bound).sum(1)
 
 
 @full_precision
@@ -264,7 +292,7 @@ def sampled_isda_cross_entropy(
 
     Mean over draws and images (Eq. 5, "explicit" in Fig. 10). Unbiased for the expectation.
     """
-    draws = _augmented_logits(
+    draws = sampled_logits(
         features, labels, weight, bias, covariance, strength, num_samples, generator
     )
     return F.cross_entropy(draws.flatten(0, 1), labels.repeat(num_samples))
@@ -286,7 +314,7 @@ def sampled_semantic_consistency(
     Mean over draws and images; p, the prediction of the feature itself, is held constant.
     """
     probabilities = F.linear(features, weight, bias).detach().softmax(1)
-    draws = _augmented_logits(
+    draws = sampled_logits(
         features,
         probabilities.argmax(1),
         weight,
@@ -299,21 +327,22 @@ def sampled_semantic_consistency(
     return -(probabilities * draws.log_softmax(2)).sum(2).mean()
 
 
-def _augmented_logits(
-    features: Tensor,
-    labels: Tensor,
-    weight: Tensor,
-    bias: Tensor,
+@full_precision
+def sampled_logits(
+    features: Float[Tensor, "n a"],
+    labels: Int[Tensor, " n"],
+    weight: Float[Tensor, "c a"],
+    bias: Float[Tensor, " c"],
     covariance: Covariance,
     strength: float,
     num_samples: int,
     generator: torch.Generator,
-) -> Tensor:
+) -> Float[Tensor, "m n c"]:
+    """Of ``num_samples`` explicit draws a~ ~ N(a, lambda Sigma_y) for each row."""
     noise = covariance.draw(labels, num_samples, generator)  # (m, n, a)
     return F.linear(features + strength**0.5 * noise, weight, bias)
 
 
-@full_precision
 def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> None:
     expected = (covariance.num_classes, covariance.num_features)
     if tuple(weight.shape) != expected:

@@ -1,10 +1,11 @@
-"""The two ISDA terms of Eq. 19, in the variant that the settings choose."""
+"""ISDA at a step of training, in the variant that the settings choose."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import final
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_isda.base.step import Step
@@ -12,13 +13,16 @@ from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.learned import Covariance, LearnedCovariance
 from ssl_isda.isda.propositions import (
+    augmented_logits,
     centered_semantic_consistency,
-    isda_cross_entropy,
-    sampled_isda_cross_entropy,
+    sampled_logits,
     sampled_semantic_consistency,
     second_order_consistency,
     semantic_consistency,
+    soft_isda_cross_entropies,
 )
+from ssl_isda.models.contract import linear_map
+from ssl_isda.tasks.contract import Rows
 
 _CLOSED_FORMS = {
     "upper_bound": semantic_consistency,
@@ -37,11 +41,11 @@ def class_covariance(config: IsdaConfig, num_classes: int, num_features: int) ->
 @final
 @dataclass(frozen=True)
 class IsdaTerms:
-    """ISDA at one step. Logits (n, c) and features (n, a) are the student's, with their graph."""
+    """ISDA at one step. Rows are the student's, with their graph."""
 
     config: IsdaConfig
     covariance: Covariance
-    head: nn.Linear
+    head: nn.Linear | nn.Conv2d
     step: Step
 
     @property
@@ -49,33 +53,59 @@ class IsdaTerms:
         """lambda at this step."""
         return self.config.strength(self.step.progress)
 
-    def supervised(self, logits: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-        """Prop. 1, or the mean cross-entropy of M draws (Eq. 5)."""
-        weight, bias, num_samples = (
-            self.head.weight,
-            self.head.bias,
-            self.config.augmentation_samples,
-        )
+    @property
+    def weight(self) -> Tensor:
+        """W, (c, a)."""
+        return linear_map(self.head)[0]
+
+    def augmented(self, rows: Rows) -> Rows:
+        """The rows that a supervised loss is to see: with the logits of Prop. 1, or M draws of each
+        (Eq. 5). Their plain cross-entropy is that bound, or the mean over the draws."""
+        num_samples = self.config.augmentation_samples
         if num_samples is None:
-            return isda_cross_entropy(logits, labels, weight, self.covariance, self.strength)
-        return sampled_isda_cross_entropy(
-            *(features, labels, weight, bias, self.covariance, self.strength),
-            num_samples=num_samples,
-            generator=self.step.generator("augmented labeled features", features.device),
+            logits = augmented_logits(
+                rows.logits, rows.labels, self.weight, self.covariance, self.strength
+            )
+            return rows._replace(logits=logits)
+        draws = sampled_logits(
+            *(rows.features, rows.labels, *linear_map(self.head)),
+            *(self.covariance, self.strength, num_samples),
+            self.step.generator("augmented labeled features", rows.features.device),
         )
+        repeated = rows.features.repeat(num_samples, 1), rows.labels.repeat(num_samples)
+        return Rows(draws.flatten(0, 1), *repeated)
 
     def semantic(self, logits: Tensor, features: Tensor) -> Tensor:
         """A closed form of the consistency of unlabeled images, or M draws of what Prop. 2 bounds."""
-        weight, bias, num_samples = (
-            self.head.weight,
-            self.head.bias,
-            self.config.augmentation_samples,
-        )
+        num_samples = self.config.augmentation_samples
         if num_samples is None:
             closed_form = _CLOSED_FORMS[self.config.consistency]
-            return closed_form(logits, weight, self.covariance, self.strength)
+            return closed_form(logits, self.weight, self.covariance, self.strength)
         return sampled_semantic_consistency(
-            *(features, weight, bias, self.covariance, self.strength),
+            *(features, *linear_map(self.head), self.covariance, self.strength),
             num_samples=num_samples,
             generator=self.step.generator("augmented unlabeled features", features.device),
         )
+
+    def cross_entropies(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of each row with a target that a method chose, (n,): Prop. 1 for classes, Prop. 2 for
+        probabilities, or the mean over M draws a~, whose logits are z + sqrt(lambda) W eps."""
+        labels, num_samples = hard(target), self.config.augmentation_samples
+        shared = (self.weight, self.covariance, self.strength)
+        if num_samples is None and target.ndim == 1:
+            return F.cross_entropy(
+                augmented_logits(logits, target, *shared), target, reduction="none"
+            )
+        if num_samples is None:
+            return soft_isda_cross_entropies(logits, target, *shared)
+        generator = self.step.generator("augmented features of targets", logits.device)
+        noise = self.covariance.draw(labels, num_samples, generator)
+        draws = logits + self.strength**0.5 * noise @ self.weight.T  # (m, n, c)
+        repeated = target.repeat(num_samples, *[1] * (target.ndim - 1))
+        every = F.cross_entropy(draws.flatten(0, 1), repeated, reduction="none")
+        return every.view(num_samples, -1).mean(0)
+
+
+def hard(target: Tensor) -> Tensor:
+    """Classes, (n,), of a target that is classes or probabilities."""
+    return target if target.ndim == 1 else target.argmax(1)

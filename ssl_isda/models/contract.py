@@ -1,28 +1,69 @@
-"""The networks by name, and the contract of one."""
+"""The contract of a network, and the networks by name."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple, Protocol
+
+import torch
 from torch import Tensor, nn
 
 from ssl_isda.base.registry import Registry
 
 
-class Classifier(nn.Module):
-    """A network whose last map is linear: ``forward(images) -> (logits, features)``.
+class Prediction(NamedTuple):
+    """What a network says of n images: ``logits, features = network(images)``.
 
-    ``features`` (n, a) feed ``head``, an ``nn.Linear(a, c)`` without weight norm: ISDA reads its
-    weight as the w_j of the paper, so nothing may stand between it and the logits.
+    logits : (n, c), or (n, c, h, w) for dense prediction
+    features : (n, a), or (n, a, h, w): what the head sees
     """
 
-    head: nn.Linear
+    logits: Tensor
+    features: Tensor
+
+
+class Network(nn.Module):
+    """A network whose last map, ``head``, is linear in the features.
+
+    ``head`` is an ``nn.Linear(a, c)``, or an ``nn.Conv2d(a, c, 1)`` for dense prediction, without
+    weight norm: ISDA reads its weight as the w_j of the paper, so nothing may stand between features
+    and logits. A subclass sets ``head`` and defines ``features``.
+    """
+
+    head: nn.Linear | nn.Conv2d
+    smallest_side: int = 1
+    """Images must have at least this height and width, in pixels."""
+    preprocessing: str | None = None
+    """The preparation of images that its weights were trained with; None: any."""
 
     def features(self, images: Tensor) -> Tensor:
-        """(n, channels, height, width) -> (n, a)."""
+        """(n, channels, height, width), or (n, d) vectors, to (n, a) or (n, a, h, w)."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, c) and features (n, a), both in the head's precision even under autocast."""
-        raise NotImplementedError
+    def forward(self, images: Tensor) -> Prediction:
+        """Logits and features, both in the head's own precision even under autocast."""
+        features = self.features(images).to(self.head.weight.dtype)
+        with torch.autocast(images.device.type, enabled=False):
+            return Prediction(self.head(features), features)
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """All parameters, from shallow to deep, for a layer-wise learning rate: by default the
+        network's own, then those of each child module."""
+        stages = [list(child.parameters()) for child in self.children()]
+        return [stage for stage in (list(self.parameters(recurse=False)), *stages) if stage]
 
 
-MODELS: Registry[type[Classifier]] = Registry("model")
+def linear_map(head: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """W (c, a) and b (c,) of a head; b is zero where it has none."""
+    weight = head.weight.flatten(1)
+    return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias
+
+
+class NetworkFactory(Protocol):
+    """Builds a network from its ``Config``; ``shape`` is that of one input: (channels, height, width)
+    or (d,)."""
+
+    def __call__(self, config: Any, *, num_classes: int, shape: tuple[int, ...]) -> Network: ...
+
+
+MODELS: Registry[NetworkFactory] = Registry("model")
+"""Every network by name; ``@MODELS.register("cnn13")`` stands above a function that builds it."""

@@ -1,4 +1,11 @@
 """Optimizers, one file each, and the schedules of the learning rate in a folder of their own.
 
-They import ``base`` and torch alone.
+They import ``base``, the networks' contract and torch alone. To add one: write its file and import it
+here.
 """
+
+from ssl_isda.optim import adamw, sgd
+from ssl_isda.optim.contract import OPTIMIZERS, SCHEDULES
+from ssl_isda.optim.schedules import cosine, multistep
+
+__all__ = ["OPTIMIZERS", "SCHEDULES", "adamw", "cosine", "multistep", "sgd"]

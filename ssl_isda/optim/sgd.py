@@ -1,24 +1,42 @@
-"""SGD that starts without PyTorch's compiler."""
+"""Stochastic gradient descent with Nesterov momentum, the optimizer of the paper."""
 
 from __future__ import annotations
 
-import inspect
-from typing import final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
+from ssl_isda.base.options import Interval
+from ssl_isda.optim.contract import OPTIMIZERS, Group, OptimizerFactory
+from ssl_isda.optim.without_dynamo import described, without_dynamo
 
-@final
-class SGD(torch.optim.SGD):
-    """``torch.optim.SGD``, the same in everything but that it leaves ``torch._dynamo`` unloaded.
+SGD = without_dynamo(torch.optim.SGD)
+"""``torch.optim.SGD``, which leaves ``torch._dynamo`` unloaded."""
 
-    PyTorch wraps these methods to keep an optimizer out of compiled graphs, and the first call of a
-    wrapper loads the compiler: about half of what a start costs after ``import torch``. What is
-    compiled here are networks alone (``compile_networks``), so the plain methods do.
-    """
 
-    add_param_group = inspect.unwrap(torch.optim.SGD.add_param_group)
-    load_state_dict = inspect.unwrap(torch.optim.SGD.load_state_dict)
-    state_dict = inspect.unwrap(torch.optim.SGD.state_dict)
-    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
-    zero_grad = inspect.unwrap(torch.optim.SGD.zero_grad)
+@dataclass(frozen=True)
+class Config:
+    """The paper's settings."""
+
+    momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9
+    """Nesterov momentum."""
+    weight_decay: Annotated[float, Interval(ge=0)] = 1e-4
+    """Factor on the squared weights."""
+
+
+@OPTIMIZERS.register("sgd")
+def sgd(config: Config) -> OptimizerFactory:
+    """SGD; without momentum it is plain gradient descent."""
+
+    def build(groups: Sequence[Group], device: torch.device) -> torch.optim.Optimizer:
+        return SGD(
+            described(groups),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.momentum > 0,
+            fused=device.type in ("cpu", "cuda"),
+        )
+
+    return build

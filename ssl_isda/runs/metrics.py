@@ -16,21 +16,32 @@ class Metric:
     """What an axis says: the quantity with its unit."""
     section: str
     """The part of a page that it belongs to."""
+    in_line: str = ""
+    """How the line of an epoch in log.txt shows it; empty: not at all."""
 
 
 ERROR, LOSSES, SCHEDULES, DIAGNOSTICS, SPEED = (
     *("Error", "Losses", "Schedules", "Diagnostics", "Speed"),
 )
-TEST_ERROR = Metric("test_error", "Test error", "test error (%)", ERROR)
+TEST_ERROR = Metric("test_error", "Test error", "test error (%)", ERROR, "test error {:.2f} %")
 _SHARE = "unlabeled images (%)"
 METRICS = (
     TEST_ERROR,
-    Metric("validation_error", "Validation error", "validation error (%)", ERROR),
+    Metric(
+        *("validation_error", "Validation error", "validation error (%)", ERROR),
+        "validation error {:.2f} %",
+    ),
     Metric("supervised_loss", "Supervised loss", "loss (nats)", LOSSES),
     Metric("semantic_loss", "Semantic consistency loss of ISDA, unweighted", "loss (nats)", LOSSES),
     Metric("consistency_loss", "Consistency loss of the method, unweighted", "loss", LOSSES),
-    Metric("consistency_weight", "Weight of the consistency loss (ramp)", "weight", SCHEDULES),
-    Metric("lambda", "Strength λ of ISDA", "λ", SCHEDULES),
+    Metric(
+        "consistency_weight",
+        "Weight of the consistency loss (ramp)",
+        "weight",
+        SCHEDULES,
+        "weight {:.3g}",
+    ),
+    Metric("lambda", "Strength λ of ISDA", "λ", SCHEDULES, "lambda {:.3f}"),
     Metric("learning_rate", "Learning rate", "learning rate", SCHEDULES),
     Metric("pseudo_label_accuracy", "Pseudo-labels that are right", _SHARE, DIAGNOSTICS),
     Metric("confident_share", "Confident predictions", _SHARE, DIAGNOSTICS),
@@ -59,3 +70,21 @@ def metrics_among(logged: Iterable[str]) -> list[Metric]:
         if (term := name.removeprefix("gradient_norm_")) != name
     ]
     return [*(metric for metric in METRICS if metric.name in names), *losses, *gradients]
+
+
+def loss_of(term: str) -> str:
+    """The name under which the mean loss of a term is logged."""
+    return f"{term}_loss"
+
+
+def gradient_norm_of(term: str) -> str:
+    """The name under which the norm of a term's gradient is logged."""
+    return f"gradient_norm_{term}"
+
+
+def in_line(name: str, value: float) -> str:
+    """What the line of an epoch says of a logged number; empty for most."""
+    if name.endswith("_loss"):
+        return f"{name.removesuffix('_loss')} {value:.4f}"
+    known = {metric.name: metric.in_line for metric in METRICS}
+    return known.get(name, "").format(value)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from ssl_isda.base.step import Step
+from ssl_isda.models.contract import Prediction
 
 
 @contextmanager
@@ -20,3 +23,14 @@ def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for module in tracking:
             module.track_running_stats = True
+
+
+def separate_pass(
+    student: nn.Module, images: Tensor, step: Step, masks: str = "unlabeled pass"
+) -> Prediction:
+    """The student's prediction of unlabeled images that pass alone: BatchNorm uses their own
+    statistics and updates nothing. Passes of one step with the same ``masks`` draw the same dropout
+    masks."""
+    with frozen_running_statistics(student), step.global_draws(masks, images.device):
+        prediction: Prediction = student(images)
+    return prediction

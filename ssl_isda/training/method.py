@@ -1,20 +1,62 @@
-"""The contract that a semi-supervised method fulfils: L_regularization of Eq. 19 and its state."""
+"""The contract that a semi-supervised method fulfils: L_regularization of Eq. 19 and its state.
+
+A method's file imports this module, ``training.ema`` and ``training.confidence`` where it uses them,
+and ``losses``; everything else that it is likely to need is handed on from here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
+from ssl_isda.base.options import Interval
+from ssl_isda.base.ramps import gaussian_ramp_up
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
+from ssl_isda.data.views import View
+from ssl_isda.models.contract import Network, Prediction
+from ssl_isda.parallel.distributed import gathered, part, whole
+from ssl_isda.training.batchnorm import separate_pass
 
-UNLABELED_PASS = "unlabeled pass"
-"""Keys the dropout masks of the student's pass over first views, where it is a pass of its own:
-``step.global_draws(UNLABELED_PASS, device)`` around another pass draws the same masks again."""
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Interval",
+    "Method",
+    "Network",
+    "Prediction",
+    "Step",
+    "Targets",
+    "View",
+    "gathered",
+    "gaussian_ramp_up",
+    "part",
+    "separate_pass",
+    "whole",
+]
 
 
-class Regularizer(nn.Module):
-    """A consistency term on unlabeled images, with whatever state it needs.
+class Targets(NamedTuple):
+    """A term that is a cross-entropy, as its parts: mean over rows of weight * H(target, logits).
+
+    The objective makes plain cross-entropy of it, or with ISDA the bound of Prop. 1 (classes) or
+    Prop. 2 (probabilities), so that ISDA composes with every such method.
+
+    logits : (n, c), the student's, with their graph
+    target : (n,) int64 classes or (n, c) probabilities, a constant
+    weight : (n,), a constant; 0 for a row that does not count
+    """
+
+    logits: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+class Method(nn.Module):
+    """A term on unlabeled images, with whatever state it needs.
 
     It is an ordinary ``nn.Module``: state lives in buffers and submodules, so ``state_dict`` is whole
     and ``.to()`` works. It never touches optimizer, device, precision or logging. A subclass takes
@@ -25,45 +67,72 @@ class Regularizer(nn.Module):
     drawn per image goes through ``part`` and ``whole``, state kept by image through ``gathered``.
     """
 
-    num_views: int = 1
-    """Augmented views of each unlabeled image in a batch; 0 means that none is loaded at all."""
-    shares_flip: bool = False
-    """Whether all views of an image are flipped alike (only the translations differ)."""
-    input_noise: float = 0.0
-    """Standard deviation of Gaussian noise on every training input, in units of prepared pixels."""
-    joins_streams: bool = True
-    """What BatchNorm sees. True: labeled images and first views pass the network as ONE batch, which
-    alone updates the running statistics. False: the labeled images pass alone and update them, the
-    first views pass alone with their own batch statistics and update nothing."""
-
-    uses_logits_gradient: bool = True
-    """Whether ``forward`` differentiates the logits it is given. If not, and nothing else does, a
+    views: tuple[View, ...] = (View(),)
+    """The augmented views of each unlabeled image in a batch; without any none is loaded at all.
+    Labeled images get the noise of the first."""
+    joined: int = 1
+    """How many of the views pass the network with the labeled images as ONE batch, which alone updates
+    BatchNorm's running statistics. 0: the labeled images pass alone and update them; the first views
+    pass alone with their own batch statistics and update nothing (``separate_pass``)."""
+    needs_gradient: bool = True
+    """Whether ``forward`` differentiates the predictions it is given. If not, and nothing else does, a
     separate pass over the first views keeps no graph."""
+
+    @property
+    def num_views(self) -> int:
+        """How many views there are."""
+        return len(self.views)
+
+    @property
+    def shares_flip(self) -> bool:
+        """Whether all views of an image are flipped alike."""
+        return any(view.same_flip_as is not None for view in self.views)
+
+    @property
+    def input_noise(self) -> float:
+        """The noise on every training input."""
+        return self.views[0].noise if self.views else 0.0
 
     def weight(self, step: Step) -> float:
         """eta_2(t), the weight of the term at this step."""
         return 1.0
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        """The unweighted term, a scalar.
+    def mix(self, student: Network, batch: Batch, step: Step) -> Batch:
+        """The batch to train on, before any pass: for methods that mix images and labels."""
+        return batch
+
+    def forward(
+        self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
+    ) -> Tensor | Targets:
+        """The unweighted term: a scalar, or the parts of a cross-entropy.
 
         Parameters
         ----------
-        student : the network in training; ``student(images)`` gives (logits, features)
+        student : the network in training; ``student(images)`` gives logits and features
         batch : its ``views`` and ``indices`` are what the term is about
-        logits : (U, C), the student's logits for ``batch.views[0]``, with their graph if
-            ``uses_logits_gradient``, fp32
+        views : the student's predictions of the joined views, or of the first view where none is
+            joined; with their graph if ``needs_gradient``, in fp32
         step : the source of schedules and of every random draw
         """
         raise NotImplementedError
 
-    def after_step(self, student: nn.Module, step: Step) -> None:
+    def labeled(
+        self, student: Network, batch: Batch, prediction: Prediction, step: Step
+    ) -> Targets | None:
+        """What replaces the supervised term, if the method has one of its own."""
+        return None
+
+    def after_step(self, student: Network, step: Step) -> None:
         """Bring the state up to date, once the optimizer has taken ``step``."""
 
-    def evaluated(self, student: nn.Module) -> nn.Module:
+    def evaluated(self, student: Network) -> nn.Module:
         """The network that is tested: the student, unless the method keeps a better one."""
         return student
 
+    def logged(self) -> Mapping[str, float]:
+        """Numbers of its own at the end of an epoch, by the names of their metrics; from its state."""
+        return {}
 
-METHODS: Registry[type[Regularizer]] = Registry("method")
+
+METHODS: Registry[type[Method]] = Registry("method")
 """Every method by name; ``@METHODS.register("vat")`` stands above its class."""

@@ -5,7 +5,9 @@ L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularizat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +18,16 @@ from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig as IsdaConfig
 from ssl_isda.isda.learned import LearnedCovariance
 from ssl_isda.isda.terms import IsdaTerms, class_covariance
-from ssl_isda.models.contract import Classifier
+from ssl_isda.losses.contract import SupervisedLoss
+from ssl_isda.losses.cross_entropy import CrossEntropy
+from ssl_isda.models.contract import Network, Prediction
+from ssl_isda.optim.contract import Group
 from ssl_isda.parallel.distributed import gathered
 from ssl_isda.parallel.whole_batch import streams
-from ssl_isda.training.batchnorm import frozen_running_statistics
-from ssl_isda.training.method import UNLABELED_PASS, Regularizer
-
-Prediction = tuple[Tensor, Tensor]
-"""Logits (n, c) and features (n, a)."""
+from ssl_isda.tasks.classification import Classification
+from ssl_isda.tasks.contract import Task
+from ssl_isda.training.batchnorm import separate_pass
+from ssl_isda.training.method import Method, Targets
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Terms:
 
     losses: dict[str, Tensor]
     weights: dict[str, float]
+    resting: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of a term that may give the student no gradient although it has a weight: whether it rests now."""
 
     @property
     def total(self) -> Tensor:
@@ -42,65 +48,111 @@ class Terms:
 class Objective(nn.Module):
     """Composes the three terms and owns the state of ISDA.
 
-    Without ``isda`` the first term is plain cross-entropy and the second does not exist. With it the
-    covariances take in the features of the labeled batch first and are used then (Alg. 1), by the
-    same code for every method. Learned covariances add their uncertainty loss.
+    Without ``isda`` the first term is ``loss`` and the second does not exist. With it the covariances
+    take in the features of the labeled rows first and are used then (Alg. 1), by the same code for
+    every method. Learned covariances add their uncertainty loss.
     """
 
+    loss: SupervisedLoss
+
     def __init__(
-        self, regularizer: Regularizer, isda: IsdaConfig | None, num_classes: int, num_features: int
+        self,
+        method: Method,
+        isda: IsdaConfig | None,
+        num_classes: int,
+        num_features: int,
+        *,
+        loss: SupervisedLoss | None = None,
+        task: Task | None = None,
     ) -> None:
         super().__init__()
-        self.regularizer = regularizer
+        self.regularizer = method  # its name in checkpoints
         self.isda = isda
         self.covariance = class_covariance(isda, num_classes, num_features) if isda else None
-
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """What the optimizer trains beside the student: learned covariances."""
-        return list(self.covariance.parameters()) if self.covariance else []
-
-    def forward(self, student: Classifier, batch: Batch, step: Step) -> Terms:
-        """The terms for one batch; only ``student`` in train mode makes sense."""
-        (logits, features), unlabeled = self._predict(student, batch, step)
-        losses, weights = {}, {"supervised": 1.0}
-        if self.isda and self.covariance:
-            self.covariance.update(gathered(features), gathered(batch.labels))
-            terms = IsdaTerms(self.isda, self.covariance, student.head, step)
-            losses["supervised"] = terms.supervised(logits, features, batch.labels)
-            if unlabeled is not None:
-                weights["semantic"] = self.isda.eta_1
-                losses["semantic"] = terms.semantic(*unlabeled)
-            if isinstance(self.covariance, LearnedCovariance):
-                weights["uncertainty"] = self.isda.uncertainty_weight or 0.0
-                losses["uncertainty"] = self.covariance.uncertainty_loss()
+        loss = loss or CrossEntropy()
+        if loss.state_dict():
+            self.loss = loss
         else:
-            losses["supervised"] = F.cross_entropy(logits, batch.labels)
-        if unlabeled is not None:
-            weights["consistency"] = self.regularizer.weight(step)
-            losses["consistency"] = self.regularizer(student, batch, unlabeled[0], step)
-        return Terms(losses, weights)
+            object.__setattr__(self, "loss", loss)  # without state it is no part of checkpoints
+        self.task: Task = task or Classification()
+
+    @property
+    def method(self) -> Method:
+        """The semi-supervised method."""
+        return self.regularizer
+
+    def groups(self) -> list[Group]:
+        """What the optimizer trains beside the student: learned covariances, the loss's parameters."""
+        learned = list(self.covariance.parameters()) if self.covariance else []
+        return [*([Group(learned)] if learned else []), *self.loss.groups()]
+
+    def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
+        """The terms for one batch. Call this with ``student`` in training mode."""
+        batch = self.method.mix(student, batch, step)
+        labeled, views = self._predict(student, batch, step)
+        terms = None
+        if self.isda and self.covariance:
+            terms = IsdaTerms(self.isda, self.covariance, student.head, step)
+        losses = {"supervised": self._supervised(student, batch, labeled, terms, step)}
+        weights, resting = {"supervised": 1.0}, {}
+        if terms and views:
+            rows = self.task.rows(views[0], None)
+            weights["semantic"] = terms.config.eta_1
+            losses["semantic"] = terms.semantic(rows.logits, rows.features)
+        if terms and isinstance(self.covariance, LearnedCovariance):
+            weights["uncertainty"] = terms.config.uncertainty_weight or 0.0
+            losses["uncertainty"] = self.covariance.uncertainty_loss()
+            resting["uncertainty"] = torch.tensor(True)  # it moves the covariances alone
+        if views:
+            weights["consistency"] = self.method.weight(step)
+            term = self.method(student, batch, views, step)
+            if isinstance(term, Targets):
+                resting["consistency"] = (term.weight == 0).all()
+                term = _cross_entropy(term, terms)
+            losses["consistency"] = term
+        return Terms(losses, weights, resting)
+
+    def _supervised(
+        self,
+        student: Network,
+        batch: Batch,
+        prediction: Prediction,
+        terms: IsdaTerms | None,
+        step: Step,
+    ) -> Tensor:
+        rows = self.task.rows(prediction, batch.labels)
+        if terms:
+            terms.covariance.update(gathered(rows.features), gathered(rows.labels))
+        own = self.method.labeled(student, batch, prediction, step)
+        if own is not None:
+            return _cross_entropy(own, terms)
+        loss: Tensor = self.loss(terms.augmented(rows) if terms else rows, student.head, step)
+        return loss
 
     def _predict(
-        self, student: Classifier, batch: Batch, step: Step
-    ) -> tuple[Prediction, Prediction | None]:
-        """Of the labeled images, and of the first views (if there are any)."""
-        device, num_labeled = batch.images.device, len(batch.labels)
-        joined = bool(batch.views) and self.regularizer.joins_streams
-        images = torch.cat([batch.images, batch.views[0]]) if joined else batch.images
-        lengths = (num_labeled, len(images) - num_labeled)
+        self, student: Network, batch: Batch, step: Step
+    ) -> tuple[Prediction, list[Prediction]]:
+        """Of the labeled images, and of the joined views, or the first where none is joined."""
+        device, joined = batch.images.device, batch.views[: self.method.joined]
+        images = torch.cat([batch.images, *joined]) if joined else batch.images
+        lengths = [len(batch.images), *map(len, joined)]
         with step.global_draws("labeled pass", device), streams(*lengths):
             logits, features = student(images)
         if joined:
-            first, rest = slice(num_labeled), slice(num_labeled, None)
-            return (logits[first], features[first]), (logits[rest], features[rest])
+            bounds = pairwise(accumulate(lengths, initial=0))
+            labeled, *views = (Prediction(logits[a:b], features[a:b]) for a, b in bounds)
+            return labeled, views
         if not batch.views:
-            return (logits, features), None
+            return Prediction(logits, features), []
         # After the labeled pass: autocast reuses the weights it has cast, and those need their graph.
-        differentiated = self.isda is not None or self.regularizer.uses_logits_gradient
-        with (
-            frozen_running_statistics(student),
-            step.global_draws(UNLABELED_PASS, device),
-            torch.set_grad_enabled(differentiated and torch.is_grad_enabled()),
-        ):
-            unlabeled = student(batch.views[0])
-        return (logits, features), unlabeled
+        differentiated = self.isda is not None or self.method.needs_gradient
+        with torch.set_grad_enabled(differentiated and torch.is_grad_enabled()):
+            return Prediction(logits, features), [separate_pass(student, batch.views[0], step)]
+
+
+def _cross_entropy(targets: Targets, isda: IsdaTerms | None) -> Tensor:
+    """Mean over rows of the weighted cross-entropies, or of ISDA's bounds of them."""
+    logits, target, weight = targets
+    if isda:
+        return (isda.cross_entropies(logits, target) * weight).mean()
+    return (F.cross_entropy(logits, target, reduction="none") * weight).mean()

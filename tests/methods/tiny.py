@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models.contract import Classifier
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.models.contract import Network
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 
 C, A, N, PIXELS = 3, 5, 12, (2, 4, 4)
 
 
-class TinyClassifier(Classifier):
+class TinyClassifier(Network):
     """Flatten, linear, tanh, linear; with BatchNorm and dropout between them if asked for."""
 
     def __init__(self, noisy: bool = False) -> None:
@@ -40,7 +40,7 @@ def student(noisy: bool = False, seed: int = 0) -> TinyClassifier:
     return TinyClassifier(noisy).double()
 
 
-def build(name: str, network: nn.Module, num_images: int = N, **options) -> Regularizer:
+def build(name: str, network: nn.Module, num_images: int = N, **options) -> Method:
     """The method ``name`` with its default configuration but for ``options``."""
     importlib.import_module("ssl_isda.methods")
     config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)

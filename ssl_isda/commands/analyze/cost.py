@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from ssl_isda.commands.analyze.options import CostConfig
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS
-from ssl_isda.models.contract import Classifier
+from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective, Terms
 
@@ -126,7 +125,7 @@ def measure(case: Case, setup: Setup) -> Cost:
     steps = [_Steps(each, setup) for each in cases]
     plain, with_isda = (each.multiply_adds() / setup.batch_size for each in steps)
     ratios = tuple(_ratios(steps[0], steps[1], setup.rounds))
-    return Cost(case, steps[0].student.head.in_features, plain, with_isda - plain, ratios)
+    return Cost(case, steps[0].student.head.weight.shape[1], plain, with_isda - plain, ratios)
 
 
 class _Steps:
@@ -138,7 +137,7 @@ class _Steps:
         student, objective = network_and_objective(case, setup.batch_size)
         student.to(setup.device).to(memory_format=torch.channels_last)
         self.student, self.objective = student.train(), objective.to(setup.device).train()
-        self.batch = _noise(case.num_classes, objective.regularizer.num_views, setup)
+        self.batch = _noise(case.num_classes, len(objective.method.views), setup)
         self._spread_predictions()
         rate = 1e-4  # noise teaches nothing: stay where numbers are ordinary
         self.optimizer = torch.optim.SGD(student.parameters(), rate, 0.9, nesterov=True)
@@ -148,6 +147,7 @@ class _Steps:
         """A new network sees one class everywhere; Prop. 2 works on every class that it sees."""
         images = self.batch.views[0] if self.batch.views else self.batch.images
         head, (_, features) = self.student.head, self.student(images)
+        assert head.bias is not None
         head.bias.copy_(-(features.float() @ head.weight.T).mean(0))
 
     def multiply_adds(self) -> int:
@@ -165,7 +165,7 @@ class _Steps:
         self.optimizer.zero_grad(set_to_none=True)
         self._loss().backward()
         self.optimizer.step()
-        self.objective.regularizer.after_step(self.student, STEP)
+        self.objective.method.after_step(self.student, STEP)
         self._wait()
         return clock() - began
 
@@ -219,16 +219,18 @@ _IN_PLACE = {
 """What torch's counter passes over: the covariances are updated in place."""
 
 
-def network_and_objective(case: Case, num_images: int) -> tuple[Classifier, Objective]:
+def network_and_objective(case: Case, num_images: int) -> tuple[Network, Objective]:
     """As a run has them, on the CPU, with the method's default options."""
     plugins.load()
-    student = MODELS[case.model](case.num_classes, width=case.width)
-    method = METHODS[case.method]
-    regularizer = method(
-        sys.modules[method.__module__].Config(),
+    config = MODELS.config(case.model)()
+    if hasattr(config, "width"):
+        config = dataclasses.replace(config, width=case.width)
+    student = MODELS[case.model](config, num_classes=case.num_classes, shape=(3, 32, 32))
+    method = METHODS[case.method](
+        METHODS.config(case.method)(),
         student=student,
         num_images=num_images,
         num_classes=case.num_classes,
     )
     isda = IsdaConfig() if case.isda else None
-    return student, Objective(regularizer, isda, case.num_classes, student.head.in_features)
+    return student, Objective(method, isda, case.num_classes, student.head.weight.shape[1])

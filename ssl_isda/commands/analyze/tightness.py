@@ -37,6 +37,7 @@ from ssl_isda.isda.propositions import (
     semantic_consistency,
 )
 from ssl_isda.losses.consistency import entropy
+from ssl_isda.models.contract import linear_map
 from ssl_isda.runs import checkpoint
 from ssl_isda.training.trainer import Trainer
 
@@ -102,7 +103,8 @@ def measure(trainer: Trainer, state: dict[str, Any], num_samples: int) -> Moment
     assert covariance is not None and isda is not None
     strength = isda.strength(step.progress)
     labels, (logits, features), unlabeled = _predictions(trainer, state["next_step"])
-    head = (student.head.weight.detach(), student.head.bias.detach())
+    weight, bias = linear_map(student.head)
+    head = (weight.detach(), bias.detach())
     draws = functools.partial(_expected, num_samples=num_samples)
     with torch.no_grad():
         supervised = Bound(
@@ -161,8 +163,9 @@ def _predictions(
     labeled = (logits[:num_labeled], features[:num_labeled])
     if not batch.views:
         return batch.labels, labeled, None
-    if objective.regularizer.joins_streams:
-        return batch.labels, labeled, (logits[num_labeled:], features[num_labeled:])
+    first = slice(num_labeled, num_labeled + len(batch.views[0]))
+    if objective.method.joined:
+        return batch.labels, labeled, (logits[first], features[first])
     return batch.labels, labeled, passes[1]
 
 

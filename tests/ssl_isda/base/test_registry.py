@@ -1,8 +1,10 @@
 """The table of names."""
 
+from dataclasses import dataclass
+
 import pytest
 
-from ssl_isda.base.registry import Registry
+from ssl_isda.base.registry import NoOptions, Registry
 from ssl_isda.base.words import unknown_name
 
 
@@ -35,6 +37,25 @@ def test_an_unknown_name_says_the_nearest_and_all_known(registry) -> None:
     with pytest.raises(ValueError) as caught:
         registry["vta"]
     assert str(caught.value) == "unknown method 'vta'; did you mean 'vat'? (known: pi_model, vat)"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of what this file registers."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """Options of one part."""
+
+
+def test_the_options_are_those_that_were_named_or_stand_in_the_same_file(registry) -> None:
+    registry.register("mine")(test_no_guess_where_nothing_is_near)
+    registry.register("other", Other)(test_no_guess_where_nothing_is_near)
+    named = [registry.config(name) for name in ("mine", "other", "vat")]
+    assert named == [Config, Other, NoOptions]
+    with pytest.raises(ValueError, match="did you mean 'vat'"):
+        registry.config("vta")
 
 
 def test_no_guess_where_nothing_is_near() -> None:

@@ -29,7 +29,7 @@ from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.training.method import METHODS, Regularizer
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests.benchmarks.measurement import allocated_bytes
@@ -47,7 +47,7 @@ class Killed(Exception):
 class Data:
     """Batches of noise; ``before`` says what happens before the batch of a step is made."""
 
-    def __init__(self, regularizer: Regularizer) -> None:
+    def __init__(self, regularizer: Method) -> None:
         generator = torch.Generator().manual_seed(0)
         self.labels = torch.arange(IMAGES) % CLASSES
         images = torch.randn(IMAGES, 1, 16, 16, generator=generator)
@@ -81,7 +81,7 @@ def one_thread():
 
 def make(
     folder: Path,
-    method: str | type[Regularizer] = "supervised",
+    method: str | type[Method] = "supervised",
     isda: bool = False,
     width: float = 0.05,
     **changes: Any,
@@ -462,7 +462,7 @@ class Constant(nn.Module):
         return logits, logits
 
 
-class Named(Regularizer):
+class Named(Method):
     """Names a network of its own to be evaluated."""
 
     num_views = 0
@@ -545,7 +545,7 @@ VARIANTS = [
 class TinyData:
     """``tiny.batch``; ``before`` as in ``Data``."""
 
-    def __init__(self, regularizer: Regularizer) -> None:
+    def __init__(self, regularizer: Method) -> None:
         self.num_views = regularizer.num_views
         self.before: dict[int, Callable[[], object]] = {}
 
@@ -646,7 +646,7 @@ def test_a_constant_lambda_is_logged(tmp_path: Path) -> None:
 # ---- what goes wrong
 
 
-class DeadTeacher(Regularizer):
+class DeadTeacher(Method):
     """Mean Teacher with the bug of other frameworks: no gradient reaches the student."""
 
     num_views = 2
@@ -656,7 +656,7 @@ class DeadTeacher(Regularizer):
         return (logits.detach().softmax(1) - second.detach().softmax(1)).square().mean()
 
 
-class ZeroGradient(Regularizer):
+class ZeroGradient(Method):
     """The same, but the graph is there."""
 
     def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
@@ -737,7 +737,7 @@ def test_fault_18_nan_names_step_and_term_and_keeps_the_checkpoint(tmp_path: Pat
     assert resumed.resume() and resumed.next_step == 1
 
 
-class Explodes(Regularizer):
+class Explodes(Method):
     def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
         return logits.sum() * (math.inf if step.index == 4 else 0)
 

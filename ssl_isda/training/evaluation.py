@@ -1,0 +1,87 @@
+"""Passes in evaluation mode: how good the network is that the method names, and the student beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.base.precision import Precision, autocast
+from ssl_isda.models.contract import Network, Prediction
+from ssl_isda.parallel import distributed
+from ssl_isda.tasks.contract import Tally
+from ssl_isda.training.diagnostics import PseudoLabels
+from ssl_isda.training.objective import Objective
+
+LabeledBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+"""Images and their labels, from the first batch on whenever it is called."""
+
+
+class Evaluation:
+    """Of one run.
+
+    Parameters
+    ----------
+    compiled : whether the networks are: what they give then holds for the evaluated batch
+    before_pass : called before each pass on one process; may raise to stop the evaluation
+    """
+
+    def __init__(
+        self,
+        student: Network,
+        objective: Objective,
+        *,
+        precision: Precision,
+        compiled: bool,
+        before_pass: Callable[[], None],
+    ) -> None:
+        self.student, self.objective = student, objective
+        self.precision, self.compiled, self.before_pass = precision, compiled, before_pass
+        self.device = next(student.parameters()).device
+
+    @torch.no_grad()
+    def predictions(self, batches: LabeledBatches) -> Iterator[tuple[Prediction, Tensor]]:
+        """Of the network that the method names, with the labels, batch by batch."""
+        network = self.objective.method.evaluated(self.student).eval()
+        for images, labels in batches():
+            begin_passes(self.compiled)
+            yield self._pass(network, images), labels
+
+    def confusion(self, batches: LabeledBatches) -> Tensor:
+        """(c, c) int64: true classes in rows, predicted ones in columns; the processes share the work."""
+        tally = Tally(self.student.head.weight.shape[0], self.device)
+        for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
+            tally.add(self.objective.task.rows(prediction, labels))
+        return tally.confusion()
+
+    def scores(self, batches: LabeledBatches) -> dict[str, float]:
+        """The task's, by name."""
+        return self.objective.task.scores(self.confusion(batches))
+
+    @torch.no_grad()
+    def pseudo_labels(self, batches: LabeledBatches) -> dict[str, float]:
+        """Of the student on unlabeled images, as ``PseudoLabels.percentages``; -1 is no label."""
+        student = self.student.eval()
+        evaluated = self.objective.method.evaluated(student).eval()
+        counts = PseudoLabels()
+        for images, labels in batches():
+            begin_passes(self.compiled)
+            other = None if evaluated is student else self._pass(evaluated, images).logits
+            counts.add(self._pass(student, images).logits, other, labels)
+        return counts.percentages()
+
+    def _pass(self, network: nn.Module, images: Tensor) -> Prediction:
+        if distributed.num_processes() == 1:  # several only agree between steps
+            self.before_pass()
+        with autocast(self.device, self.precision):
+            return Prediction(*network(images))
+
+
+def begin_passes(compiled: bool) -> None:
+    """CUDA graphs may use the memory of what came before again, and of nothing that comes now.
+
+    Unless told, they take a forward pass after a backward one for a new step: VAT has one between.
+    """
+    if compiled:
+        torch.compiler.cudagraph_mark_step_begin()

@@ -1,0 +1,116 @@
+"""What is watched while a run trains: its losses, its gradients, and signals that ask it to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.base.errors import TrainingFailed
+from ssl_isda.base.step import Step
+from ssl_isda.runs.tracking import Tracker
+from ssl_isda.training.diagnostics import gradient_norm
+from ssl_isda.training.objective import Terms
+
+
+class Watch:
+    """Sums an epoch's losses on the device and looks at them where that costs nothing."""
+
+    def __init__(self, tracker: Tracker, device: torch.device, learning_rate: float) -> None:
+        self.tracker, self.device, self.learning_rate = tracker, device, learning_rate
+        self.loss_sums: dict[str, Tensor] = {}
+        self.gradient_norms: dict[str, Tensor] = {}
+        self._dead_terms: set[str] = set()
+
+    def record(self, losses: Mapping[str, Tensor], step: Step) -> None:
+        """Take in the losses of a step.
+
+        Raises
+        ------
+        TrainingFailed
+            As ``check_finite``.
+        """
+        for name, loss in losses.items():
+            if name not in self.loss_sums:
+                self.loss_sums[name] = torch.zeros((), device=self.device)
+            self.loss_sums[name] += loss
+        if self.device.type == "cpu" or step.index % 100 == 0:
+            self.check_finite(step)
+
+    def check_finite(self, step: Step) -> None:
+        """Wait for the device and look at the sums.
+
+        Raises
+        ------
+        TrainingFailed
+            One is not finite; names the step and the term.
+        """
+        if not self.loss_sums or torch.stack([*self.loss_sums.values()]).isfinite().all():
+            return
+        for name, loss_sum in self.loss_sums.items():
+            if not torch.isfinite(loss_sum):
+                raise TrainingFailed(
+                    f"step {step.index}: the {name} loss is {loss_sum.item()}; try a smaller "
+                    f"--learning-rate than {self.learning_rate:g}. The last checkpoint stays"
+                )
+
+    def look_at_gradients(self, terms: Terms, trained: Iterable[nn.Parameter], step: Step) -> None:
+        """A term with a weight must move the student: other frameworks shipped one that did not."""
+        parameters = list(trained)
+        self.gradient_norms = {n: gradient_norm(t, parameters) for n, t in terms.losses.items()}
+        if step.index < step.num_steps // 4:
+            return  # lambda and ramps begin at 0
+        for name, norm in self.gradient_norms.items():
+            if not terms.weights[name] or norm or name in self._dead_terms:
+                continue
+            if terms.resting.get(name):
+                continue
+            self._dead_terms.add(name)
+            self.tracker.warn(
+                f"the {name} term has weight {terms.weights[name]:.3g} at step {step.index} "
+                "but gives the student no gradient: it does not train"
+            )
+
+    def mean_losses(self, step: Step) -> dict[str, float]:
+        """Of the epoch that ends with ``step``. Raises as ``check_finite``."""
+        self.check_finite(step)
+        first = step.epoch * step.steps_per_epoch
+        return {name: s.item() / (step.index + 1 - first) for name, s in self.loss_sums.items()}
+
+    def forget(self) -> None:
+        """The epoch is done."""
+        self.loss_sums, self.gradient_norms = {}, {}
+
+
+class Signals:
+    """Within the block the first SIGTERM or SIGINT is remembered in ``number``, the second ends the
+    program. Outside the main thread whoever started it decides, and nothing is remembered."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._remember)
+        except ValueError:  # not the main thread
+            pass
+        return self
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
