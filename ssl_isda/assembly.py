@@ -35,13 +35,13 @@ from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
-from ssl_isda.runs.memory import refuse_what_does_not_fit
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved, isda_config
 from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
@@ -298,6 +298,6 @@ def evaluated_network(
         found = prepare(resolved.config.preprocessing, given, resolved.config.data_dir)[1]
         return found.finish(found.images)
 
-    network = trainer.objective.regularizer.evaluated(trainer.student)
+    network = trainer.objective.method.evaluated(trainer.student)
     shape = tuple(data.train_images.shape[1:])
     return network, prepared, data.class_names, shape, workspace.precision
