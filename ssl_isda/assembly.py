@@ -281,11 +281,11 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
 
 def evaluated_network(
-    path: Path, device: str
+    path: Path, device: str, plugin: str | None = None
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor], tuple[str, ...], tuple[int, ...], Precision]:
     """A run's network that its method tests, its preparation of bytes, its classes, the shape of one
     input, and the precision of its passes."""
-    resolved = settings_of_run(path, Elsewhere(device=device))
+    resolved = settings_of_run(path, Elsewhere(device=device, plugin=plugin))
     folder = RunFolder(resolved, path)
     workspace = Workspace(resolved)
     data, split = workspace.data, split_of(folder, workspace)
