@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import show
-from ssl_isda.runs.metrics import METRICS, PROGRESS, Metric
+from ssl_isda.runs.metrics import METRICS, Metric
 from ssl_isda.settings.options import Options, read_options
 
 USAGE = """\
@@ -99,14 +99,13 @@ def specification(entity: str, project: str) -> Any:
             smoothing_type="none",
         )
 
-    shown = [metric for metric in METRICS.values() if metric.section != PROGRESS]
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name=NAME,
         sections=[
             workspaces.Section(name=name, panels=[*map(panel, metrics)], is_open=True)
-            for name, metrics in itertools.groupby(shown, lambda metric: metric.section)
+            for name, metrics in itertools.groupby(METRICS, lambda metric: metric.section)
         ],
         settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, smoothing_type="none", max_runs=100),
         runset_settings=workspaces.RunsetSettings(groupby=[expr.Metric("Group")]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ssl_isda.results.cells import Cell
 from ssl_isda.results.runs import Run
-from ssl_isda.runs.metrics import Metric, drawn
+from ssl_isda.runs.metrics import Metric, metrics_among
 
 MOST_POINTS = 100
 """A curve is drawn through so many of its epochs, evenly spread, first and last among them."""
@@ -30,7 +30,7 @@ class Curve:
 def metrics_of(cells: Iterable[Cell]) -> list[Metric]:
     """What the runs of ``cells`` logged, in the order of the report; unknown numbers are left out."""
     runs = (run for cell in cells for run in cell.runs)
-    return drawn(name for run in runs for name in (run.epochs or [{}])[-1])
+    return metrics_among(name for run in runs for name in (run.epochs or [{}])[-1])
 
 
 def curve(cell: Cell, metric: Metric, *, with_std: bool) -> Curve | None:

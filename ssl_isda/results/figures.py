@@ -13,7 +13,7 @@ from typing import Any
 from ssl_isda.results.cells import Cell, row_name
 from ssl_isda.results.curves import Curve, curve
 from ssl_isda.results.palette import LINES, METHOD_COLOURS
-from ssl_isda.runs.metrics import METRICS, Metric
+from ssl_isda.runs.metrics import TEST_ERROR, Metric
 
 _SETTINGS = {
     "svg.hashsalt": "ssl-isda",
@@ -34,7 +34,6 @@ _WIDTH, _AXES_HEIGHT, _LINE_HEIGHT = 4.2, 2.4, 0.2
 """Inches."""
 _LONG_LABEL = 24
 
-TEST_ERROR = METRICS["test_error"]
 Line = tuple[str, Curve, str, str, bool]
 """Label, curve, colour, line style, and whether it has a band."""
 

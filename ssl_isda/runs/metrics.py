@@ -1,89 +1,90 @@
-"""The one table of what a run logs: the name of each number, what it means, its unit and its section.
-
-The training takes from it what it writes and prints, reports and dashboards what they draw. Imports
-no torch.
-"""
+"""Every number that a training logs: what it means, its unit, and where it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of metrics.jsonl, or of timing.jsonl where its section is Speed."""
+    """One number of an epoch, in metrics.jsonl or timing.jsonl."""
 
     name: str
-    """``*`` in the table below stands for a term of the objective."""
     meaning: str
     unit: str
-    """What an axis says: the quantity, with its unit if it has one."""
+    """What an axis says: the quantity with its unit."""
     section: str
+    """The part of a page that it belongs to."""
     in_line: str = ""
     """How the line of an epoch in log.txt shows it; empty: not at all."""
 
-    def of(self, term: str) -> Metric:
-        """The same for one term."""
-        return replace(
-            self,
-            name=self.name.replace("*", term),
-            meaning=self.meaning.replace("*", term.replace("_", " ")).capitalize(),
-            in_line=self.in_line.replace("*", term),
-        )
+
+ERROR, LOSSES, SCHEDULES, DIAGNOSTICS, SPEED = (
+    *("Error", "Losses", "Schedules", "Diagnostics", "Speed"),
+)
+TEST_ERROR = Metric("test_error", "Test error", "test error (%)", ERROR, "test error {:.2f} %")
+_SHARE = "unlabeled images (%)"
+METRICS = (
+    TEST_ERROR,
+    Metric(
+        *("validation_error", "Validation error", "validation error (%)", ERROR),
+        "validation error {:.2f} %",
+    ),
+    Metric("supervised_loss", "Supervised loss", "loss (nats)", LOSSES),
+    Metric("semantic_loss", "Semantic consistency loss of ISDA, unweighted", "loss (nats)", LOSSES),
+    Metric("consistency_loss", "Consistency loss of the method, unweighted", "loss", LOSSES),
+    Metric(
+        "consistency_weight",
+        "Weight of the consistency loss (ramp)",
+        "weight",
+        SCHEDULES,
+        "weight {:.3g}",
+    ),
+    Metric("lambda", "Strength λ of ISDA", "λ", SCHEDULES, "lambda {:.3f}"),
+    Metric("learning_rate", "Learning rate", "learning rate", SCHEDULES),
+    Metric("pseudo_label_accuracy", "Pseudo-labels that are right", _SHARE, DIAGNOSTICS),
+    Metric("confident_share", "Confident predictions", _SHARE, DIAGNOSTICS),
+    Metric("agreement", "Student and teacher agree", _SHARE, DIAGNOSTICS),
+    Metric("mean_variance", "Mean variance σ² of the features", "σ²", DIAGNOSTICS),
+    Metric("gradient_norm_consistency", "Gradient of the consistency loss", "norm", DIAGNOSTICS),
+    Metric("gradient_norm_semantic", "Gradient of the semantic loss", "norm", DIAGNOSTICS),
+    Metric("gradient_norm_supervised", "Gradient of the supervised loss", "norm", DIAGNOSTICS),
+    Metric("images_per_second", "Images per second", "images/s", SPEED),
+)
+"""In the order in which pages show them."""
 
 
-PROGRESS, SPEED = "Progress", "Speed"
-LOSS = Metric("*_loss", "* loss", "loss", "Losses", "* {:.4f}")
-GRADIENT_NORM = Metric("gradient_norm_*", "Gradient of the * loss", "norm", "Diagnostics")
-_SEMANTIC = "Semantic consistency loss of ISDA, unweighted"
-_SHARE = ("unlabeled images (%)", "Diagnostics")
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("epoch", "Epoch", "epoch", PROGRESS),
-        Metric("step", "Step", "training step", PROGRESS),
-        Metric("test_error", "Test error", "test error (%)", "Error", "test error {:.2f} %"),
-        Metric(
-            *("validation_error", "Validation error", "validation error (%)", "Error"),
-            "validation error {:.2f} %",
-        ),
-        replace(LOSS.of("supervised"), unit="loss (nats)"),
-        replace(LOSS.of("semantic"), meaning=_SEMANTIC, unit="loss (nats)"),
-        replace(LOSS.of("consistency"), meaning="Consistency loss of the method, unweighted"),
-        LOSS.of("uncertainty"),
-        Metric(
-            *("consistency_weight", "Weight of the consistency loss (ramp)", "weight"),
-            *("Schedules", "weight {:.3g}"),
-        ),
-        Metric("lambda", "Strength λ of ISDA", "λ", "Schedules", "lambda {:.3f}"),
-        Metric("learning_rate", "Learning rate", "learning rate", "Schedules"),
-        Metric("pseudo_label_accuracy", "Pseudo-labels that are right", *_SHARE),
-        Metric("confident_share", "Confident predictions", *_SHARE),
-        Metric("agreement", "Student and teacher agree", *_SHARE),
-        Metric("mean_variance", "Mean variance σ² of the features", "σ²", "Diagnostics"),
-        *map(GRADIENT_NORM.of, ("consistency", "semantic", "supervised", "uncertainty")),
-        Metric("seconds", "Seconds an epoch", "s", SPEED),
-        Metric("images_per_second", "Images per second", "images/s", SPEED),
-    )
-}
-"""By name, in the order in which reports show them; those of a section stand together."""
-
-
-def metric(name: str) -> Metric:
-    """What ``name`` stands for; a number that the table does not have, a plugin's, stands for itself."""
-    return METRICS.get(name) or Metric(name, name.replace("_", " ").capitalize(), name, "Method")
-
-
-def drawn(names: Iterable[str]) -> list[Metric]:
-    """Those of the ``names`` that a report draws, in its order: the table's, then terms of a plugin."""
-    logged = {*names}
-    known = [each for each in METRICS.values() if each.name in logged]
-    others = [
-        kind.of(name[len(before) : len(name) - len(after)])
-        for kind in (LOSS, GRADIENT_NORM)
-        for before, _, after in [kind.name.partition("*")]
-        for name in sorted(logged - METRICS.keys())
-        if name.startswith(before) and name.endswith(after)
+def metrics_among(logged: Iterable[str]) -> list[Metric]:
+    """What is known of the ``logged`` names: the table's first, then other losses and gradients."""
+    names = set(logged)
+    others = sorted(names - {metric.name for metric in METRICS})
+    losses = [
+        Metric(name, name.replace("_", " ").capitalize(), "loss", LOSSES)
+        for name in others
+        if name.endswith("_loss")
     ]
-    return [*(each for each in known if each.section not in (PROGRESS, SPEED)), *others]
+    gradients = [
+        Metric(name, f"Gradient of the {term.replace('_', ' ')} loss", "norm", DIAGNOSTICS)
+        for name in others
+        if (term := name.removeprefix("gradient_norm_")) != name
+    ]
+    return [*(metric for metric in METRICS if metric.name in names), *losses, *gradients]
+
+
+def loss_of(term: str) -> str:
+    """The name under which the mean loss of a term is logged."""
+    return f"{term}_loss"
+
+
+def gradient_norm_of(term: str) -> str:
+    """The name under which the norm of a term's gradient is logged."""
+    return f"gradient_norm_{term}"
+
+
+def in_line(name: str, value: float) -> str:
+    """What the line of an epoch says of a logged number; empty for most."""
+    if name.endswith("_loss"):
+        return f"{name.removesuffix('_loss')} {value:.4f}"
+    known = {metric.name: metric.in_line for metric in METRICS}
+    return known.get(name, "").format(value)

@@ -14,9 +14,10 @@ from ssl_isda.commands.report.contents import SHORT, Report, by_value, speed_of
 from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of
 from ssl_isda.results.curves import metrics_of
-from ssl_isda.results.figures import TEST_ERROR, error_figure, matrix_figure, metric_figure
+from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
+from ssl_isda.runs.metrics import TEST_ERROR
 
 TEMPLATE = "page.html.j2"
 _HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", "labels"})

@@ -15,7 +15,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from ssl_isda import cli
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.dashboard import as_json, specification
-from ssl_isda.runs.metrics import METRICS, PROGRESS
+from ssl_isda.runs.metrics import METRICS
 from ssl_isda.settings.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -43,10 +43,9 @@ def test_runs_are_grouped_by_cell_with_mean_and_band(section) -> None:
 
 def test_every_metric_of_a_run_has_its_panel(section) -> None:
     sections = section["panelBankConfig"]["sections"]
-    shown = [metric for metric in METRICS.values() if metric.section != PROGRESS]
-    assert [each["name"] for each in sections] == [*dict.fromkeys(m.section for m in shown)]
+    assert [each["name"] for each in sections] == [*dict.fromkeys(m.section for m in METRICS)]
     panels = [panel["config"] for each in sections for panel in each["panels"]]
-    assert [panel["metrics"] for panel in panels] == [[metric.name] for metric in shown]
+    assert [panel["metrics"] for panel in panels] == [[metric.name] for metric in METRICS]
 
 
 def test_without_the_package_one_line_says_how_to_get_it(monkeypatch) -> None:

@@ -11,10 +11,10 @@ from ssl_isda.commands.report.contents import Report, speed_of
 from ssl_isda.results.classes import classes_of
 from ssl_isda.results.curves import MOST_POINTS, curve, metrics_of
 from ssl_isda.results.estimates import Estimate
-from ssl_isda.results.figures import TEST_ERROR
 from ssl_isda.results.paper import TABLE_6
 from ssl_isda.results.runs import find_runs
 from ssl_isda.results.tables import Markup, Table, csv_table, latex_table, markdown_table
+from ssl_isda.runs.metrics import TEST_ERROR
 from tests.synthetic_runs import write_run, write_seeds
 
 CIFAR = ("--dataset", "cifar10", "--labels", "4000")
@@ -177,23 +177,15 @@ def test_a_long_curve_keeps_its_ends(tmp_path: Path) -> None:
 
 
 def test_what_is_logged_is_shown_in_the_order_of_the_table(tmp_path: Path) -> None:
-    extra = {
-        "gradient_norm_uncertainty": 0.1,
-        "pseudo_label_accuracy": 80.0,
-        "unheard_of": 1.0,
-        "new_term_loss": 2.0,
-    }
+    extra = {"gradient_norm_uncertainty": 0.1, "pseudo_label_accuracy": 80.0, "unheard_of": 1.0}
     write_run(tmp_path, *CIFAR, "--isda", extra={**extra, "uncertainty_loss": 1.0})
     metrics = metrics_of(report_of(tmp_path).cells)
     assert [metric.name for metric in metrics] == [
         *("test_error", "supervised_loss", "semantic_loss", "consistency_loss"),
-        *("uncertainty_loss", "consistency_weight", "lambda", "learning_rate"),
-        *("pseudo_label_accuracy", "gradient_norm_uncertainty", "new_term_loss"),
+        *("consistency_weight", "lambda", "learning_rate", "pseudo_label_accuracy"),
+        *("uncertainty_loss", "gradient_norm_uncertainty"),
     ]
-    assert [m.meaning for m in metrics[-2:]] == [
-        "Gradient of the uncertainty loss",
-        "New term loss",
-    ]
+    assert metrics[-1].meaning == "Gradient of the uncertainty loss"
 
 
 def test_classes_by_hand(tmp_path: Path) -> None:
