@@ -8,7 +8,6 @@ This records the snapshots anew; what ``git diff`` then shows is what users will
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import shutil
