@@ -74,7 +74,7 @@ def comparison(arguments: Sequence[str]) -> None:
     from ssl_isda.commands.analyze.comparison_figures import comparison_figures
 
     texts = {"comparison.md": table, "comparison.json": comparison_json(compared)}
-    files = {**texts, **comparison_figures(compared)}
+    files: dict[str, str | bytes] = {**texts, **comparison_figures(compared)}
     write_report(files, options.out)
     show(f"{printed(options.out)}: {', '.join(files)}")
 
