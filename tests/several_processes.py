@@ -88,10 +88,6 @@ class SmallNetwork(Network):
         maps: Tensor = self.body(images)
         return maps.mean((2, 3))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
-        return self.head(features), features
-
 
 class Cast:
     """The same batches in another floating-point type."""
@@ -165,8 +161,8 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
     num_steps = 5 if network == "cnn13" else NUM_STEPS
     trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
-    record = trainer._record
-    trainer._record = lambda found, step: (  # type: ignore[method-assign]
+    record = trainer.watch.record
+    trainer.watch.record = lambda found, step: (  # type: ignore[method-assign]
         losses.append({name: loss.item() for name, loss in found.items()}),
         record(found, step),
     )[1]
@@ -177,7 +173,7 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
         "confusion": trainer.confusion(trainer.evaluations["test"]),
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
-        "gradient_norms": trainer.gradient_norms,
+        "gradient_norms": trainer.watch.gradient_norms,
     }
 
 
