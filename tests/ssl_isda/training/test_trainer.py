@@ -444,15 +444,15 @@ def test_optimizer_is_nesterov_sgd_with_the_settings(tmp_path: Path) -> None:
     optimizer = sgd(Config(momentum=0.8, weight_decay=0.01))
     trainer = make(tmp_path, optimizer=optimizer, learning_rate=0.2)
     model, reference = trainer.student, [p.detach().clone() for p in trainer.student.parameters()]
-    sgd = torch.optim.SGD(
+    plain = torch.optim.SGD(
         reference, lr=0.2, momentum=0.8, weight_decay=0.01, nesterov=True, foreach=False
     )
     for index in range(3):
         trainer.train_step(trainer.step(index))
         for mine, theirs in zip(reference, model.parameters(), strict=True):
             mine.grad = theirs.grad.clone()
-        sgd.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
-        sgd.step()
+        plain.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
+        plain.step()
     for mine, theirs in zip(reference, model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs.detach())
 
