@@ -5,6 +5,7 @@ Everything that trains or evaluates goes through here: the commands and the Pyth
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import sys
@@ -246,7 +247,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     if test_only:
         part, sets = part[len(data.train_labels) :], sets[1:]
     batches = itertools.chain.from_iterable(
-        trainer.predict(lambda s=each: evaluation_batches(*s)) for each in sets
+        trainer.predict(functools.partial(evaluation_batches, *each)) for each in sets
     )
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))

@@ -22,7 +22,7 @@ from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.preprocessing import PreparedImages
 from ssl_isda.data.splits import Split
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import CNN13, MLP
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.distributed import is_first, num_processes, process_group
 from ssl_isda.parallel.whole_batch import _STREAMS, act_on_whole_batch
@@ -41,7 +41,7 @@ ISDA = {
 CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
 CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
 CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
-CELLS += [("mean_teacher", "isda", "own_batchnorm")]
+CELLS += [("mean_teacher", "isda", "own_batchnorm"), ("mean_teacher", "isda", "mlp")]
 
 
 class HalvedBatchNorm(nn.BatchNorm2d):
@@ -88,10 +88,6 @@ class SmallNetwork(Network):
         maps: Tensor = self.body(images)
         return maps.mean((2, 3))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
-        return self.head(features), features
-
 
 class Cast:
     """The same batches in another floating-point type."""
@@ -110,16 +106,18 @@ def build(
 ) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight.
 
-    Its network is ``cnn13`` or ``small``, or with ``own_batchnorm`` the small one, not synchronized.
+    Its network is ``cnn13``, ``mlp`` or ``small``, or with ``own_batchnorm`` the small one, not synchronized.
     """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     halved = network == "own_batchnorm" and num_processes() == 1
-    student = (
-        CNN13(NUM_CLASSES, width=0.05)
-        if network == "cnn13"
-        else SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
-    )
+    student: Network
+    if network == "cnn13":
+        student = CNN13(NUM_CLASSES, width=0.05)
+    elif network == "mlp":
+        student = MLP(NUM_CLASSES, 3 * 16 * 16, hidden=8, features=7)
+    else:
+        student = SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
     student = student.to(dtype, memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=network != "own_batchnorm")
@@ -165,8 +163,8 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
     num_steps = 5 if network == "cnn13" else NUM_STEPS
     trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
-    record = trainer._record
-    trainer._record = lambda found, step: (  # type: ignore[method-assign]
+    record = trainer.watch.record
+    trainer.watch.record = lambda found, step: (  # type: ignore[method-assign]
         losses.append({name: loss.item() for name, loss in found.items()}),
         record(found, step),
     )[1]
@@ -177,7 +175,7 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
         "confusion": trainer.confusion(trainer.evaluations["test"]),
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
-        "gradient_norms": trainer.gradient_norms,
+        "gradient_norms": trainer.watch.gradient_norms,
     }
 
 
