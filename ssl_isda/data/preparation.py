@@ -121,7 +121,7 @@ class Preparation:
                 "command that trained it again, with --data-dir where the images are"
             )
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
                 arrays = {name: kept[name] for name in kept.files}
                 words = json.loads(str(arrays.pop("words")))
             if words.pop("version") != FORMAT_VERSION:
@@ -135,6 +135,8 @@ class Preparation:
         """What has to see whole images: (n, C, H, W) uint8 to float32; or the images themselves."""
         if "scale" in self.arrays:
             return images
+        if len(images) == 0:
+            return images.float()
         if len(images) == 1:  # one row alone is summed and multiplied in another order
             return self._whole(images.repeat(2, 1, 1, 1))[:1]
         return self._whitening.apply(images) if "matrix" in self.arrays else standardized(images)

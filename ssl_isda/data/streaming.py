@@ -89,6 +89,8 @@ class Streaming:
         return other
 
     def to(self, device: torch.device | str) -> Streaming:
+        if torch.device(device) == self.device:
+            return self
         other = copy.copy(self)
         other.device = torch.device(device)
         return other
