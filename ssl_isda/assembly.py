@@ -5,14 +5,14 @@ Everything that trains or evaluates goes through here: the commands and the Pyth
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,14 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
+from ssl_isda.base.registry import Registry
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.load import load
-from ssl_isda.data.preprocessing import PreparedImages, prepare
+from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.preparation import Preparation, PreparedImages
+from ssl_isda.data.preprocessing import prepare
+from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
+from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
@@ -63,15 +66,34 @@ class Workspace:
             fastest_precision(self.device) if config.precision == "auto" else config.precision
         )
         plugins.load()
-        self.data: ImageData = own or load(
-            config.dataset,
-            config.data_dir,
-            svhn_extra=config.svhn_extra,
-            image_size=config.image_size,
+        self.data: ImageData = own or DATASETS[config.dataset](
+            options_of(DATASETS, config.dataset, resolved), config.data_dir
         )
-        prepared = prepare(config.preprocessing, self.data, config.data_dir)
-        self.train_images: PreparedImages = prepared[0].to(self.device)
-        self.test_images: PreparedImages = prepared[1].to(self.device)
+        train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        self.train_images: PreparedImages = train.to(self.device)
+        self.test_images: PreparedImages = test.to(self.device)
+        self.preparation: Preparation = preparation
+
+    def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training images, all or those at ``indices``, with their labels, without augmentation."""
+        return evaluation_batches(self.train_images, _labels(self.data.train), indices=indices)
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test images with their labels."""
+        return evaluation_batches(self.test_images, _labels(self.data.test))
+
+
+def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
+    """The part's own ``Config``, as the settings of the run have it."""
+    config = registry.config(name)
+    settings = dict(resolved.config)
+    chosen = {field.name: settings.get(field.name) for field in fields(config)}
+    return config(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _labels(source: DataSource) -> Tensor:
+    assert source.labels is not None
+    return source.labels
 
 
 def build_trainer(
@@ -84,15 +106,13 @@ def build_trainer(
     """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
-    method = method_of(resolved, student, len(data.train_labels))
+    method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
-    evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
+    evaluations = {"test": workspace.test_batches}
     if split.validation:
-        chosen = torch.tensor(split.validation)
-        held_out = workspace.train_images.chosen(chosen)
-        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
-    sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
-    hidden = workspace.train_images.chosen(sample)
+        held_out = torch.tensor(split.validation)
+        evaluations["validation"] = lambda: workspace.train_batches(held_out)
+    sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
     isda = isda_config(config) if config.isda else None
     shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
@@ -126,7 +146,7 @@ def build_trainer(
         evaluations,
         schedule,
         tracker,
-        (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
+        (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=OPTIMIZERS["sgd"](
             OPTIMIZERS.config("sgd")(momentum=config.momentum, weight_decay=config.weight_decay)
         ),
@@ -136,15 +156,15 @@ def build_trainer(
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
-    config, images = resolved.config, workspace.data.train_images
+    config, shape = resolved.config, workspace.data.train.shape
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
         student = MODELS[config.model](
             MODELS.config(config.model)(width=config.width),
             num_classes=len(workspace.data.class_names),
-            shape=tuple(images.shape[1:]),
+            shape=shape,
         )
     try:
-        student.eval().features(torch.zeros(1, *images.shape[1:]))
+        student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
     student.to(workspace.device).to(memory_format=torch.channels_last)
@@ -163,24 +183,30 @@ def batches_of(
     resolved: Resolved, workspace: Workspace, split: Split, method: Method
 ) -> TwoStreamBatches:
     config = resolved.config
-    smaller_side = min(workspace.data.train_images.shape[-2:])
+    smaller_side = min(workspace.data.train.shape[1:])
     if config.max_translation >= smaller_side:
         raise UsageError(
             f"--max-translation must be 0 to {smaller_side - 1} for these images, "
             f"got {config.max_translation}"
         )
+
+    def augmentation(name: str) -> Augmentation:
+        options = options_of(AUGMENTATIONS, name, resolved)
+        return AUGMENTATIONS[name](
+            options, flip=config.flip, max_translation=config.max_translation
+        )
+
+    named = {view.augmentation for view in method.views if view.augmentation is not None}
     batches = TwoStreamBatches(
         workspace.train_images,
-        workspace.data.train_labels,
+        _labels(workspace.data.train),
         split,
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        flip=config.flip,
-        max_translation=config.max_translation,
-        num_views=method.num_views,
-        shares_flip=method.shares_flip,
-        input_noise=method.input_noise,
+        augmentation=augmentation("weak"),
+        views=method.views,
+        named={name: augmentation(name) for name in named},
         device=workspace.device,
     )
     if config.compile and num_launched() > 1:
@@ -199,20 +225,19 @@ def batches_of(
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     """The run's labeled images: those it began with, the user's, or those that the seed draws."""
     config, data = folder.resolved.config, workspace.data
+    labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
     if source is not None:
-        split = load_split(
-            source, dataset=data.name, checksum=data.checksum, labels=data.train_labels
-        )
-        check_split(source, split, data.train_labels, config.labels, config.validation)
+        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
+        check_split(source, split, labels, config.labels, config.validation)
     else:
         split = make_split(
-            data.train_labels,
+            labels,
             num_classes=len(data.class_names),
             num_labels=config.labels,
             seed=config.seed,
             dataset=data.name,
-            checksum=data.checksum,
+            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
         )
     if not folder.split_file.exists():
@@ -242,13 +267,11 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
     digest = _load_newest(trainer)
-    part = parts(len(data.train_labels), split.labeled, split.validation, len(data.test_labels))
-    sets = [(workspace.train_images, data.train_labels), (workspace.test_images, data.test_labels)]
+    part = parts(len(data.train), split.labeled, split.validation, len(data.test))
+    sets = [workspace.train_batches, workspace.test_batches]
     if test_only:
-        part, sets = part[len(data.train_labels) :], sets[1:]
-    batches = itertools.chain.from_iterable(
-        trainer.predict(functools.partial(evaluation_batches, *each)) for each in sets
-    )
+        part, sets = part[len(data.train) :], sets[1:]
+    batches = itertools.chain.from_iterable(map(trainer.predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
     return Features.gathered(shown, part, data.class_names, digest)
@@ -292,13 +315,6 @@ def evaluated_network(
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
     _load_newest(trainer)
-
-    def prepared(images: Tensor) -> Tensor:
-        labels = torch.zeros(len(images), dtype=torch.int64)
-        given = replace(data, test_images=images, test_labels=labels)
-        found = prepare(resolved.config.preprocessing, given, resolved.config.data_dir)[1]
-        return found.finish(found.images)
-
     network = trainer.objective.method.evaluated(trainer.student)
-    shape = tuple(data.train_images.shape[1:])
-    return network, prepared, data.class_names, shape, workspace.precision
+    shape = data.train.shape
+    return network, workspace.preparation, data.class_names, shape, workspace.precision

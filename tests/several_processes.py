@@ -19,8 +19,10 @@ from ssl_isda import methods
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13, MLP
 from ssl_isda.models.contract import Network
@@ -106,7 +108,8 @@ def build(
 ) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight.
 
-    Its network is ``cnn13``, ``mlp`` or ``small``, or with ``own_batchnorm`` the small one, not synchronized.
+    Its network is ``cnn13``, ``mlp`` or ``small``; ``own_batchnorm`` is the small one, not
+    synchronized.
     """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -130,7 +133,7 @@ def build(
     objective = Objective(regularizer, ISDA[isda], NUM_CLASSES, student.head.in_features)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     images = torch.randn(NUM_IMAGES, 3, 16, 16, generator=draws) + labels.view(-1, 1, 1, 1) / 2
-    prepared = PreparedImages(images, None, None)
+    prepared = PreparedImages(InMemory(images))
     batches = TwoStreamBatches(
         prepared,
         labels,
@@ -138,10 +141,8 @@ def build(
         labeled_batch_size=8,
         unlabeled_batch_size=12,
         seed=0,
-        flip=True,
-        num_views=regularizer.num_views,
-        shares_flip=regularizer.shares_flip,
-        input_noise=regularizer.input_noise,
+        augmentation=Weak(flip=True),
+        views=regularizer.views,
     )
     config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20)
     return Trainer(

@@ -110,7 +110,9 @@ class WholeBatchNorm(_BatchNorm):
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach(), input)
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalized = (wide - _spread(mean, input)) * _spread(scale, input) + _spread(self.bias, input)
+        normalized = (wide - _spread(mean, input)) * _spread(scale, input) + _spread(
+            self.bias, input
+        )
         return normalized.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:

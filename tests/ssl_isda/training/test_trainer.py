@@ -23,9 +23,11 @@ from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import View
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
 from ssl_isda.optim.sgd import Config, sgd
@@ -53,7 +55,7 @@ class Data:
         generator = torch.Generator().manual_seed(0)
         self.labels = torch.arange(IMAGES) % CLASSES
         images = torch.randn(IMAGES, 1, 16, 16, generator=generator)
-        self.images = PreparedImages(images + self.labels.view(-1, 1, 1, 1))
+        self.images = PreparedImages(InMemory(images + self.labels.view(-1, 1, 1, 1)))
         self.before: dict[int, Callable[[], None]] = {}
         self.batches = TwoStreamBatches(
             self.images,
@@ -62,10 +64,8 @@ class Data:
             labeled_batch_size=6,
             unlabeled_batch_size=16,
             seed=0,
-            flip=True,
-            num_views=regularizer.num_views,
-            shares_flip=regularizer.shares_flip,
-            input_noise=regularizer.input_noise,
+            augmentation=Weak(flip=True),
+            views=regularizer.views,
         )
 
     def batch(self, step: Step) -> Batch:
