@@ -12,11 +12,14 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.options import Interval
 from ssl_isda.data.array_cache import Arrays, cached_arrays
 from ssl_isda.data.folder_listing import FolderListing, ImageFile, list_images
 from ssl_isda.data.image_data import DATASETS, ImageData
@@ -26,6 +29,14 @@ CACHE_FORMAT = 1
 """To be raised whenever the same files would give other pixels."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
 MAX_IMAGE_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of ``folder``."""
+
+    image_size: Annotated[int, Interval(ge=1, le=1024)] = 32
+    """Height and width, in pixels, that images are resized to."""
 
 
 @DATASETS.register("folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 
 from ssl_isda.data.download import DataFile, provide
 from ssl_isda.data.image_data import DATASETS, ImageData
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of ``svhn``."""
+
+    svhn_extra: bool = False
+    """Join its 531,131 extra images, without their labels."""
 
 
 @DATASETS.register("svhn")

@@ -5,13 +5,15 @@ Everything that trains or evaluates goes through here: the commands and the Pyth
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
+from ssl_isda.base.registry import Registry
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.load import load
@@ -38,7 +41,7 @@ from ssl_isda.runs import checkpoint
 from ssl_isda.runs.memory import refuse_what_does_not_fit
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.settings.config import Resolved, isda_config
+from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
@@ -46,6 +49,7 @@ from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
+T = TypeVar("T")
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
 
@@ -61,16 +65,27 @@ class Workspace:
         self.precision = (
             fastest_precision(self.device) if config.precision == "auto" else config.precision
         )
-        plugins.load()
+        plugins.load(config.plugin)
         self.data: ImageData = own or load(
-            config.dataset,
-            config.data_dir,
-            svhn_extra=config.svhn_extra,
-            image_size=config.image_size,
+            config.dataset, config.data_dir, **resolved.options["dataset"]
         )
         prepared = prepare(config.preprocessing, self.data, config.data_dir)
         self.train_images: PreparedImages = prepared[0].to(self.device)
         self.test_images: PreparedImages = prepared[1].to(self.device)
+
+
+def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
+    """The part's own ``Config``, as the settings of the run have it."""
+    config, values = registry.config(name), resolved.values
+    return config(
+        **{each.name: values[each.name] for each in fields(config) if each.name in values}
+    )
+
+
+def chosen(registry: Registry[Callable[..., T]], kind: str, resolved: Resolved) -> Callable[..., T]:
+    """The part that the setting ``kind`` names, with its options; the rest is still to be given."""
+    name = getattr(resolved.config, kind)
+    return functools.partial(registry[name], options_of(registry, name, resolved))
 
 
 def build_trainer(
@@ -87,20 +102,18 @@ def build_trainer(
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
     if split.validation:
-        chosen = torch.tensor(split.validation)
-        held_out = workspace.train_images.chosen(chosen)
-        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[chosen])
+        at = torch.tensor(split.validation)
+        held_out = workspace.train_images.chosen(at)
+        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[at])
     sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
     hidden = workspace.train_images.chosen(sample)
-    isda = isda_config(config) if config.isda else None
+    isda = resolved.isda if config.isda else None
     shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    loss = LOSSES["cross_entropy"](
-        LOSSES.config("cross_entropy")(), num_classes=shape[0], num_features=shape[1]
-    )
-    task = TASKS["classification"](TASKS.config("classification")())
+    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
     if config.compile:
         copies = (each for each in method.modules() if isinstance(each, Network))
@@ -126,19 +139,15 @@ def build_trainer(
         schedule,
         tracker,
         (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
-        optimizer=OPTIMIZERS["sgd"](
-            OPTIMIZERS.config("sgd")(momentum=config.momentum, weight_decay=config.weight_decay)
-        ),
-        schedule=SCHEDULES["cosine"](SCHEDULES.config("cosine")()),
+        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
+        schedule=chosen(SCHEDULES, "schedule", resolved)(),
     )
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
-
     config, images = resolved.config, workspace.data.train_images
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student = MODELS[config.model](
-            MODELS.config(config.model)(width=config.width),
+        student = chosen(MODELS, "model", resolved)(
             num_classes=len(workspace.data.class_names),
             shape=tuple(images.shape[1:]),
         )
@@ -153,9 +162,10 @@ def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
-    name, num_classes = resolved.config.method, len(student.head.weight)
-    options = METHODS.config(name)(**resolved.method_options)
-    return METHODS[name](options, student=student, num_images=num_images, num_classes=num_classes)
+    num_classes = len(student.head.weight)
+    return chosen(METHODS, "method", resolved)(
+        student=student, num_images=num_images, num_classes=num_classes
+    )
 
 
 def batches_of(

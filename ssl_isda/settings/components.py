@@ -72,7 +72,7 @@ class Components:
         UsageError
             Two of them have an option of one name.
         """
-        found = {kind: dict(self.of(kind, name)) for kind, name in chosen.items()}
+        found = {kind: dict(self.parts[kind].get(name, {})) for kind, name in chosen.items()}
         first: dict[str, Setting] = {}
         for option in (option for options in found.values() for option in options.values()):
             other = first.setdefault(option.name, option)

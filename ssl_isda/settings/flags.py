@@ -53,7 +53,6 @@ class Parser(argparse.ArgumentParser):
                 action=_Taken,
                 setting=setting,
                 nargs="*" if setting.item else 0 if setting.is_switch and self.has_words else "?",
-                metavar=_metavar(setting),
                 help=_help(setting) if is_shown else argparse.SUPPRESS,
             )
 
@@ -84,6 +83,14 @@ class Parser(argparse.ArgumentParser):
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=_COLUMN, width=_WIDTH)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not isinstance(action, _Taken):
+            return super()._format_action_invocation(action)
+        setting = action.setting
+        if setting.is_switch:
+            return setting.flag if setting.default is None else f"--[no-]{setting.flag[2:]}"
+        return f"{setting.flag} {_metavar(setting)}"
 
 
 class _Taken(argparse.Action):
@@ -147,7 +154,7 @@ def read_command(
         One line: an unknown flag, a value that is missing, wrong or given twice.
     """
     parser = Parser(has_words=True)
-    parser.add("", settings.values())
+    parser.add("", settings.values(), is_shown=False)
     given, words = parser.read(arguments)
     return words, {n: s.check(given[n]) if n in given else s.default for n, s in settings.items()}
 
@@ -164,12 +171,13 @@ def _metavar(setting: Setting) -> str:
         return "|".join(map(str, setting.choices))
     words = {int: "N", float: "X", Path: "PATH", str: "NAME"}
     members = (setting.item or setting).members
-    return next((words[member] for member in members if member in words), "VALUE")
+    word = next((words[member] for member in members if member in words), "VALUE")
+    return f"{word} {word} ..." if setting.item else word
 
 
 def _help(setting: Setting) -> str:
     default = written(setting.default)
     if setting.is_switch:
         default = "on" if setting.default else "off"
-    shown_default = "" if setting.default is None else f" [{default}]"
-    return f"{setting.description}{shown_default}".strip().replace("%", "%%")
+    in_brackets = "" if setting.default is None else f" [{default}]"
+    return f"{setting.description}{in_brackets}".strip().replace("%", "%%")
