@@ -177,6 +177,8 @@ def _metavar(setting: Setting) -> str:
 
 def _help(setting: Setting) -> str:
     default = written(setting.default)
+    if setting.item and isinstance(setting.default, tuple):
+        default = " ".join(map(written, setting.default))
     if setting.is_switch:
         default = "on" if setting.default else "off"
     in_brackets = "" if setting.default is None else f" [{default}]"

@@ -142,7 +142,8 @@ def _parser(
     for kind, parts in components.parts.items():
         name = chosen.get(kind, RUN_SETTINGS[kind].default)
         own = parts.get(str(name), {})
-        parser.add(f"Options of {name}", [options.pop(option) for option in own])
+        free = [option for option in own.values() if options.pop(option.name, None)]
+        parser.add(f"Options of {name}", free)
     parser.add("Settings and answers", _ANSWERS)
     parser.add("", options.values(), is_shown=False)
     return parser
