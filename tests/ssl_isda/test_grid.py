@@ -62,14 +62,6 @@ def printed(file: Path, text: str, *flags: str, capsys) -> list[str]:
     return [line.removeprefix(start) for line in lines]
 
 
-def refusal(file: Path, text: str, capsys, *flags: str) -> str:
-    file.write_text(text)
-    assert run.main(["grid", str(file), *flags]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    return captured.err
-
-
 # ---- expansion
 
 
@@ -162,12 +154,6 @@ def test_runs_without_isda_have_no_settings_of_it(file, capsys) -> None:
     ]
 
 
-def test_different_runs_in_one_folder_are_refused(file, capsys) -> None:
-    text = "settings: {data_dir: my/digits, labels: 20}\nruns:\n  - "
-    line = refusal(file, text + "{method: vat, dataset: [digits, folder]}", capsys)
-    assert "my.yaml:3: two different runs would have one folder, runs/digits-20/vat/seed0" in line
-
-
 def test_flags_win_over_the_file(file, capsys) -> None:
     text = "settings: {dataset: digits, steps: 9}\n"
     text += "runs:\n  - {method: vat, seed: [0, 1], width: [0.1, 0.2]}"
@@ -203,86 +189,6 @@ def test_a_config_is_found_beside_the_grid_or_above(file, tmp_path, capsys) -> N
     os.chdir(tmp_path / "elsewhere")
     (command,) = printed(grid, text, capsys=capsys)
     assert command == f"--config {tmp_path / 'configs' / 'my.yaml'} --method vat"
-
-
-# ---- refusals: one line, before anything starts
-
-WRONG = {
-    "runs:\n  - metod: vat": ["my.yaml:2: unknown setting 'metod'; did you mean 'method'?"],
-    "runs:\n  - {method: vat, fresh: true}": ["my.yaml:2: fresh has no place"],
-    "runs:\n  - {method: vat, runs_dir: r}": ["my.yaml:2: runs_dir belongs under 'settings:'"],
-    "runs:\n  - {method: vat, seed: [0, -1]}": ["my.yaml:2: seed must be", "got -1"],
-    "runs:\n  - {method: vat, seed: [0, 0]}": ["my.yaml:2: seed names 0 twice"],
-    "runs:\n  - {method: vat, seed: []}": ["my.yaml:2: seed has no values"],
-    "runs:\n  - {method: vat, seed: [[0]]}": ["my.yaml:2: seed must be an integer, got a list"],
-    "runs:\n  - {method: vat, dataset: [digit]}": ["my.yaml:2: ", "did you mean 'digits'?"],
-    "runs:\n  - {method: [vat, pi], dataset: digits}": ["my.yaml:2: ", "'pi'", "pi_model"],
-    "runs:\n\n  - {method: [vat, pi_model], epsilon: 2}": [
-        "my.yaml:3: --epsilon is an option of vat"
-    ],
-    "runs:\n  - {isda: true}": ["my.yaml:2: --method is missing"],
-    "runs: {method: vat}": ["my.yaml:1: runs must be a list of blocks"],
-    "runs: []": ["my.yaml:1: runs must be a list of blocks"],
-    "runs:\n  - vat": ["my.yaml:2: 'name: value' lines are needed"],
-    "settings: {seed: [0, 1]}\nruns:\n  - method: vat": ["my.yaml:1: seed is one value here"],
-    "settings: {sed: 0}\nruns:\n  - method: vat": ["my.yaml:1: unknown setting 'sed'", "'seed'"],
-    "setings: {seed: 0}\nruns:\n  - method: vat": ["my.yaml:1: unknown part", "'settings'"],
-    "seeds: 0\nruns:\n  - method: vat": ["my.yaml:1: unknown part 'seeds'"],
-    "settings: {seed: 0}": ["my.yaml is no grid", "runs:"],
-    "config: none.yaml\nruns:\n  - method: vat": ["my.yaml:1: config: 'none.yaml'"],
-    "config: []\nruns:\n  - method: vat": ["my.yaml:1: config must be a path"],
-    "runs:\n  - {method: vat, method: vat}": ["my.yaml:2: 'method' is set twice"],
-    "runs:\n  - {method: !!python/name:os.system vat}": ["my.yaml:2: tags"],
-    "runs: [": ["not valid YAML"],
-    "": ["my.yaml is empty"],
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_file_is_refused(text: str, file, capsys) -> None:
-    line = refusal(file, text, capsys)
-    assert all(part in line for part in WRONG[text]), line
-
-
-def test_the_answer_needs_no_torch(file) -> None:
-    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    asked = [sys.executable, "-c", WITHOUT_TORCH, "grid", str(file), "--print-commands"]
-    process = subprocess.run(asked, capture_output=True, text=True)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert len(process.stdout.splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("flags", "part"),
-    [
-        ([], "grid needs one file"),
-        (["a.yaml", "b.yaml"], "grid needs one file"),
-        (["my.yaml", "--worker", "2"], "did you mean '--workers'?"),
-        (["my.yaml", "--workers", "0"], "--workers must be"),
-        (["my.yaml", "--gpus-per-run", "2"], "--gpus-per-run must be"),
-        (["my.yaml", "--fresh"], "--fresh: a retry would delete what is done"),
-        (["my.yaml", "--epsilon", "2"], "--epsilon cannot be given to a grid"),
-        (["my.yaml", "--seeds=0,1"], "--seeds cannot be given to a grid"),
-        (["mine.yaml"], "did you mean 'my.yaml'?"),
-    ],
-)
-def test_wrong_flags_are_refused(flags: list[str], part: str, file, capsys) -> None:
-    file.write_text(DIGITS + "method: vat")
-    assert run.main(["grid", *flags]) == 2
-    error = capsys.readouterr().err
-    assert part in error and error.count("\n") == 1
-
-
-def test_too_many_runs_are_refused_at_once(file, capsys) -> None:
-    axes = ", ".join(f"{name}: {[*range(1, 100)]}" for name in ("seed", "epochs", "batch_size"))
-    assert "970,299 runs" in refusal(file, f"runs:\n  - {{method: vat, {axes}}}", capsys)
-
-
-def test_help_lists_the_flags(capsys) -> None:
-    assert run.main(["grid", "--help"]) == 0
-    text = capsys.readouterr().out
-    assert all(f"--{name.replace('_', '-')}" in text for name in command.GridConfig.model_fields)
-    assert "--momentum" not in text
 
 
 # ---- without Ray, without a cluster
