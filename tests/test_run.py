@@ -33,7 +33,6 @@ from tests.commands import (
     QUICK,
     RUN,
     SUPERVISED,
-    WITHOUT_TORCH,
     ends_like,
     modified,
     names,
@@ -144,15 +143,6 @@ def test_fault_12_two_processes_on_one_folder(tmp_path: Path) -> None:
     (tmp_path / CELL).mkdir(parents=True)
     with FileLock(tmp_path / CELL / ".lock"):
         assert f"{CELL} is in use" in refusal(*SUPERVISED, cwd=tmp_path, code=75)
-
-
-@pytest.mark.fault(10)
-@pytest.mark.parametrize("runs_dir", ["file", "file/below", "/proc/runs"])
-def test_fault_10_a_runs_dir_that_cannot_be_made(tmp_path: Path, runs_dir: str) -> None:
-    (tmp_path / "file").touch()
-    line = refusal(*SUPERVISED, "--runs-dir", runs_dir, cwd=tmp_path)
-    assert f"cannot write to {runs_dir}/digits-20/supervised/seed0: " in line
-    assert names(tmp_path) == {"file"}
 
 
 # ---- killed, interrupted, out of space, out of range
@@ -310,51 +300,6 @@ def test_fault_18_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 # ---- refused before any work
-
-
-@pytest.mark.fault(24)
-@pytest.mark.parametrize("labels", ["0", "-10", "1000000", "15", "1300", "none"])
-def test_fault_24_labels_that_cannot_be(tmp_path: Path, labels: str) -> None:
-    line = refusal(*SUPERVISED, f"--labels={labels}", cwd=tmp_path)
-    assert "multiple" in line and "10 to 1290" in line
-    assert names(tmp_path) == set()
-
-
-@pytest.mark.fault(26)
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("--lables 40", "unknown flag '--lables'; did you mean '--labels'"),
-        ("--method vta", "did you mean 'vat'"),
-        ("--method vat --dataset digits --labels 15", "15 labels: digits has 10 classes"),
-        ("--method vat --learning-rate nan", "--learning-rate must be"),
-        ("evaluate", "unknown command 'evaluate'"),
-        ("", "--method is missing"),
-    ],
-)
-def test_fault_26_usage_errors_answer_without_torch(
-    tmp_path: Path, arguments: str, words: str
-) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *arguments.split()],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (child.returncode, child.stdout) == (2, "")
-    (line,) = child.stderr.splitlines()
-    assert line.startswith("run.py: ") and words in line
-
-
-@pytest.mark.parametrize("question", ["--help", "--version", "--print-config"])
-def test_questions_are_answered_without_torch(tmp_path: Path, question: str) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, question, "--method", "vat"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (child.returncode, child.stderr) == (0, "") and child.stdout
 
 
 @pytest.mark.fault(35)
@@ -559,23 +504,6 @@ def test_fault_39_a_file_that_is_no_image_is_named(
 
 
 @pytest.mark.fault(39)
-@pytest.mark.parametrize(
-    ("missing", "words"),
-    [
-        ("train", "images/train is missing"),
-        ("test/c", "class 'c' is in train but not in test"),
-        ("", "images is not a folder"),
-    ],
-)
-def test_fault_39_a_folder_of_another_layout(
-    images: Path, tmp_path: Path, missing: str, words: str
-) -> None:
-    folder = shutil.copytree(images, tmp_path / "images")
-    shutil.rmtree(folder / missing)
-    assert words in refusal(*FOLDER, "--method", "vat", "--data-dir", "images", cwd=tmp_path)
-
-
-@pytest.mark.fault(39)
 @pytest.mark.slow
 def test_fault_39_too_small_an_image_size_is_one_line(images: Path, tmp_path: Path) -> None:
     arguments = [*QUICK, "--dataset", "folder", "--image-size", "8", "--method", "vat"]
@@ -669,22 +597,6 @@ def test_a_finished_run_of_other_images_is_no_result(images: Path, tmp_path: Pat
     (others / "train/a/0.png").unlink()
     line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
     assert "runs/photos-all/supervised/seed0 holds a run on other images" in line
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--max-translation", "16"], "--max-translation must be 0 to 15 for these images, got 16"),
-        (["--split", "absent.json"], "--split absent.json: no such file"),
-        (["--split", "split.json", "--labels", "30"], "has 20 labels; --labels are 30"),
-        (["--split", "split.json", "--validation"], "holds out no images: leave --validation out"),
-    ],
-)
-def test_settings_that_the_data_refute(
-    finished, tmp_path: Path, flags: list[str], words: str
-) -> None:
-    shutil.copy(finished[0] / CELL / "split.json", tmp_path)
-    assert words in refusal(*SUPERVISED, *flags, cwd=tmp_path)
 
 
 def test_sgd_without_momentum_trains(tmp_path: Path) -> None:

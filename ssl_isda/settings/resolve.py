@@ -93,13 +93,10 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
     flags = _read_flags(arguments, components, commands)
     files = []
     if config := flags.get("config"):
-        files.append(_read_file(str(config.value), components, flags))
+        path = settings_file(Path(str(config.value)))
+        files.append(_read_file(path, str(config.value), components, flags))
     chosen = {"dataset": _choose("dataset", flags, files, components)}
-    own = f"configs/{chosen['dataset']}.yaml"
-    if (folder("configs") / f"{chosen['dataset']}.yaml").is_file():
-        files.append(_read_file(own, components, flags))
-    else:
-        files.append(SettingsFile(own))
+    files.append(_dataset_file(chosen["dataset"], components, flags))
     chosen["method"] = _choose("method", flags, files, components)
     layers = [{n: g for n, g in flags.items() if n in RUN_SETTINGS}]
     layers += [file.layer(chosen) for file in files]
@@ -187,9 +184,18 @@ def _refuse_options_of_others(
 # ---- files
 
 
-def _read_file(source: str, components: Components, flags: Mapping[str, Given]) -> SettingsFile:
+def _dataset_file(dataset: str, components: Components, flags: Mapping[str, Given]) -> SettingsFile:
+    """The file that comes with a data set; one of a plugin has none."""
+    path = folder("configs") / f"{dataset}.yaml"
+    source = f"{path.parent.name}/{path.name}"
+    return _read_file(path, source, components, flags) if path.is_file() else SettingsFile(source)
+
+
+def _read_file(
+    path: Path, source: str, components: Components, flags: Mapping[str, Given]
+) -> SettingsFile:
     """A file whose names are known and whose values, those of other parts too, are valid."""
-    file = read_settings(settings_file(Path(source)), printed(source))
+    file = read_settings(path, printed(source))
     _refuse_other_plugin(file.settings.pop("plugin", None), flags.get("plugin"))
     moved = {name: components.parts[kind][part][name] for name, (kind, part) in MOVED.items()}
     for name, given in file.settings.items():
