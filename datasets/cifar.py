@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from ssl_isda.data.download import DataFile, provide
+from ssl_isda.data.facts import DatasetFacts
 from ssl_isda.data.image_data import DATASETS, ImageData
+
+FACTS = {
+    "cifar10": DatasetFacts(10, 50_000, 5_000, 32, 3),
+    "cifar100": DatasetFacts(100, 50_000, 500, 32, 3),
+}
 
 
 @DATASETS.register("cifar10")
-def cifar10(data_dir: Path) -> ImageData:
+def cifar10(config: object, data_dir: Path) -> ImageData:
     """CIFAR-10 from ``data_dir/cifar-10-batches-py``, from the archive beside it, or downloaded."""
     from torchvision.datasets import CIFAR10
 
@@ -20,7 +26,7 @@ def cifar10(data_dir: Path) -> ImageData:
 
 
 @DATASETS.register("cifar100")
-def cifar100(data_dir: Path) -> ImageData:
+def cifar100(config: object, data_dir: Path) -> ImageData:
     """CIFAR-100, fine labels, from ``data_dir/cifar-100-python``, its archive, or downloaded."""
     from torchvision.datasets import CIFAR100
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_isda.data.facts import DatasetFacts
 from ssl_isda.data.image_data import DATASETS, ImageData
 
+FACTS = {"digits": DatasetFacts(10, 1_347, 129, 16, 1)}
 TEST_IMAGES_PER_CLASS = 45
 
 
 @DATASETS.register("digits")
-def digits(data_dir: Path) -> ImageData:
+def digits(config: object, data_dir: Path) -> ImageData:
     """1,347 training and 450 test images, one channel, 16 x 16 pixels; ``data_dir`` is not read."""
     from sklearn.datasets import load_digits
 

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from ssl_isda.data.download import DataFile, provide
+from ssl_isda.data.facts import DatasetFacts
 from ssl_isda.data.image_data import DATASETS, ImageData
+
+FACTS = {"svhn": DatasetFacts(10, 73_257, 4_659, 32, 3, num_extra_images=531_131)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of ``svhn``."""
+
+    svhn_extra: bool = False
+    """Join its 531,131 extra images, without their labels."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +32,19 @@ class Config:
 
 
 @DATASETS.register("svhn")
-def svhn(data_dir: Path, svhn_extra: bool = False) -> ImageData:
+def svhn(config: Config, data_dir: Path) -> ImageData:
     """SVHN from ``data_dir/{train,test,extra}_32x32.mat``, downloaded where they are missing.
 
-    With ``svhn_extra`` the 531,131 extra images follow the training images as truly unlabeled ones
+    With ``config.svhn_extra`` the 531,131 extra images follow the training images as truly unlabeled ones
     (label -1), as in temporal ensembling's and Mean Teacher's SVHN-with-extra experiments.
     """
     from torchvision.datasets import SVHN
 
-    parts = ["train", "test", *(["extra"] if svhn_extra else [])]
+    parts = ["train", "test", *(["extra"] if config.svhn_extra else [])]
     published = [SVHN.split_list[part] for part in parts]
     provide("svhn", data_dir, [DataFile(name, md5, url) for url, name, md5 in published])
     images, labels = _read(SVHN, data_dir, "train")
-    if svhn_extra:
+    if config.svhn_extra:
         extra_images, _ = _read(SVHN, data_dir, "extra")
         images = np.concatenate([images, extra_images])
         labels = np.concatenate([labels, np.full(len(extra_images), -1)])

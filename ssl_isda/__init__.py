@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     )
     from ssl_isda.isda.propositions import second_order_consistency as second_order_consistency
     from ssl_isda.isda.propositions import semantic_consistency as semantic_consistency
+    from ssl_isda.losses import LOSSES as LOSSES
     from ssl_isda.models import MODELS as MODELS
+    from ssl_isda.optim import OPTIMIZERS as OPTIMIZERS
+    from ssl_isda.optim import SCHEDULES as SCHEDULES
+    from ssl_isda.tasks import TASKS as TASKS
     from ssl_isda.training.method import METHODS as METHODS
 
 __version__ = "0.2.0"

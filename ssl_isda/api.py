@@ -172,12 +172,13 @@ class Model:
         return Predictions([self.class_names[k] for k in labels], labels, probabilities, features)
 
 
-def load(path: str | Path, *, device: str = "auto") -> Model:
+def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -> Model:
     """The trained network of a run folder, as its newest whole checkpoint has it.
 
     Parameters
     ----------
     device : ``auto``, ``cpu`` or ``cuda``
+    plugin : the file or module of parts that the run was trained with; its code is run
 
     Raises
     ------
@@ -187,6 +188,6 @@ def load(path: str | Path, *, device: str = "auto") -> Model:
     try:
         from ssl_isda.assembly import evaluated_network
 
-        return Model(*evaluated_network(Path(path), device))
+        return Model(*evaluated_network(Path(path), device, plugin))
     except ModuleNotFoundError as error:
         raise missing_package(error) from error

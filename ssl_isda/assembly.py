@@ -11,7 +11,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,10 +25,12 @@ from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.load import load
-from ssl_isda.data.preprocessing import PreparedImages, prepare
+from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.preparation import Preparation, PreparedImages
+from ssl_isda.data.preprocessing import prepare
+from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
+from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
@@ -38,13 +40,13 @@ from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
-from ssl_isda.runs.memory import refuse_what_does_not_fit
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
@@ -66,12 +68,19 @@ class Workspace:
             fastest_precision(self.device) if config.precision == "auto" else config.precision
         )
         plugins.load(config.plugin)
-        self.data: ImageData = own or load(
-            config.dataset, config.data_dir, **resolved.options["dataset"]
-        )
-        prepared = prepare(config.preprocessing, self.data, config.data_dir)
-        self.train_images: PreparedImages = prepared[0].to(self.device)
-        self.test_images: PreparedImages = prepared[1].to(self.device)
+        self.data: ImageData = own or chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        self.train_images: PreparedImages = train.to(self.device)
+        self.test_images: PreparedImages = test.to(self.device)
+        self.preparation: Preparation = preparation
+
+    def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training images, all or those at ``indices``, with their labels, without augmentation."""
+        return evaluation_batches(self.train_images, _labels(self.data.train), indices=indices)
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test images with their labels."""
+        return evaluation_batches(self.test_images, _labels(self.data.test))
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -88,6 +97,11 @@ def chosen(registry: Registry[Callable[..., T]], kind: str, resolved: Resolved) 
     return functools.partial(registry[name], options_of(registry, name, resolved))
 
 
+def _labels(source: DataSource) -> Tensor:
+    assert source.labels is not None
+    return source.labels
+
+
 def build_trainer(
     resolved: Resolved,
     workspace: Workspace,
@@ -98,15 +112,13 @@ def build_trainer(
     """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
-    method = method_of(resolved, student, len(data.train_labels))
+    method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
-    evaluations = {"test": lambda: evaluation_batches(workspace.test_images, data.test_labels)}
+    evaluations = {"test": workspace.test_batches}
     if split.validation:
-        at = torch.tensor(split.validation)
-        held_out = workspace.train_images.chosen(at)
-        evaluations["validation"] = lambda: evaluation_batches(held_out, data.train_labels[at])
-    sample = split.unlabeled_sample(len(data.train_labels), DIAGNOSED_IMAGES)
-    hidden = workspace.train_images.chosen(sample)
+        held_out = torch.tensor(split.validation)
+        evaluations["validation"] = lambda: workspace.train_batches(held_out)
+    sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
     isda = resolved.isda if config.isda else None
     shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
@@ -138,21 +150,21 @@ def build_trainer(
         evaluations,
         schedule,
         tracker,
-        (lambda: evaluation_batches(hidden, data.train_labels[sample])) if len(sample) else None,
+        (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=chosen(SCHEDULES, "schedule", resolved)(),
     )
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
-    config, images = resolved.config, workspace.data.train_images
+    config, shape = resolved.config, workspace.data.train.shape
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
         student = chosen(MODELS, "model", resolved)(
             num_classes=len(workspace.data.class_names),
-            shape=tuple(images.shape[1:]),
+            shape=shape,
         )
     try:
-        student.eval().features(torch.zeros(1, *images.shape[1:]))
+        student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
     student.to(workspace.device).to(memory_format=torch.channels_last)
@@ -172,24 +184,30 @@ def batches_of(
     resolved: Resolved, workspace: Workspace, split: Split, method: Method
 ) -> TwoStreamBatches:
     config = resolved.config
-    smaller_side = min(workspace.data.train_images.shape[-2:])
+    smaller_side = min(workspace.data.train.shape[1:])
     if config.max_translation >= smaller_side:
         raise UsageError(
             f"--max-translation must be 0 to {smaller_side - 1} for these images, "
             f"got {config.max_translation}"
         )
+
+    def augmentation(name: str) -> Augmentation:
+        options = options_of(AUGMENTATIONS, name, resolved)
+        return AUGMENTATIONS[name](
+            options, flip=config.flip, max_translation=config.max_translation
+        )
+
+    named = {view.augmentation for view in method.views if view.augmentation is not None}
     batches = TwoStreamBatches(
         workspace.train_images,
-        workspace.data.train_labels,
+        _labels(workspace.data.train),
         split,
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        flip=config.flip,
-        max_translation=config.max_translation,
-        num_views=method.num_views,
-        shares_flip=method.shares_flip,
-        input_noise=method.input_noise,
+        augmentation=augmentation(config.view),
+        views=method.views,
+        named={name: augmentation(name) for name in named},
         device=workspace.device,
     )
     if config.compile and num_launched() > 1:
@@ -208,20 +226,19 @@ def batches_of(
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     """The run's labeled images: those it began with, the user's, or those that the seed draws."""
     config, data = folder.resolved.config, workspace.data
+    labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
     if source is not None:
-        split = load_split(
-            source, dataset=data.name, checksum=data.checksum, labels=data.train_labels
-        )
-        check_split(source, split, data.train_labels, config.labels, config.validation)
+        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
+        check_split(source, split, labels, config.labels, config.validation)
     else:
         split = make_split(
-            data.train_labels,
+            labels,
             num_classes=len(data.class_names),
             num_labels=config.labels,
             seed=config.seed,
             dataset=data.name,
-            checksum=data.checksum,
+            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
         )
     if not folder.split_file.exists():
@@ -251,13 +268,11 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
     digest = _load_newest(trainer)
-    part = parts(len(data.train_labels), split.labeled, split.validation, len(data.test_labels))
-    sets = [(workspace.train_images, data.train_labels), (workspace.test_images, data.test_labels)]
+    part = parts(len(data.train), split.labeled, split.validation, len(data.test))
+    sets = [workspace.train_batches, workspace.test_batches]
     if test_only:
-        part, sets = part[len(data.train_labels) :], sets[1:]
-    batches = itertools.chain.from_iterable(
-        trainer.predict(lambda s=each: evaluation_batches(*s)) for each in sets
-    )
+        part, sets = part[len(data.train) :], sets[1:]
+    batches = itertools.chain.from_iterable(map(trainer.predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
     return Features.gathered(shown, part, data.class_names, digest)
@@ -291,23 +306,16 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
 
 def evaluated_network(
-    path: Path, device: str
+    path: Path, device: str, plugin: str | None = None
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor], tuple[str, ...], tuple[int, ...], Precision]:
     """A run's network that its method tests, its preparation of bytes, its classes, the shape of one
     input, and the precision of its passes."""
-    resolved = settings_of_run(path, Elsewhere(device=device))
+    resolved = settings_of_run(path, Elsewhere(device=device, plugin=plugin))
     folder = RunFolder(resolved, path)
     workspace = Workspace(resolved)
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
     _load_newest(trainer)
-
-    def prepared(images: Tensor) -> Tensor:
-        labels = torch.zeros(len(images), dtype=torch.int64)
-        given = replace(data, test_images=images, test_labels=labels)
-        found = prepare(resolved.config.preprocessing, given, resolved.config.data_dir)[1]
-        return found.finish(found.images)
-
-    network = trainer.objective.regularizer.evaluated(trainer.student)
-    shape = tuple(data.train_images.shape[1:])
-    return network, prepared, data.class_names, shape, workspace.precision
+    network = trainer.objective.method.evaluated(trainer.student)
+    shape = data.train.shape
+    return network, workspace.preparation, data.class_names, shape, workspace.precision

@@ -1,4 +1,4 @@
-"""The one place that imports the methods and the data sets, so that their registries are filled."""
+"""The one place that fills the registries of methods, data sets and augmentations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 
 
 def load(plugin: str | None = None) -> None:
-    """Register every method and every data set that comes with the package, and a plugin's parts.
+    """Register the methods, data sets and augmentations of the package, and a plugin's parts.
 
     Parameters
     ----------
     plugin : a Python file, or a module by its name; its code is run, once in a process
     """
+    import ssl_isda.data.augmentations
     import ssl_isda.datasets
     import ssl_isda.methods  # noqa: F401
 

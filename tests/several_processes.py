@@ -19,10 +19,12 @@ from ssl_isda import methods
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import CNN13, MLP
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.distributed import is_first, num_processes, process_group
 from ssl_isda.parallel.whole_batch import _STREAMS, act_on_whole_batch
@@ -41,7 +43,7 @@ ISDA = {
 CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
 CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
 CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
-CELLS += [("mean_teacher", "isda", "own_batchnorm")]
+CELLS += [("mean_teacher", "isda", "own_batchnorm"), ("mean_teacher", "isda", "mlp")]
 
 
 class HalvedBatchNorm(nn.BatchNorm2d):
@@ -88,10 +90,6 @@ class SmallNetwork(Network):
         maps: Tensor = self.body(images)
         return maps.mean((2, 3))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
-        return self.head(features), features
-
 
 class Cast:
     """The same batches in another floating-point type."""
@@ -110,16 +108,19 @@ def build(
 ) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight.
 
-    Its network is ``cnn13`` or ``small``, or with ``own_batchnorm`` the small one, not synchronized.
+    Its network is ``cnn13``, ``mlp`` or ``small``; ``own_batchnorm`` is the small one, not
+    synchronized.
     """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     halved = network == "own_batchnorm" and num_processes() == 1
-    student = (
-        CNN13(NUM_CLASSES, width=0.05)
-        if network == "cnn13"
-        else SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
-    )
+    student: Network
+    if network == "cnn13":
+        student = CNN13(NUM_CLASSES, width=0.05)
+    elif network == "mlp":
+        student = MLP(NUM_CLASSES, 3 * 16 * 16, hidden=8, features=7)
+    else:
+        student = SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
     student = student.to(dtype, memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=network != "own_batchnorm")
@@ -132,7 +133,7 @@ def build(
     objective = Objective(regularizer, ISDA[isda], NUM_CLASSES, student.head.in_features)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     images = torch.randn(NUM_IMAGES, 3, 16, 16, generator=draws) + labels.view(-1, 1, 1, 1) / 2
-    prepared = PreparedImages(images, None, None)
+    prepared = PreparedImages(InMemory(images))
     batches = TwoStreamBatches(
         prepared,
         labels,
@@ -140,10 +141,8 @@ def build(
         labeled_batch_size=8,
         unlabeled_batch_size=12,
         seed=0,
-        flip=True,
-        num_views=regularizer.num_views,
-        shares_flip=regularizer.shares_flip,
-        input_noise=regularizer.input_noise,
+        augmentation=Weak(flip=True),
+        views=regularizer.views,
     )
     config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20)
     return Trainer(
@@ -165,8 +164,8 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
     num_steps = 5 if network == "cnn13" else NUM_STEPS
     trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
-    record = trainer._record
-    trainer._record = lambda found, step: (  # type: ignore[method-assign]
+    record = trainer.watch.record
+    trainer.watch.record = lambda found, step: (  # type: ignore[method-assign]
         losses.append({name: loss.item() for name, loss in found.items()}),
         record(found, step),
     )[1]
@@ -177,7 +176,7 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
         "confusion": trainer.confusion(trainer.evaluations["test"]),
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
-        "gradient_norms": trainer.gradient_norms,
+        "gradient_norms": trainer.watch.gradient_norms,
     }
 
 

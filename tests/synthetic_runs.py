@@ -83,3 +83,9 @@ def _epoch(
 
 def _write_lines(path: Path, lines: Sequence[dict[str, float]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_seeds(runs: Path, *flags: str, last: Sequence[float]) -> None:
+    """A run of four epochs for each of the ``last`` errors; a quarter of them counts, so the last."""
+    for seed, error in enumerate(last):
+        write_run(runs, *flags, "--seed", str(seed), errors=[90.0, 60.0, 30.0, error])

@@ -19,8 +19,10 @@ from ssl_isda.base.randomness import generator, global_draws
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
 from ssl_isda.runs.tracking import Tracker
@@ -59,11 +61,14 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
         0, 256, (24, 3, 16, 16), dtype=torch.uint8, generator=generator(0, 0, "golden images")
     )
     labels = torch.arange(24) % 4
-    prepared = PreparedImages(images, torch.full((3, 1, 1), 1 / 64), torch.full((3, 1, 1), -2.0))
+    prepared = PreparedImages(
+        InMemory(images), torch.full((3, 1, 1), 1 / 64), torch.full((3, 1, 1), -2.0)
+    )
     with global_draws(0, 0, "golden weights", torch.device("cpu")):
         student = CNN13(4, width=0.05).double()
     # At VAT's own 1e-6 the finite difference would magnify the rounding of another processor.
-    options = {"xi": 1e-3} if name == "vat" else {}
+    # Of an untrained network hardly a prediction is sure.
+    options = {"vat": {"xi": 1e-3}, "pseudo_label": {"threshold": 0.3}}.get(name, {})
     config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=student, num_images=24, num_classes=4)
     settings = IsdaConfig(**FORMS.get(form, {})) if isda else None
@@ -75,10 +80,8 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
         labeled_batch_size=4,
         unlabeled_batch_size=8,
         seed=0,
-        flip=True,
-        num_views=method.num_views,
-        shares_flip=method.shares_flip,
-        input_noise=method.input_noise,
+        augmentation=Weak(flip=True),
+        views=method.views,
     )
     schedule = TrainerConfig(NUM_STEPS, data.steps_per_epoch, 12, learning_rate=0.02)
     trainer = Trainer(student, objective, data, {}, schedule, Tracker(folder, quiet=True))

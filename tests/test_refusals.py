@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from run import COMMANDS
+from ssl_isda.cli import COMMANDS
 from tests.commands import NO_TORCH, ROOT, answer, modified
 
 TABLE = Path(__file__).with_name("refusals.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -38,6 +39,7 @@ from tests.commands import (
     names,
     refusal,
     train,
+    warm_start,
 )
 from tests.commands import run as run_command
 
@@ -193,21 +195,15 @@ def test_nothing_of_the_dry_step_enters_the_run(
 
 def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
     """Send a signal once the second epoch is done; exit code and stderr."""
-    with subprocess.Popen(
-        [*RUN, *arguments],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("epoch 2/"):
-                process.send_signal(number)
-                break
-        _, stderr = process.communicate()
-    return process.returncode, stderr
+    metrics = cwd / LONG_CELL / "metrics.jsonl"
+
+    def strike(pid: int) -> None:
+        while not metrics.exists() or metrics.read_text().count("\n") < 2:
+            time.sleep(0.01)
+        os.kill(pid, number)
+
+    child = warm_start().run(arguments, cwd, watch=strike)
+    return child.returncode, child.stderr
 
 
 @pytest.mark.fault(3)
@@ -242,7 +238,7 @@ sync = os.fsync
 def slow_sync(descriptor):
     if ".new.partial" in os.readlink(f"/proc/self/fd/{descriptor}"):
         print("saving", flush=True)
-        time.sleep(3)
+        time.sleep(1)
     sync(descriptor)
 os.fsync = slow_sync
 """
@@ -268,7 +264,7 @@ def test_fault_4_signals_during_a_save(uninterrupted: Path, tmp_path: Path, sign
         next(saves), next(saves)  # the second one: a whole checkpoint lies there
         for _ in range(signals):
             child.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            time.sleep(0.2)
         _, complaint = child.communicate()
     assert child.returncode == (143 if signals == 1 else -signal.SIGTERM), complaint
     saved = 5 if signals == 1 else 2

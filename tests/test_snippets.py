@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+import ssl_isda
 from ssl_isda.datasets.folder import folder
+from tests.commands import train
 from tests.pages import ROOT, snippet
 
 
@@ -80,6 +83,25 @@ def test_the_python_page_runs_from_top_to_bottom(
         "runs/leaves2-all/vat/seed0",
         "runs/digits-20/certain/seed0",
     }
+
+
+@pytest.mark.slow
+def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's blocks as one file, and the page's command."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/extending.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    (tmp_path / "my_parts.py").write_text("\n".join(blocks), encoding="utf-8")
+    (command,) = re.findall(r"run\.py (--plugin.*?)\n\n", page, re.S)
+    words = shlex.split(command.replace("\\\n", ""))
+    train(*words, *"--steps 4 --threads 1 --wandb disabled".split(), cwd=tmp_path)
+    (result,) = (tmp_path / "runs").rglob("result.json")
+    assert result.parts[-4:-3] == ("stripes-8",)
+    text = (result.parent / "config.yaml").read_text("utf-8")
+    for part in ("tiny", "focal", "late", "stripes", "channels: 12", "focus: 1.5"):
+        assert part in text
+    model = ssl_isda.load(result.parent, plugin="my_parts.py")
+    assert type(model.network).__name__ == "Tiny"
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,14 +37,24 @@ class WarmStart:
         atexit.register(self.process.communicate)  # its stdin closes, and it ends
 
     def run(
-        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+        constants: Mapping[str, float] | None = None,
+        watch: Callable[[int], None] = lambda pid: None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, with these variables beside those of the start."""
+        """Run a command to its end, with these variables beside those of the start.
+
+        ``constants`` are numbers that stand in modules, such as "ssl_isda.runs.wandb_view.START_SECONDS";
+        ``watch`` is given the process and may strike it.
+        """
         assert self.process.stdin and self.process.stdout
         with TemporaryDirectory() as folder:
             streams = [f"{folder}/out", f"{folder}/err"]
-            command = json.dumps([arguments, str(cwd), streams, dict(environment or {})])
-            print(command, file=self.process.stdin, flush=True)
+            child = [arguments, str(cwd), streams, dict(environment or {}), dict(constants or {})]
+            print(json.dumps(child), file=self.process.stdin, flush=True)
+            watch(int(self.process.stdout.readline()))
             code = int(self.process.stdout.readline())
             out, err = (Path(stream).read_text() for stream in streams)
         return subprocess.CompletedProcess(arguments, code, out, err)
@@ -58,6 +68,7 @@ def _serve() -> None:
         child = os.fork()
         if child == 0:
             _become(cli, *json.loads(line))
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
@@ -87,9 +98,13 @@ def _become(
     cwd: str,
     streams: Sequence[str],
     environment: Mapping[str, str],
+    constants: Mapping[str, float],
 ) -> None:
     """Be the process of one command, to its end."""
     os.environ.update(environment)
+    for place, value in constants.items():
+        module, _, name = place.rpartition(".")
+        setattr(importlib.import_module(module), name, value)
     os.chdir(cwd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(streams, 1):

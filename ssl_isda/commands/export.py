@@ -14,7 +14,10 @@ from pydantic import Field
 
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.base.progress import duration, show
+from ssl_isda.results.cells import column_of, row_name
+from ssl_isda.results.writing import make_folder, write_report
 from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.runs.wandb_view import open_run_view
 from ssl_isda.settings.config import Resolved, UsablePath
 from ssl_isda.settings.options import Options, read_options
 from ssl_isda.settings.recorded import settings_of_run
@@ -103,7 +106,6 @@ def _folders(names: Sequence[str], options: ExportConfig) -> list[RunFolder]:
 def _export_all(folders: Sequence[RunFolder], options: ExportConfig, out: Path | None) -> None:
     """One run after another, then the figure of all."""
     from ssl_isda.assembly import evaluate
-    from ssl_isda.results.writing import make_folder
 
     try:
         make_folder(out or Path())
@@ -126,7 +128,6 @@ def _export_all(folders: Sequence[RunFolder], options: ExportConfig, out: Path |
 
 def _titles(runs: Sequence[Resolved]) -> list[str]:
     """What stands above each run's panel, before its error; the seed only where it matters."""
-    from ssl_isda.results.cells import column_of, row_name
     from ssl_isda.results.scatter import readable
 
     plain = []
@@ -155,7 +156,6 @@ def _export_run(folder: RunFolder, title: str, found: Features, options: ExportC
     from ssl_isda.results.embedding import balanced_subset, check_embeddable, embed
     from ssl_isda.results.features import TEST, npz_bytes
     from ssl_isda.results.scatter import Panel
-    from ssl_isda.results.writing import write_report
 
     path = folder.path
     drawn = (found.part == TEST).nonzero()[0]
@@ -215,7 +215,6 @@ def _in_words(quality: Mapping[str, Any]) -> str:
 
 def _write_figure(path: Path, panels: Sequence[Panel], found: Features) -> None:
     from ssl_isda.results.scatter import scatter_files
-    from ssl_isda.results.writing import write_report
 
     write_report(scatter_files(panels, found.class_names.tolist()), path)
     show(f"{path / 'tsne.png'} and .svg written")
@@ -223,8 +222,6 @@ def _write_figure(path: Path, panels: Sequence[Panel], found: Features) -> None:
 
 def _show_at_wandb(folder: RunFolder, quality: Mapping[str, Any], options: ExportConfig) -> None:
     """The picture and the numbers, beside the training's curves: same group, job type "export"."""
-    from ssl_isda.runs.wandb_view import open_run_view
-
     view = open_run_view(
         folder.resolved,
         folder.path,

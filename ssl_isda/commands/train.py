@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
-from ssl_isda.data.facts import check_labels, data_digest
+from ssl_isda.data.facts import check_labels, data_digests
+from ssl_isda.data.folder_listing import listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
@@ -29,6 +30,7 @@ def train(resolved: Resolved) -> int:
     return 0
 
 
+@listed_once()
 def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[str, Any]]:
     """The result of each seed's run: of one that is done, resumed or made now.
 
@@ -37,16 +39,18 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     config = resolved.config
     if own is None:
         check_labels(config.dataset, config.labels, config.data_dir)
-    digest = data_digest(config.dataset, config.data_dir) if own is None else own.checksum
+        digests = data_digests(config.dataset, config.data_dir)
+    else:
+        digests = (own.train.fingerprint,)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
         )
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
-    found = _finished(folders, digest) if num_launched() == 1 else None
+    found = _finished(folders, digests) if num_launched() == 1 else None
     results, workspace = [], None
     with nullcontext() if found and all(found) else _processes(config.device):
-        found = found or _found_by_first(folders, digest)
+        found = found or _found_by_first(folders, digests)
         for folder, result in zip(folders, found, strict=True):
             if result is None:
                 from ssl_isda.assembly import Workspace
@@ -54,7 +58,7 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
 
                 with _owned(folder), _gpu_memory_told():
                     workspace = workspace or Workspace(resolved, own)
-                    result = train_one(folder, workspace, digest)
+                    result = train_one(folder, workspace, digests)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
@@ -63,18 +67,18 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     return results
 
 
-def _finished(folders: Sequence[RunFolder], digest: str | None) -> list[dict[str, Any] | None]:
-    """The results of those that are done, on images of this digest."""
-    return [folder.finished(digest) for folder in folders]
+def _finished(folders: Sequence[RunFolder], digests: Sequence[str]) -> list[dict[str, Any] | None]:
+    """The results of those that are done, on images of these digests."""
+    return [folder.finished(digests) for folder in folders]
 
 
 def _found_by_first(
-    folders: Sequence[RunFolder], digest: str | None
+    folders: Sequence[RunFolder], digests: Sequence[str]
 ) -> list[dict[str, Any] | None]:
     """The same for all processes: the runs folders of other machines do not count."""
     from ssl_isda.parallel.distributed import from_first
 
-    return from_first(lambda: _finished(folders, digest))
+    return from_first(lambda: _finished(folders, digests))
 
 
 def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from ssl_isda.assembly import Workspace, build_trainer, split_of
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
 from ssl_isda.data.batches import TwoStreamBatches
+from ssl_isda.data.preparation import FILE_NAME, Preparation
 from ssl_isda.data.splits import Split
 from ssl_isda.parallel.distributed import from_first, is_first
 from ssl_isda.runs.memory import described_peak, forget_peak
@@ -23,13 +25,14 @@ from ssl_isda.settings.places import PACKAGE
 from ssl_isda.training.trainer import Trainer
 
 
-def train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> dict[str, Any]:
-    """Train, or go on training, the run of one folder, on images of this digest; its result."""
+def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder, on images of these digests; its result."""
     resolved = folder.resolved
     tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
     split = from_first(lambda: split_of(folder, workspace))
-    if split.checksum != workspace.data.checksum:
+    if split.checksum != workspace.data.train.fingerprint:
         raise UsageError("the images of this machine are not those of the first one")
+    from_first(lambda: _keep_preparation(folder, workspace, digests))
     try:
         peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
@@ -63,7 +66,7 @@ def train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> di
                 ),
                 "commit": commit,
             }
-            result |= {"data_digest": digest} if digest else {}
+            result |= {"data_digest": digests[0]} if digests else {}
             folder.write_result(
                 {**result, "class_names": workspace.data.class_names, "confusion": confusion}
             )
@@ -77,6 +80,27 @@ def train_one(folder: RunFolder, workspace: Workspace, digest: str | None) -> di
         if tracker.view:
             tracker.view.finish(summary, exit_code)
     return summary
+
+
+def _keep_preparation(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> None:
+    """Put the preparation into the folder of a run that begins, or has none since version 0.1.
+
+    Raises
+    ------
+    UsageError
+        The run began with other files than there are now.
+    """
+    path = folder.path / FILE_NAME
+    if folder.has_begun() and path.exists():
+        began = Preparation.read(folder.path).digest
+        if began and digests and began != digests[0]:
+            raise UsageError(
+                f"{folder.path} began with other images than {folder.resolved.config.data_dir} has now "
+                f"(digest {began} there, {digests[0]} now): bring them back, take another --runs-dir, "
+                "or --fresh to delete it"
+            )
+    else:
+        replace(workspace.preparation, digest=digests[0] if digests else "").save(path)
 
 
 @functools.cache
@@ -110,7 +134,7 @@ def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) ->
     count = sum(parameter.numel() for parameter in trainer.student.parameters())
     return (
         f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
-        f"{config.labels or 'all'} labels of {len(data.train_labels):,} images, "
+        f"{config.labels or 'all'} labels of {len(data.train):,} images, "
         f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
     )

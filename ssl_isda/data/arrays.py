@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode, large_images_allowed
+from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.splits import make_split
 
 TEST_SHARE = 0.2
@@ -193,25 +193,9 @@ def network_input(
         return torch.from_numpy(array).float()
     if array.dtype != np.uint8:
         raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
-    return prepare(torch.from_numpy(_fitted(channels_first(array), shape)))
+    return prepare(torch.from_numpy(np.ascontiguousarray(channels_first(array))))
 
 
 def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...]) -> np.ndarray:
-    with large_images_allowed():
-        images = [decode(Path(path), shape[-1]) for path in paths]
-    return _fitted(np.stack(images), shape) if images else np.empty((0, *shape), np.uint8)
-
-
-def _fitted(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Grey or colour, and the size, as the network has them; through Pillow, as files are."""
-    if images.shape[1:] == shape or not len(images):
-        return np.ascontiguousarray(images.reshape(-1, *shape))
-    from PIL import Image
-
-    mode, size = ("RGB" if shape[0] == 3 else "L"), (shape[2], shape[1])
-    fitted = np.empty((len(images), *shape), np.uint8)
-    for image, place in zip(images, fitted, strict=True):
-        pixels = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-        resized = np.asarray(pixels.convert(mode).resize(size, Image.Resampling.BILINEAR))
-        place[:] = resized[None] if mode == "L" else resized.transpose(2, 0, 1)
-    return fitted
+    images = [decode(Path(path), shape[-1]) for path in paths]
+    return np.stack(images) if images else np.empty((0, *shape), np.uint8)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
+from ssl_isda.data.source import in_order, send
 from ssl_isda.data.splits import Split
-from ssl_isda.data.weak import draw_flips, draw_offsets, reflect_pad, translate_and_flip
+from ssl_isda.data.views import Augmentation, View
 from ssl_isda.parallel.distributed import part, whole
 
 
@@ -21,16 +22,17 @@ class TwoStreamBatches:
 
     On several processes each gets its part of a batch that is drawn for all of them.
 
-    The images are moved to ``device`` and padded once. Nothing waits for a GPU: indices and draws
-    are made on the CPU and sent ahead in one small tensor per stream and view.
+    Nothing waits for a GPU: indices and draws are made on the CPU and sent ahead in one small tensor
+    per stream and view.
 
     Parameters
     ----------
     prepared : the N training images
     labels : (N,) int64; those of images outside ``split.labeled`` are dropped here
-    flip : whether images are mirrored at random
-    max_translation : pixels, along each axis
-    num_views, shares_flip, input_noise : the method's wishes, see ``Regularizer``
+    augmentation : of the labeled images, and of every view that names none
+    views : of each unlabeled image, as the method declares them; labeled images get the noise of the
+        first one
+    named : the augmentations that ``views`` name
     """
 
     def __init__(
@@ -42,17 +44,13 @@ class TwoStreamBatches:
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
-        flip: bool,
-        max_translation: int = 2,
-        num_views: int = 1,
-        shares_flip: bool = False,
-        input_noise: float = 0.0,
+        augmentation: Augmentation,
+        views: tuple[View, ...] = (View(),),
+        named: Mapping[str, Augmentation] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        on_device = prepared.to(self.device)
-        padded = reflect_pad(on_device.images, max_translation)
-        self._prepared = PreparedImages(padded, on_device.scale, on_device.shift)
+        self._prepared = prepared.to(self.device)
         labeled = torch.tensor(split.labeled)
         self._labels = torch.full_like(labels, -1, device="cpu")
         self._labels[labeled] = labels.cpu()[labeled]
@@ -63,11 +61,9 @@ class TwoStreamBatches:
             unlabeled_batch_size=unlabeled_batch_size,
             seed=seed,
         )
-        self.flip = flip
-        self.max_translation = max_translation
-        self.num_views = num_views
-        self.shares_flip = shares_flip
-        self.input_noise = input_noise
+        self.views = views
+        self._labeled_view = View(noise=views[0].noise if views else 0.0)
+        self._augmentation, self._named = augmentation, named or {}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,59 +72,53 @@ class TwoStreamBatches:
 
     def batch(self, step: Step) -> Batch:
         """The batch of ``step``, or this process's part, on the device, images in channels_last order."""
-        labeled = self.sampler.labeled(step.index)
-        unlabeled = self.sampler.unlabeled(step.index)
-        if self.num_views == 0:
-            unlabeled = unlabeled[:0]
+        self._expect(step)
+        labeled, unlabeled = self._indices(step.index)
         return Batch(
-            images=self._view(step, labeled, "labeled", "labeled flip"),
-            labels=self._send(self._labels[part(labeled)]),
+            images=self._view(self._labeled_view, step, labeled, "labeled"),
+            labels=send(part(self._labels[labeled]), self.device),
             views=tuple(
-                self._view(
-                    step, unlabeled, f"view {k}", f"view {0 if self.shares_flip else k} flip"
-                )
-                for k in range(self.num_views)
+                self._view(view, step, unlabeled, f"view {k}") for k, view in enumerate(self.views)
             ),
-            indices=self._send(part(unlabeled)),
+            indices=send(part(unlabeled), self.device),
         )
 
-    def _view(self, step: Step, indices: Tensor, name: str, flip_purpose: str) -> Tensor:
-        """(B, C, H, W): the images under a draw of their own, keyed by the step and the names."""
-        translation = step.generator(f"{name} augmentation")
-        draws = [indices[:, None], draw_offsets(len(indices), self.max_translation, translation)]
-        if self.flip:
-            draws.append(draw_flips(len(indices), step.generator(flip_purpose))[:, None])
-        sent = self._send(part(torch.cat(draws, dim=1)))  # (B, 3 or 4): index, down, across, flip
-        gathered = translate_and_flip(
-            self._prepared.images,
-            sent[:, 0],
-            sent[:, 1:3],
-            sent[:, 3].bool() if self.flip else None,
-            self.max_translation,
-        )
-        return self._with_noise(self._prepared.finish(gathered), step, f"{name} noise")
+    def _indices(self, step_index: int) -> tuple[Tensor, Tensor]:
+        """The labeled and the unlabeled images of a step, of all processes."""
+        unlabeled = self.sampler.unlabeled(step_index)
+        return self.sampler.labeled(step_index), unlabeled if self.views else unlabeled[:0]
 
-    def _with_noise(self, images: Tensor, step: Step, purpose: str) -> Tensor:
-        if self.input_noise == 0:
+    def _expect(self, step: Step) -> None:
+        """Tell the source, if it is of use to it, what this step and the next ones ask for."""
+        source = self._prepared.source
+        if source.lookahead:
+            for index in range(step.index, min(step.index + source.lookahead + 1, step.num_steps)):
+                for indices in self._indices(index):
+                    source.expect(part(indices))
+
+    def _view(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
+        """(B, C, H, W): the images under a draw of their own, keyed by step and purpose."""
+        name = view.augmentation
+        augmentation = self._augmentation if name is None else self._named[name]
+        flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
+        draws = augmentation.draw(len(indices), step, purpose, flips_of)
+        images = augmentation.view(self._prepared, part(indices), part(draws))
+        if view.noise == 0:
             return images
-        generator = step.generator(purpose, self.device)
+        generator = step.generator(f"{purpose} noise", self.device)
         # Drawn in ordinary order: torch fills channels_last tensors ten times more slowly.
         noise = torch.randn(whole(images.shape), generator=generator, device=self.device)
-        return images.add(part(noise), alpha=self.input_noise)
-
-    def _send(self, tensor: Tensor) -> Tensor:
-        """To the device, from page-locked memory where that lets the copy run beside the CPU."""
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        return images.add(part(noise), alpha=view.noise)
 
 
 def evaluation_batches(
-    prepared: PreparedImages, labels: Tensor, batch_size: int = 500
+    prepared: PreparedImages, labels: Tensor, batch_size: int = 500, indices: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All (images, labels) in order, as they are; on the images' device, the last batch shorter."""
-    labels = labels.to(prepared.images.device)
-    for images, targets in zip(
-        prepared.images.split(batch_size), labels.split(batch_size), strict=True
-    ):
-        yield prepared.finish(images), targets
+    """(images, labels) of all images, or of those at ``indices``, in order, without augmentation.
+
+    They come on the source's device, the last batch shorter; ``labels`` are those of all images.
+    """
+    places = torch.arange(len(labels)) if indices is None else indices
+    targets = labels[places].to(prepared.source.device).split(batch_size)
+    for images, wanted in zip(in_order(prepared.source, places, batch_size), targets, strict=True):
+        yield prepared.finish(images), wanted

@@ -1,10 +1,13 @@
-"""What is known of each data set without opening it. Imports no torch, so errors answer at once."""
+"""What is known of each data set before it is opened. Imports no torch, so errors answer at once."""
 
 from __future__ import annotations
 
+import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+import ssl_isda
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.folder_listing import list_images
 
@@ -25,25 +28,25 @@ class DatasetFacts:
     num_extra_images: int = 0
 
 
-FACTS = {
-    "cifar10": DatasetFacts(10, 50_000, 5_000, 32, 3),
-    "cifar100": DatasetFacts(100, 50_000, 500, 32, 3),
-    "svhn": DatasetFacts(10, 73_257, 4_659, 32, 3, num_extra_images=531_131),
-    "digits": DatasetFacts(10, 1_347, 129, 16, 1),
-}
-"""Every data set of fixed content; ``folder`` is whatever its user put there."""
+@dataclass(frozen=True)
+class ClassFolders:
+    """Of a user's own images: their facts are counted in the folders that ``list_images`` lists."""
 
 
-def dataset_names() -> list[str]:
-    """All names that ``--dataset`` takes."""
-    return [*FACTS, "folder"]
+Facts = DatasetFacts | ClassFolders
+_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders)}
+
+
+def facts_of(dataset: str) -> Facts | None:
+    """The facts in the data set's own file; None: nothing is known before it is loaded."""
+    folders = (Path(each, "datasets") for each in ssl_isda.__path__)
+    return _all_facts(next(folder for folder in folders if folder.is_dir())).get(dataset)
 
 
 def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
     """Refuse a number of labels that ``dataset`` cannot give, before any image is read.
 
-    ``labels=None`` stands for every labeled image and is for ``folder`` alone, whose files are
-    counted from their directories.
+    ``labels=None`` stands for every labeled image and is for a user's own images alone.
 
     Raises
     ------
@@ -51,31 +54,34 @@ def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
         Zero, negative, not the same number for each class, more than there are; or the folder does
         not have the layout of ``list_images``.
     """
-    if dataset == "folder":
+    facts = facts_of(dataset)
+    if isinstance(facts, ClassFolders):
         listing = list_images(data_dir)
-        if labels is not None:
-            num_classes = len(listing.class_names)
-            check_label_count(dataset, labels, num_classes, min(listing.train_counts()))
-        return
-    facts = FACTS[dataset]
-    if labels is None:
-        raise UsageError(f"{dataset} needs a number of labels, {_range(facts)}")
-    check_label_count(dataset, labels, facts.num_classes, facts.fewest_per_class)
+        num_classes, fewest = len(listing.class_names), min(listing.train_counts())
+    elif facts is not None:
+        num_classes, fewest = facts.num_classes, facts.fewest_per_class
+        if labels is None:
+            raise UsageError(
+                f"{dataset} needs a number of labels, a multiple of {num_classes} from {num_classes} "
+                f"to {num_classes * fewest}"
+            )
+    if facts is not None and labels is not None:
+        check_label_count(dataset, labels, num_classes, fewest)
 
 
-def data_digest(dataset: str, data_dir: Path) -> str | None:
-    """What tells a user's images from others without reading one.
+def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
+    """What tells a user's images from others, in every version, the one to record first.
 
-    None for data of fixed content, and where there is no folder.
+    Empty for data of fixed content, and where there is no folder.
 
     Raises
     ------
     UsageError
-        The folder does not have the layout of ``list_images``.
+        The folder does not have the layout of ``list_images``, or a file cannot be read.
     """
-    if dataset != "folder" or not data_dir.is_dir():
-        return None
-    return list_images(data_dir).digest()
+    if not isinstance(facts_of(dataset), ClassFolders) or not data_dir.is_dir():
+        return ()
+    return list_images(data_dir).digests
 
 
 def check_label_count(dataset: str, labels: int, num_classes: int, fewest_per_class: int) -> None:
@@ -99,6 +105,28 @@ def check_label_count(dataset: str, labels: int, num_classes: int, fewest_per_cl
     )
 
 
-def _range(facts: DatasetFacts) -> str:
-    most = facts.num_classes * facts.fewest_per_class
-    return f"a multiple of {facts.num_classes} from {facts.num_classes} to {most}"
+@functools.cache
+def _all_facts(folder: Path) -> dict[str, Facts]:
+    """``FACTS = {"name": DatasetFacts(...)}`` of every file, read from its source."""
+    facts: dict[str, Facts] = {}
+    for path in sorted(folder.glob("*.py")):
+        try:
+            statements = ast.parse(path.read_bytes()).body
+        except (SyntaxError, ValueError, OSError) as error:
+            raise UsageError(f"{path}: not valid Python: {error}") from None
+        for node in statements:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FACTS":
+                facts |= _evaluated(node.value)
+    return facts
+
+
+def _evaluated(table: ast.expr) -> dict[str, Facts]:
+    assert isinstance(table, ast.Dict), ast.unparse(table)
+    return {
+        ast.literal_eval(name): _KINDS[call.func.id](
+            *map(ast.literal_eval, call.args),
+            **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords},
+        )
+        for name, call in zip(table.keys, table.values, strict=True)
+        if name is not None and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    }

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.file_hashes import file_hashes
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
 
@@ -18,19 +22,24 @@ LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, un
 class ImageFile:
     """One file: its name relative to the data folder, with ``/``; class index, or -1 for none.
 
-    ``size`` (bytes) and ``modified`` (nanoseconds) tell whether it has changed.
+    ``size`` (bytes) and ``times`` (of the last change of its content and of its entry, nanoseconds)
+    tell whether it has changed since it was last read.
     """
 
     name: str
     label: int
     size: int
-    modified: int
+    times: tuple[int, int]
+
+
+_listed: ContextVar[dict[Path, FolderListing] | None] = ContextVar("listed", default=None)
 
 
 @dataclass(frozen=True)
 class FolderListing:
     """What a data folder holds; every list is sorted by relative name, whatever the locale."""
 
+    root: Path
     class_names: tuple[str, ...]
     train: tuple[ImageFile, ...]
     unlabeled: tuple[ImageFile, ...]
@@ -43,11 +52,38 @@ class FolderListing:
             counts[file.label] += 1
         return counts
 
-    def digest(self) -> str:
-        """SHA-256 over names and sizes: of copies, whose times differ, the same."""
-        files = (*self.train, *self.unlabeled, *self.test)
-        text = json.dumps([[file.name, file.size] for file in files])
-        return hashlib.sha256(text.encode()).hexdigest()
+    @property
+    def files(self) -> tuple[ImageFile, ...]:
+        """All of them."""
+        return (*self.train, *self.unlabeled, *self.test)
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """What tells these files from others, in every version, the one to record first.
+
+        "2:" and SHA-256 over names and contents; and that of version 0.1, over names and sizes, by
+        which results of that version are known. Copies, whose times differ, have the same.
+        """
+        sizes = [[file.name, file.size] for file in self.files]
+        return f"2:{_sha256_of(self.contents(self.files))}", _sha256_of(sizes)
+
+    def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
+        """The name of each file and the SHA-256 of its bytes."""
+        return [[file.name, self._hashes[file.name]] for file in files]
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return file_hashes(self.root, {file.name: [file.size, *file.times] for file in self.files})
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Within the block a folder is listed once, however often it is asked for."""
+    token = _listed.set({})
+    try:
+        yield
+    finally:
+        _listed.reset(token)
 
 
 def list_images(data_dir: Path) -> FolderListing:
@@ -62,12 +98,20 @@ def list_images(data_dir: Path) -> FolderListing:
         links that lead out of ``data_dir`` or nowhere, links to folders.
     """
     root = Path(data_dir)
+    listed = {} if (kept := _listed.get()) is None else kept
+    if root not in listed:
+        listed[root] = _list(root)
+    return listed[root]
+
+
+def _list(root: Path) -> FolderListing:
     try:
         _require(root, root.is_dir(), "is not a folder")
         train_classes = _classes(root, "train")
         test_classes = _classes(root, "test")
         _require_same_classes(root, train_classes, test_classes)
         return FolderListing(
+            root=root,
             class_names=tuple(train_classes),
             train=_labeled_files(root, "train", train_classes),
             unlabeled=_unlabeled_files(root),
@@ -83,6 +127,10 @@ def shown(path: str | bytes | Path) -> str:
     """A path that is safe to print on one line, whatever bytes its name has."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _sha256_of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _require(path: Path, holds: bool, complaint: str) -> None:
@@ -144,7 +192,8 @@ def _walk(root: Path, folder: Path, label: int) -> Iterator[ImageFile]:
             else:
                 facts = entry.stat()
                 name = f"{inside}/{entry.name}"
-                yield ImageFile(name, label, facts.st_size, facts.st_mtime_ns)
+                times = (facts.st_mtime_ns, facts.st_ctime_ns)
+                yield ImageFile(name, label, facts.st_size, times)
 
 
 def _refuse_outward_link(root: Path, path: Path) -> None:

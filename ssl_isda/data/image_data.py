@@ -1,34 +1,29 @@
-"""A whole data set in memory, and the table of functions that load one."""
+"""A whole data set, and the table of functions that load one."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.source import DataSource, InMemory
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """Training and test images on the CPU, contiguous.
+    """Training and test images with their labels.
 
-    train_images, test_images : (N, C, H, W), uint8
-    train_labels, test_labels : (N,), int64; -1 for a training image that truly has no label
-    checksum : SHA-256, hexadecimal, over training images and labels: what a split belongs to
+    train, test : sources of uint8 images on the CPU; the label of a training image that truly has
+        none is -1
     """
 
     name: str
     class_names: tuple[str, ...]
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    checksum: str
+    train: DataSource
+    test: DataSource
 
     @classmethod
     def from_arrays(
@@ -39,30 +34,16 @@ class ImageData:
         test: tuple[np.ndarray, np.ndarray],
     ) -> ImageData:
         """From (images, labels) of both parts; images (N, C, H, W) uint8, labels (N,) integers."""
-        train_images, train_labels = _contiguous(*train)
-        test_images, test_labels = _contiguous(*test)
-        return cls(
-            name=name,
-            class_names=tuple(class_names),
-            train_images=torch.from_numpy(train_images),
-            train_labels=torch.from_numpy(train_labels),
-            test_images=torch.from_numpy(test_images),
-            test_labels=torch.from_numpy(test_labels),
-            checksum=_checksum(train_images, train_labels),
-        )
+        return cls(name, tuple(class_names), _in_memory(*train), _in_memory(*test))
 
 
 DATASETS: Registry[Callable[..., ImageData]] = Registry("data set")
-"""Every loader by name: takes the data folder and its own options, returns the data."""
+"""Every data set by name; loaded as ``DATASETS[name](config, data_dir)``."""
 
 
-def _contiguous(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_memory(images: np.ndarray, labels: np.ndarray) -> InMemory:
     assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(labels)
-    return np.ascontiguousarray(images), np.ascontiguousarray(labels, dtype=np.int64)
-
-
-def _checksum(images: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(repr(images.shape).encode())
-    digest.update(images.data)
-    digest.update(labels.astype("<i8").data)
-    return digest.hexdigest()
+    return InMemory(
+        torch.from_numpy(np.ascontiguousarray(images)),
+        torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)),
+    )

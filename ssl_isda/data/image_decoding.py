@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,35 @@ MAX_PIXELS = 20_000 * 20_000
 EXIF_ORIENTATION = 0x0112
 
 
-@contextmanager
-def large_images_allowed() -> Iterator[None]:
-    """Within the block ``MAX_PIXELS`` is the limit instead of Pillow's, a global of its module."""
-    from PIL import Image
+class _LargeImagesAllowed:
+    """Within the block ``MAX_PIXELS`` is the limit instead of Pillow's, a global of its module.
 
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+    Threads may be within it at the same time: the last one to leave puts Pillow's limit back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: int | None = None
+
+    def __enter__(self) -> None:
+        from PIL import Image
+
+        with self._lock:
+            if self._inside == 0:
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        from PIL import Image
+
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_large_images_allowed = _LargeImagesAllowed()
 
 
 def decode(path: Path, image_size: int) -> np.ndarray:
@@ -45,10 +62,10 @@ def decode(path: Path, image_size: int) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with _large_images_allowed, Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, too large to decode")
-            pixels = _resized(_to_rgb(_upright(image)), image_size)
+            pixels = _resized(_to_rgb(_upright(image)), (image_size, image_size))
             return np.asarray(pixels).transpose(2, 0, 1)
     except UnidentifiedImageError as error:
         raise UsageError(f"{shown(path)} is not an image; remove it") from error
@@ -56,6 +73,16 @@ def decode(path: Path, image_size: int) -> np.ndarray:
     except Exception as error:
         reason = " ".join((str(error) or type(error).__name__).split())
         raise UsageError(f"cannot read the image {shown(path)}: {reason}") from error
+
+
+def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """(c, h, w) uint8 of any size, c = 1 or 3, to ``shape``: resized as files are, grey or in colour."""
+    from PIL import Image
+
+    channels, height, width = shape
+    pixels = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    values = np.asarray(_resized(pixels.convert("L" if channels == 1 else "RGB"), (width, height)))
+    return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
 def _upright(image: Any) -> Any:
@@ -94,8 +121,8 @@ def _from_16_bits(image: Any) -> Any:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
-def _resized(image: Any, image_size: int) -> Any:
+def _resized(image: Any, size: tuple[int, int]) -> Any:
+    """To (width, height)."""
     from PIL import Image
 
-    size = (image_size, image_size)
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)

@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.progress import counted
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.words import unknown_name
 from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.preparation import Preparation, PreparedImages
+from ssl_isda.data.source import DataSource, InMemory, in_order
 from ssl_isda.data.whitening import cached_whitened
 
-CHUNK_IMAGES = 5_000
+
+class Prepared(NamedTuple):
+    """A data set ready for the network, and how it became so."""
+
+    train: PreparedImages
+    test: PreparedImages
+    preparation: Preparation
 
 
-@dataclass(frozen=True)
-class PreparedImages:
-    """Images and the pointwise step that is left for the batch: ``images.float() * scale + shift``.
-
-    images : (N, C, H, W), uint8 or float32
-    scale, shift : (C, 1, 1) float32, or None where the images are prepared already
-    """
-
-    images: Tensor
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> PreparedImages:
-        """The same on another device."""
-        scale = None if self.scale is None else self.scale.to(device)
-        shift = None if self.shift is None else self.shift.to(device)
-        return PreparedImages(self.images.to(device), scale, shift)
-
-    def chosen(self, indices: Tensor) -> PreparedImages:
-        """Some of them, as a copy."""
-        return PreparedImages(self.images[indices], self.scale, self.shift)
-
-    def finish(self, batch: Tensor) -> Tensor:
-        """Gathered (B, C, H, W) images as float32 in channels_last order, the last step applied."""
-        values = batch.to(torch.float32, memory_format=torch.channels_last)
-        if self.scale is None or self.shift is None:
-            return values
-        return torch.addcmul(self.shift, values, self.scale)
-
-
-Prepared = tuple[PreparedImages, PreparedImages]
 PREPROCESSINGS: Registry[Callable[[ImageData, Path], Prepared]] = Registry("preprocessing")
 
 
@@ -58,7 +36,7 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
     Raises
     ------
     UsageError
-        Unknown name, or images too large for ``zca``.
+        Unknown name; or images too large for ``zca``, or streamed.
     """
     if name not in PREPROCESSINGS:
         raise UsageError(unknown_name("preprocessing", name, sorted(PREPROCESSINGS)))
@@ -68,59 +46,60 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
 @PREPROCESSINGS.register("zca")
 def zca(data: ImageData, cache_dir: Path) -> Prepared:
     """ZCA whitening with the training images' mean and matrix; see ``ssl_isda.data.whitening``."""
-    train, test = cached_whitened(data, cache_dir)
-    return PreparedImages(train), PreparedImages(test)
+    if not (isinstance(data.train, InMemory) and isinstance(data.test, InMemory)):
+        raise UsageError(
+            "zca keeps all whitened images in memory, which streamed images may not fit into; choose "
+            "--preprocessing normalize, scale or standardize, or leave out --streaming"
+        )
+    whitening, train, test = cached_whitened(data.train, data.test, cache_dir)
+    arrays = {"mean": whitening.mean.numpy(), "matrix": whitening.matrix.float().numpy()}
+    preparation = Preparation("zca", data.train.shape, data.class_names, arrays)
+    return Prepared(PreparedImages(InMemory(train)), PreparedImages(InMemory(test)), preparation)
 
 
 @PREPROCESSINGS.register("standardize")
 def standardize(data: ImageData, cache_dir: Path) -> Prepared:
     """Each image to mean 0 and variance 1 over all its values; an image of one colour to 0."""
-    train, test = _standardized(data.train_images), _standardized(data.test_images)
-    return PreparedImages(train), PreparedImages(test)
+    return _prepared(Preparation("standardize", data.train.shape, data.class_names), data)
 
 
 @PREPROCESSINGS.register("scale")
 def scale(data: ImageData, cache_dir: Path) -> Prepared:
     """(x - 127.5) / 255, in [-0.5, 0.5]: the units of VAT's epsilon on SVHN."""
-    channels = data.train_images.shape[1]
-    return _pointwise(data, torch.full((channels,), 127.5), torch.full((channels,), 255.0))
+    channels = data.train.shape[0]
+    return _pointwise("scale", data, torch.full((channels,), 127.5), torch.full((channels,), 255.0))
 
 
 @PREPROCESSINGS.register("normalize")
 def normalize(data: ImageData, cache_dir: Path) -> Prepared:
     """(x - mean) / std with mean and std of each channel over all training images."""
-    mean, std = _channel_statistics(data.train_images)
-    return _pointwise(data, mean, std)
+    return _pointwise("normalize", data, *_channel_statistics(data.train))
 
 
-def _pointwise(data: ImageData, centre: Tensor, spread: Tensor) -> Prepared:
-    factor = (1 / spread).float().view(-1, 1, 1)
-    shift = (-centre / spread).float().view(-1, 1, 1)
-    return (
-        PreparedImages(data.train_images, factor, shift),
-        PreparedImages(data.test_images, factor, shift),
-    )
+def _pointwise(name: str, data: ImageData, centre: Tensor, spread: Tensor) -> Prepared:
+    arrays = {
+        "scale": (1 / spread).float().view(-1, 1, 1).numpy(),
+        "shift": (-centre / spread).float().view(-1, 1, 1).numpy(),
+    }
+    return _prepared(Preparation(name, data.train.shape, data.class_names, arrays), data)
 
 
-def _standardized(images: Tensor) -> Tensor:
-    result = torch.empty(images.shape, dtype=torch.float32)
-    for part, target in zip(images.split(CHUNK_IMAGES), result.split(CHUNK_IMAGES), strict=True):
-        values = part.float()
-        std, mean = torch.std_mean(values, dim=(1, 2, 3), correction=0, keepdim=True)
-        target.copy_((values - mean) / std.masked_fill(std == 0, 1.0))
-    return result
+def _prepared(preparation: Preparation, data: ImageData) -> Prepared:
+    return Prepared(preparation.of(data.train), preparation.of(data.test), preparation)
 
 
-def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+def _channel_statistics(source: DataSource) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (C,) float64, exact: from how often each byte value occurs."""
+    counts = torch.zeros(source.shape[0], 256, dtype=torch.float64)
+    images = in_order(source, torch.arange(len(source)), batch_size=500)
+    for part in counted(images, len(source), "image", len):
+        for channel, values in enumerate(part.unbind(1)):
+            counts[channel] += torch.bincount(values.flatten(), minlength=256)
     values = torch.arange(256, dtype=torch.float64)
     means, stds = [], []
-    for channel in range(images.shape[1]):
-        counts = torch.zeros(256, dtype=torch.float64)
-        for part in images[:, channel].split(CHUNK_IMAGES):
-            counts += torch.bincount(part.flatten(), minlength=256)
-        mean = (counts @ values) / counts.sum()
+    for occurring in counts:
+        mean = (occurring @ values) / occurring.sum()
         means.append(mean)
-        stds.append(((counts @ (values - mean) ** 2) / counts.sum()).sqrt())
+        stds.append(((occurring @ (values - mean) ** 2) / occurring.sum()).sqrt())
     std = torch.stack(stds)
     return torch.stack(means), std.masked_fill(std == 0, 1.0)

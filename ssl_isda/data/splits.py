@@ -27,7 +27,7 @@ class Split:
 
     labeled : images whose labels are used
     validation : images held out of training altogether, to choose hyper-parameters by
-    checksum : that of the ``ImageData`` it belongs to
+    checksum : the fingerprint of the training images it belongs to
     """
 
     dataset: str
@@ -218,7 +218,10 @@ def _checked_split(
     if content["dataset"] != dataset:
         raise ValueError(f"it is for {content['dataset']!r}, not for {dataset!r}")
     if content["checksum"] != checksum:
-        raise ValueError(f"it was drawn from other images (the checksum of {dataset} differs)")
+        raise ValueError(
+            f"it was drawn from other images (digest {content['checksum']} in it, {checksum} of "
+            f"{dataset} now)"
+        )
     if type(content["seed"]) is not int:
         raise ValueError("its seed is not an integer")
     labeled = _indices(content["labeled"], "labeled", len(labels))

@@ -5,8 +5,53 @@ Dimensions: N images kept, B images of a batch, C channels, H x W pixels, m the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from ssl_isda.base.step import Step
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory, send
+from ssl_isda.data.views import AUGMENTATIONS
+
+
+@dataclass(frozen=True)
+class Weak:
+    """Translation by up to ``max_translation`` pixels along each axis and, if ``flip``, mirroring."""
+
+    flip: bool
+    max_translation: int = 2
+
+    def draw(self, n: int, step: Step, purpose: str, flips_of: str | None = None) -> Tensor:
+        """(n, 2 or 3): offsets down and across, from 0 to 2m; whether the image is mirrored."""
+        generator = step.generator(f"{purpose} augmentation")
+        draws = [draw_offsets(n, self.max_translation, generator)]
+        if self.flip:
+            draws.append(draw_flips(n, step.generator(f"{flips_of or purpose} flip"))[:, None])
+        return torch.cat(draws, dim=1)
+
+    def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
+        """One gather from all images, padded once, where they are in memory."""
+        source, margin = prepared.source, self.max_translation
+        if isinstance(source, InMemory):
+            padded = source.once(f"padded by {margin}", lambda all_: reflect_pad(all_, margin))
+            sent = send(torch.cat([indices[:, None], draws], dim=1), source.device)
+            places, sent = sent[:, 0], sent[:, 1:]
+        else:
+            padded = reflect_pad(source.fetch(indices), margin)
+            places, sent = (
+                torch.arange(len(indices), device=padded.device),
+                send(draws, padded.device),
+            )
+        flips = sent[:, 2].bool() if self.flip else None
+        return prepared.finish(translate_and_flip(padded, places, sent[:, :2], flips, margin))
+
+
+@AUGMENTATIONS.register("weak")
+def weak(config: object, *, flip: bool, max_translation: int) -> Weak:
+    """The augmentation with these settings of the run."""
+    return Weak(flip, max_translation)
 
 
 def reflect_pad(images: Tensor, max_translation: int) -> Tensor:

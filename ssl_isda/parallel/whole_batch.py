@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_isda.parallel import distributed
 
@@ -27,12 +28,12 @@ def act_on_whole_batch(network: Network, *, synchronize_batchnorm: bool) -> Netw
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):
                 setattr(module, name, WholeBatchDropout(child.p))
-            elif isinstance(child, nn.BatchNorm2d) and synchronize_batchnorm:
+            elif isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and synchronize_batchnorm:
                 setattr(module, name, _synchronized(child))
     return network
 
 
-def _synchronized(layer: nn.BatchNorm2d) -> nn.Module:
+def _synchronized(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     if layer.weight.is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-any-return]
     twin = WholeBatchNorm(layer.num_features, layer.eps, layer.momentum)
@@ -75,11 +76,11 @@ class WholeBatchDropout(nn.Dropout):
         return input * mask
 
 
-class WholeBatchNorm(nn.BatchNorm2d):
+class WholeBatchNorm(_BatchNorm):
     """BatchNorm by the statistics of all processes' images, on a CPU (PyTorch has it for GPUs)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        r"""(n, c, h, w) to the same shape, normalized by mean and variance of each channel.
+        r"""(n, c), or (n, c, h, w), to the same shape, normalized by mean and variance of each channel.
 
         Of R processes with equally many images, r with mean mu_r and biased variance v_r:
 
@@ -87,7 +88,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
             v = \frac1R \sum_r \big(v_r + (\mu_r - \mu)^2\big), \qquad
             y = \gamma \frac{x - \mu}{\sqrt{v + \epsilon}} + \beta
 
-        In evaluation mode as ``nn.BatchNorm2d`` does; frozen running statistics are left alone. Computed
+        In evaluation mode as PyTorch's does; frozen running statistics are left alone. Computed
         in fp32 or wider and given back in the type of ``input``. One message forward, one backward.
 
         Raises
@@ -99,17 +100,23 @@ class WholeBatchNorm(nn.BatchNorm2d):
         """
         if not self.training:
             return super().forward(input)
+        pixels = [dim for dim in range(input.ndim) if dim != 1]
         wide = input.to(torch.promote_types(input.dtype, torch.float32))
-        own_mean = wide.mean((0, 2, 3))
-        own_variance = (wide - _spread(own_mean)).square().mean((0, 2, 3))
+        own_mean = wide.mean(pixels)
+        own_variance = (wide - _spread(own_mean, input)).square().mean(pixels)
         means, variances = _Gathered.apply(torch.stack([own_mean, own_variance])).unbind(1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach(), input)
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalized = (wide - _spread(mean)) * _spread(scale) + _spread(self.bias)
+        normalized = (wide - _spread(mean, input)) * _spread(scale, input) + _spread(
+            self.bias, input
+        )
         return normalized.to(input.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """PyTorch's evaluation asks; any number of dimensions will do."""
 
     def _follow(self, mean: Tensor, variance: Tensor, input: Tensor) -> None:
         """Running statistics, of which the variance is the unbiased one."""
@@ -121,9 +128,9 @@ class WholeBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-def _spread(channels: Tensor) -> Tensor:
-    """One number a channel, to be combined with (n, channels, height, width)."""
-    return channels.view(1, -1, 1, 1)
+def _spread(channels: Tensor, batch: Tensor) -> Tensor:
+    """One number a channel, to be combined with (n, channels, ...)."""
+    return channels.view(1, -1, *[1] * (batch.ndim - 2))
 
 
 class _Gathered(torch.autograd.Function):

@@ -1,13 +1,13 @@
 """The folder of one run: who may write into it, and what stands in it.
 
-config.yaml  split.json  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  result.json
+config.yaml  split.json  preparation.npz  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  result.json
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,13 @@ class RunFolder:
         self.split_file = self.path / "split.json"
         self.result_file = self.path / "result.json"
 
-    def finished(self, data_digest: str | None = None) -> dict[str, Any] | None:
+    def finished(self, data_digests: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of a run that is done, read without touching anything; else None.
 
         Parameters
         ----------
-        data_digest : of the images that are there now, where they are the user's own
+        data_digests : of the images that are there now, where they are the user's own: one for each
+            version of digest, "2:..." or, without a number, that of version 0.1
 
         Raises
         ------
@@ -68,10 +69,14 @@ class RunFolder:
             raise UsageError(
                 f"{self.result_file} is damaged: delete it, and the same command writes it again"
             ) from error
-        if data_digest and result.get("data_digest", data_digest) != data_digest:
+        made_with = result.get("data_digest")
+        if made_with and data_digests and made_with not in data_digests:
+            now = next(
+                (d for d in data_digests if (":" in d) == (":" in made_with)), data_digests[0]
+            )
             raise UsageError(
                 f"{self.path} holds a run on other images than {self.resolved.config.data_dir} has now "
-                "(files, or their sizes, differ): take another --runs-dir, or --fresh to delete it"
+                f"(digest {made_with} there, {now} now): take another --runs-dir, or --fresh to delete it"
             )
         return result
 
@@ -96,7 +101,7 @@ class RunFolder:
             if self.fresh:
                 self._empty()
             self._refuse_other_settings()
-            if not self._has_begun():
+            if not self.has_begun():
                 self.split_file.unlink(missing_ok=True)
                 write_atomically(self.config_file, self.resolved.to_yaml().encode())
             remove_stray_files(self.path)
@@ -128,12 +133,12 @@ class RunFolder:
         """The run is done."""
         write_json(self.result_file, result)
 
-    def _has_begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether there is anything to go on from; settings that led to nothing bind nobody."""
         return any((self.path / name).exists() for name in TRACES)
 
     def _refuse_other_settings(self) -> None:
-        if not self._has_begun():
+        if not self.has_begun():
             return
         differing = differing_settings(self.config_file, self.resolved)
         if differing:

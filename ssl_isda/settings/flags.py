@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn
@@ -41,9 +41,9 @@ class Parser(argparse.ArgumentParser):
         self.has_words = has_words
         self.flags: list[str] = []
 
-    def add(self, title: str, settings: Iterable[Setting], *, is_shown: bool = True) -> None:
+    def add(self, title: str, settings: Collection[Setting], *, is_shown: bool = True) -> None:
         """A group of flags, one for each setting."""
-        group = self.add_argument_group(title)
+        group = self.add_argument_group(title, None if settings else "  none")
         for setting in settings:
             self.flags.append(setting.flag)
             off = [f"--no-{setting.flag[2:]}"] if setting.is_switch else []

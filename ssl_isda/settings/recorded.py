@@ -30,6 +30,7 @@ class Elsewhere:
     data_dir: Path | None = None
     device: str | None = None
     threads: int | None = None
+    plugin: str | None = None
 
 
 def settings_of_run(path: Path, place: Place) -> Resolved:
@@ -41,7 +42,8 @@ def settings_of_run(path: Path, place: Place) -> Resolved:
             raise UsageError(f"{path} is no run: it has no {name}")
     if not any(path.glob("checkpoint.pt*")):
         raise UsageError(no_checkpoint(path))
-    where = {name: getattr(place, name) for name in ("data_dir", "device", "threads")}
+    names = ("data_dir", "device", "threads", "plugin")
+    where = {name: getattr(place, name, None) for name in names}
     flags = [
         f"--{name.replace('_', '-')}={value}" for name, value in where.items() if value is not None
     ]

@@ -111,7 +111,7 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
 def peek(arguments: Sequence[str]) -> dict[str, str]:
     """The parts and the plugin that flags name, in a command line that may be wrong elsewhere."""
     parser = Parser()
-    parser.add("", (RUN_SETTINGS[name] for name in (*PARTS, "plugin")))
+    parser.add("", [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
     try:
         given, _ = parser.parse_known_args(list(arguments))
     except UsageError:
@@ -140,7 +140,8 @@ def _parser(
         name = chosen.get(kind, RUN_SETTINGS[kind].default)
         own = parts.get(str(name), {})
         free = [option for option in own.values() if options.pop(option.name, None)]
-        parser.add(f"Options of {name}", free)
+        if own or kind in chosen:
+            parser.add(f"Options of {name}", free)
     parser.add("Settings and answers", _ANSWERS)
     parser.add("", options.values(), is_shown=False)
     return parser

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.weak import draw_flips, draw_offsets, reflect_pad, translate_and_flip
 from tests.benchmarks.measurement import Row, Settings, interleaved
 
@@ -37,14 +38,15 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _batched(images: Tensor) -> Callable[[], Tensor]:
-    padded = _prepared(reflect_pad(images, MARGIN))
+    padded = reflect_pad(images, MARGIN)
+    prepared = _prepared(images)
     generator = torch.Generator()
 
     def call() -> Tensor:
         indices = torch.randint(NUM_IMAGES, (BATCH_SIZE,), generator=generator)
         offsets = draw_offsets(BATCH_SIZE, MARGIN, generator)
         flips = draw_flips(BATCH_SIZE, generator)
-        return padded.finish(translate_and_flip(padded.images, indices, offsets, flips, MARGIN))
+        return prepared.finish(translate_and_flip(padded, indices, offsets, flips, MARGIN))
 
     return call
 
@@ -75,8 +77,10 @@ def _check_agreement(images: Tensor) -> None:
     from torchvision.transforms import functional as F
 
     offsets, flips = torch.tensor([[0, 4], [2, 2], [3, 1], [4, 0]]), torch.tensor([0, 1, 1, 0]) > 0
-    padded = _prepared(reflect_pad(images[:4], MARGIN))
-    ours = padded.finish(translate_and_flip(padded.images, torch.arange(4), offsets, flips, MARGIN))
+    padded = reflect_pad(images[:4], MARGIN)
+    ours = _prepared(images).finish(
+        translate_and_flip(padded, torch.arange(4), offsets, flips, MARGIN)
+    )
     for image, (top, left), flip, result in zip(
         images, offsets.tolist(), flips, ours, strict=False
     ):
@@ -87,4 +91,4 @@ def _check_agreement(images: Tensor) -> None:
 
 def _prepared(images: Tensor) -> PreparedImages:
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    return PreparedImages(images, 1 / (255 * std), -mean / std)
+    return PreparedImages(InMemory(images), 1 / (255 * std), -mean / std)

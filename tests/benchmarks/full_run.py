@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from ssl_isda.data.batches import evaluation_batches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.training.trainer import LabeledBatches, Trainer
 from tests.benchmarks import bare_passes
 from tests.benchmarks.measurement import Row, Settings, counted_flops, interleaved
@@ -96,4 +97,4 @@ def _end_of_epoch(trainer: Trainer, device: torch.device, tested: int) -> Callab
 def _random_batches(num_images: int, device: torch.device) -> LabeledBatches:
     images = torch.randn(num_images, 3, 32, 32).to(device)
     labels = torch.arange(num_images) % 10
-    return functools.partial(evaluation_batches, PreparedImages(images), labels)
+    return functools.partial(evaluation_batches, PreparedImages(InMemory(images)), labels)

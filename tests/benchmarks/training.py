@@ -11,8 +11,10 @@ import torch
 
 from ssl_isda import methods
 from ssl_isda.data.batches import TwoStreamBatches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
 from ssl_isda.runs.tracking import SilentTracker
@@ -53,16 +55,14 @@ def build_trainer(
     images = torch.randint(256, (num_images, 3, 32, 32), dtype=torch.uint8)
     scale = torch.full((3, 1, 1), 1 / 64)
     batches = TwoStreamBatches(
-        PreparedImages(images, scale, -127.5 * scale),
+        PreparedImages(InMemory(images), scale, -127.5 * scale),
         torch.arange(num_images) % num_classes,
         Split("synthetic", "", 0, labeled=tuple(range(NUM_LABELED))),
         labeled_batch_size=settings.batch_size,
         unlabeled_batch_size=settings.batch_size,
         seed=0,
-        flip=True,
-        num_views=regularizer.num_views,
-        shares_flip=regularizer.shares_flip,
-        input_noise=regularizer.input_noise,
+        augmentation=Weak(flip=True),
+        views=regularizer.views,
         device=settings.device,
     )
     config = TrainerConfig(

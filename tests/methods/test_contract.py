@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 
 import pytest
@@ -31,7 +32,9 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
     num_classes, channels, _ = SHAPES[dataset]
     torch.manual_seed(0)
     student = CNN13(num_classes, width=0.06, in_channels=channels)
-    config = importlib.import_module(f"ssl_isda.methods.{name}").Config()
+    config = METHODS.config(name)()
+    if hasattr(config, "threshold"):  # so that labels of an untrained network count
+        config = dataclasses.replace(config, threshold=0.0)
     method = METHODS[name](config, student=student, num_images=20, num_classes=num_classes)
     isda_config = IsdaConfig() if isda else None
     return student, Objective(method, isda_config, num_classes, student.head.in_features)

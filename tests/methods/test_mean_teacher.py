@@ -45,7 +45,7 @@ def test_gradient_reaches_the_student_and_not_the_teacher() -> None:
     """The fault that two frameworks shipped: a consistency term that trains nobody."""
     network, objective, _ = tiny.train("mean_teacher", steps=5)
     b, method = tiny.batch(5, 2), objective.regularizer
-    loss = method(network, b, network(b.views[0])[0], tiny.step(5))
+    loss = method(network, b, [network(b.views[0])], tiny.step(5))
     assert min(tiny.gradient_norms(loss, network)) > 1e-6
     assert not any(p.requires_grad for p in method.teacher.parameters())
 
@@ -71,9 +71,9 @@ def test_decay_is_a_plain_mean_at_first_and_has_its_own_limit_in_the_ramp(t, exp
 def test_the_teacher_has_running_statistics_of_its_own() -> None:
     network = tiny.student(noisy=True).train()
     method, b = tiny.build("mean_teacher", network).train(), tiny.batch(0, 2)
-    logits = network(b.views[0])[0]
+    views = [network(b.views[0])]
     of_student = {k: v.clone() for k, v in network.named_buffers()}
-    method(network, b, logits, tiny.step(0))
+    method(network, b, views, tiny.step(0))
     method.after_step(network, tiny.step(0))
     assert all(torch.equal(v, of_student[k]) for k, v in network.named_buffers())
     mean = method.teacher.body[2].running_mean

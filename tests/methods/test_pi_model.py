@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ssl_isda.data.views import View
 from tests.methods import tiny
 
 
@@ -33,12 +34,14 @@ def test_equals_its_equation_over_many_steps() -> None:
 def test_gradient_flows_through_both_branches() -> None:
     network = tiny.student()
     method, b = tiny.build("pi_model", network), tiny.batch(0, 2)
-    logits = network(b.views[0])[0]
-    full = tiny.gradient_norms(method(network, b, logits, tiny.step(0)), network)
+    first_view = network(b.views[0])
+    logits = first_view.logits
+    full = tiny.gradient_norms(method(network, b, [first_view], tiny.step(0)), network)
     first = tiny.gradient_norms(
         (logits.softmax(1) - network(b.views[1])[0].softmax(1).detach()).square().mean(), network
     )
-    second_only = method(network, b, logits.detach(), tiny.step(0))
+    held = first_view._replace(logits=logits.detach())
+    second_only = method(network, b, [held], tiny.step(0))
     second = tiny.gradient_norms(second_only, network)
     assert min(full) > 0 and min(first) > 0 and min(second) > 0
     assert full != pytest.approx(first) and full != pytest.approx(second)
@@ -57,15 +60,16 @@ def test_second_pass_has_other_dropout_masks_and_leaves_running_statistics_alone
     same = torch.stack([b.views[0]] * 2)
     twice = type(b)(b.images, b.labels, (same[0], same[1]), b.indices)
     with tiny.step(0).global_draws("labeled pass", torch.device("cpu")):
-        logits = network(same[0])[0]
+        first = network(same[0])
     for k, v in network.named_buffers():
         before[k] = v.clone()
-    assert method(network, twice, logits, tiny.step(0)) > 0, "the masks are the same"
+    assert method(network, twice, [first], tiny.step(0)) > 0, "the masks are the same"
     for k, v in network.named_buffers():
         assert torch.equal(v, before[k])
 
 
 def test_views_share_the_flip_and_carry_the_papers_noise() -> None:
     method = tiny.build("pi_model", tiny.student())
-    assert (method.num_views, method.shares_flip, method.input_noise) == (2, True, 0.15)
-    assert tiny.build("pi_model", tiny.student(), input_noise=0.3).input_noise == 0.3
+    assert method.views == (View(noise=0.15), View(same_flip_as=0, noise=0.15))
+    other = tiny.build("pi_model", tiny.student(), input_noise=0.3)
+    assert [view.noise for view in other.views] == [0.3, 0.3]

@@ -17,7 +17,7 @@ def test_equals_cross_entropy_written_out() -> None:
 
 def test_wants_no_unlabeled_images() -> None:
     method = tiny.build("supervised", tiny.student())
-    assert method.num_views == 0 and method.weight(tiny.step(5)) == 0
+    assert method.views == () and method.weight(tiny.step(5)) == 0
 
 
 @pytest.mark.parametrize("isda", [False, True])

@@ -61,7 +61,7 @@ def test_equals_its_equations_over_four_epochs() -> None:
 def test_gradient_reaches_the_student_and_not_the_targets() -> None:
     network, objective, _ = tiny.train("temporal_ensembling")
     b, method = tiny.batch(3, 1), objective.regularizer
-    loss = method(network, b, network(b.views[0])[0], tiny.step(9))
+    loss = method(network, b, [network(b.views[0])], tiny.step(9))
     assert min(tiny.gradient_norms(loss, network)) > 0
     assert not method.targets(b.indices).requires_grad
     assert not any(buffer.requires_grad for buffer in method.buffers())
@@ -70,7 +70,7 @@ def test_gradient_reaches_the_student_and_not_the_targets() -> None:
 def test_an_image_without_a_target_adds_nothing() -> None:
     network = tiny.student()
     method, b = tiny.build("temporal_ensembling", network), tiny.batch(0, 1)
-    loss = method(network, b, network(b.views[0])[0], tiny.step(3))
+    loss = method(network, b, [network(b.views[0])], tiny.step(3))
     assert loss == 0
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssl_isda.losses.consistency import softmax_kl
 from ssl_isda.methods.vat import default_xi
 from ssl_isda.models import CNN13
-from ssl_isda.training.method import UNLABELED_PASS
+from ssl_isda.training.method import separate_pass
 from tests.methods import tiny
 
 CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
@@ -52,9 +52,10 @@ def test_equals_its_equations_over_many_steps(iterations: int) -> None:
 
 def test_entropy_term_is_the_entropy_of_clean_predictions() -> None:
     network, b = tiny.student(), tiny.batch(0, 1)
-    logits = network(b.views[0])[0]
-    plain = tiny.build("vat", network)(network, b, logits, tiny.step(0))
-    both = tiny.build("vat", network, entropy_weight=0.5)(network, b, logits, tiny.step(0))
+    views = [network(b.views[0])]
+    plain = tiny.build("vat", network)(network, b, views, tiny.step(0))
+    both = tiny.build("vat", network, entropy_weight=0.5)(network, b, views, tiny.step(0))
+    logits = views[0].logits
     p = logits.softmax(1)
     entropy = -(p * p.log()).sum() / len(p)
     torch.testing.assert_close(both - plain, 0.5 * entropy)
@@ -64,8 +65,9 @@ def test_entropy_term_is_the_entropy_of_clean_predictions() -> None:
 def test_gradient_reaches_the_student_and_not_the_clean_prediction() -> None:
     network, b = tiny.student(), tiny.batch(0, 1)
     method = tiny.build("vat", network)
-    logits = network(b.views[0])[0]
-    loss = method(network, b, logits, tiny.step(0))
+    views = [network(b.views[0])]
+    logits = views[0].logits
+    loss = method(network, b, views, tiny.step(0))
     assert min(tiny.gradient_norms(loss, network)) > 0
     (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
     assert gradient is None
@@ -110,8 +112,7 @@ def direction(dtype: torch.dtype, xi: float | None = None, *, bf16: bool = False
     method = tiny.build("vat", network, xi=xi, epsilon=4.0)
     s = tiny.step(0)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        with s.global_draws(UNLABELED_PASS, images.device):
-            clean = network(images)[0]
+        clean = separate_pass(network, images, s).logits
         r = method.adversarial_perturbation(network, images, clean, s)
     return r.double()
 
@@ -135,10 +136,8 @@ def test_bf16_direction_is_as_adversarial_as_the_exact_one() -> None:
     network, images = CNN13(10, width=0.1).double(), torch.randn(8, 3, 16, 16).double()
 
     def divergence(r: Tensor) -> Tensor:
-        with tiny.step(0).global_draws(UNLABELED_PASS, images.device):
-            clean = network(images)[0]
-        with tiny.step(0).global_draws(UNLABELED_PASS, images.device):
-            return softmax_kl(clean, network(images + r)[0])
+        passes = (separate_pass(network, x, tiny.step(0)).logits for x in (images, images + r))
+        return softmax_kl(*passes)
 
     random = 4 * unit(torch.randn(8, 768, dtype=torch.float64)).view_as(images)
     assert divergence(in_bf16) > 0.9 * divergence(exact) > 4 * divergence(random)
@@ -215,10 +214,11 @@ def test_fault_19_flat_predictions_give_no_perturbation_and_a_finite_loss() -> N
     network, b = tiny.student(), tiny.batch(0, 1)
     torch.nn.init.zeros_(network.head.weight)
     method = tiny.build("vat", network)
-    logits = network(b.views[0])[0]
+    views = [network(b.views[0])]
+    logits = views[0].logits
     r = method.adversarial_perturbation(network, b.views[0], logits, tiny.step(0))
     assert torch.equal(r, torch.zeros_like(r))
-    loss = method(network, b, logits, tiny.step(0))
+    loss = method(network, b, views, tiny.step(0))
     assert loss == 0
     assert all(torch.isfinite(p).all() for p in torch.autograd.grad(loss, network.parameters()))
 
@@ -236,9 +236,10 @@ def test_the_clean_pass_keeps_a_graph_where_someone_differentiates_it(
     network = tiny.student()
     method = tiny.build("vat", network, entropy_weight=entropy_weight, epsilon=0.0)
     objective = Objective(method, IsdaConfig() if isda else None, tiny.C, tiny.A).double()
-    _, (clean, _) = objective._predict(network, tiny.batch(0, 1), tiny.step(6))
-    assert clean.requires_grad == graph
+    seen = []
+    method.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[2][0]))
     terms = objective(network, tiny.batch(0, 1), tiny.step(6))
+    assert [clean.logits.requires_grad for clean in seen] == [graph]
     if entropy_weight:
         assert min(tiny.gradient_norms(terms.losses["consistency"], network)) > 0
     if isda:

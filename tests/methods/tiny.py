@@ -30,10 +30,6 @@ class TinyClassifier(Network):
     def features(self, images: Tensor) -> Tensor:
         return self.body(images)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
-        return self.head(features), features
-
 
 def student(noisy: bool = False, seed: int = 0) -> TinyClassifier:
     torch.manual_seed(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted, show
@@ -20,7 +21,10 @@ from ssl_isda.commands.analyze.options import (
     RedrawConfig,
     TightnessConfig,
 )
-from ssl_isda.settings.options import read_options
+from ssl_isda.results.runs import find_runs
+from ssl_isda.results.writing import write_report
+from ssl_isda.settings.options import Options, read_options
+from ssl_isda.settings.recorded import settings_of_run
 
 HELP = """\
 usage: python run.py analyze ANALYSIS ...
@@ -52,20 +56,17 @@ def command(arguments: Sequence[str]) -> int:
     if name not in ANALYSES:
         hint = f"{nearest(name, ANALYSES)} (known: {', '.join(ANALYSES)})"
         raise UsageError(f"unknown analysis {shown(name)}{hint}")
-    ANALYSES[name](words)
+    usage, model, answer = ANALYSES[name]
+    found = read_options(words, usage, model)
+    if found is not None:
+        answer(*found)
     return 0
 
 
-def comparison(arguments: Sequence[str]) -> None:
+def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
     """ISDA against the same method without it; see ``ssl_isda.commands.analyze.comparison``."""
-    found = read_options(arguments, COMPARISON_USAGE, ComparisonConfig)
-    if found is None:
-        return
     from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
-    from ssl_isda.results.runs import find_runs
-    from ssl_isda.results.writing import write_report
 
-    places, options = found
     compared = Comparison(find_runs([Path(place) for place in places or ["runs"]]))
     table = comparison_table(compared)
     if options.out is None:
@@ -74,17 +75,13 @@ def comparison(arguments: Sequence[str]) -> None:
     from ssl_isda.commands.analyze.comparison_figures import comparison_figures
 
     texts = {"comparison.md": table, "comparison.json": comparison_json(compared)}
-    files = {**texts, **comparison_figures(compared)}
+    files: dict[str, str | bytes] = {**texts, **comparison_figures(compared)}
     write_report(files, options.out)
     show(f"{printed(options.out)}: {', '.join(files)}")
 
 
-def collect(arguments: Sequence[str]) -> None:
+def collect(places: Sequence[str], options: CollectConfig) -> None:
     """Results without weights; see ``ssl_isda.commands.analyze.collect``."""
-    found = read_options(arguments, COLLECT_USAGE, CollectConfig)
-    if found is None:
-        return
-    places, options = found
     if len(places) != 1:
         raise UsageError("analyze collect needs one folder of runs, such as runs/table6_small")
     if options.out is None:
@@ -97,12 +94,8 @@ def collect(arguments: Sequence[str]) -> None:
     show(f"{printed(options.out)}: {count} run{'s' * (count != 1)}")
 
 
-def redraw(arguments: Sequence[str]) -> None:
+def redraw(places: Sequence[str], options: RedrawConfig) -> None:
     """Tables and figures from kept numbers; see ``ssl_isda.commands.analyze.redraw``."""
-    found = read_options(arguments, REDRAW_USAGE, RedrawConfig)
-    if found is None:
-        return
-    places, options = found
     if not places:
         raise UsageError("analyze redraw needs a folder, such as docs/results/tightness")
     from ssl_isda.commands.analyze.redraw import redraw as draw_again
@@ -112,22 +105,15 @@ def redraw(arguments: Sequence[str]) -> None:
     show(f"{printed(out)}: {', '.join(draw_again(folders, out))}")
 
 
-def tightness(arguments: Sequence[str]) -> None:
+def tightness(names: Sequence[str], options: TightnessConfig) -> None:
     """Both bounds beside explicit draws; see ``ssl_isda.commands.analyze.tightness``."""
-    found = read_options(arguments, TIGHTNESS_USAGE, TightnessConfig)
-    if found is None:
-        return
-    names, options = found
     if len(names) != 1:
         raise UsageError("analyze tightness needs one run's folder, such as runs/RUN/seed0")
     path = Path(names[0])
-    from ssl_isda.settings.recorded import settings_of_run
-
     settings_of_run(path, options)  # complains before torch is imported
     from ssl_isda.assembly import opened_trainer
     from ssl_isda.commands.analyze import tightness as bounds
     from ssl_isda.commands.analyze.tightness_page import tightness_files
-    from ssl_isda.results.writing import write_report
 
     with opened_trainer(path, options) as trainer:
         kept = bounds.snapshots(path)
@@ -138,17 +124,12 @@ def tightness(arguments: Sequence[str]) -> None:
     show(files["tightness.md"].rstrip("\n"))
 
 
-def cost(arguments: Sequence[str]) -> None:
+def cost(words: Sequence[str], options: CostConfig) -> None:
     """What ISDA adds to a step; see ``ssl_isda.commands.analyze.cost``."""
-    found = read_options(arguments, COST_USAGE, CostConfig)
-    if found is None:
-        return
-    words, options = found
     if words:
         raise UsageError(f"analyze cost takes flags alone, got {shown(words[0])}")
     from ssl_isda.commands.analyze.cost import costs_of
     from ssl_isda.commands.analyze.cost_page import cost_files
-    from ssl_isda.results.writing import write_report
 
     files = cost_files(*costs_of(options))
     if options.out is not None:
@@ -156,6 +137,11 @@ def cost(arguments: Sequence[str]) -> None:
     show(files["cost.md"].rstrip("\n"))
 
 
-ANALYSES: Mapping[str, Callable[[Sequence[str]], None]] = {
-    each.__name__: each for each in (comparison, collect, tightness, cost, redraw)
+ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], None]]] = {
+    "comparison": (COMPARISON_USAGE, ComparisonConfig, comparison),
+    "collect": (COLLECT_USAGE, CollectConfig, collect),
+    "tightness": (TIGHTNESS_USAGE, TightnessConfig, tightness),
+    "cost": (COST_USAGE, CostConfig, cost),
+    "redraw": (REDRAW_USAGE, RedrawConfig, redraw),
 }
+"""Of each analysis its help, its flags, and what it does with the words and the flags."""

@@ -16,7 +16,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.expansion import GridRun
-from ssl_isda.data.facts import data_digest
+from ssl_isda.data.facts import data_digests
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""
@@ -61,7 +61,7 @@ class Progress:
         """The reason for each that failed."""
         self._num_runs, self._work_done = len(runs), 0.0
         self._began = self._looked = time.monotonic()
-        self._digest = functools.cache(data_digest)
+        self._digest = functools.cache(data_digests)
         self._stream = sys.stdout
         self._console: Any = None
         started = [run for run in runs if not self._keep_result(run)]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed
+from ssl_isda.commands.report.contents import Report
+from ssl_isda.commands.report.page import html_page
+from ssl_isda.commands.report.text import latex_page, markdown_page, results_csv
+from ssl_isda.results.runs import find_runs
+from ssl_isda.results.writing import write_report
 from ssl_isda.settings.config import UsablePath
 from ssl_isda.settings.options import Options, read_options
-
-if TYPE_CHECKING:
-    from ssl_isda.commands.report.contents import Report
 
 USAGE = """\
 usage: python run.py report [RUNS ...] [--out DIR]
@@ -43,10 +44,6 @@ def command(arguments: Sequence[str]) -> int:
     found = read_options(arguments, USAGE, ReportConfig)
     if found is None:
         return 0
-    from ssl_isda.commands.report.contents import Report
-    from ssl_isda.results.runs import find_runs
-    from ssl_isda.results.writing import write_report
-
     places, options = found
     report = Report(find_runs([Path(place) for place in places or ["runs"]]))
     write_report(report_files(report), options.out)
@@ -56,9 +53,6 @@ def command(arguments: Sequence[str]) -> int:
 
 def report_files(report: Report) -> dict[str, str]:
     """The content of each file, by name."""
-    from ssl_isda.commands.report.page import html_page
-    from ssl_isda.commands.report.text import latex_page, markdown_page, results_csv
-
     return {
         "report.html": html_page(report),
         "report.md": markdown_page(report),

@@ -1,4 +1,4 @@
-"""A user's folder of tiny images, and a small data set in memory."""
+"""A user's folder of tiny images, a small data set in memory, and the same set streamed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ssl_isda.data.image_data import ImageData
+from ssl_isda import plugins
+from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.source import InMemory
+from ssl_isda.data.streaming import Streaming
 
 MakeFolder = Callable[..., Path]
+plugins.load()
+
+
+def load(name: str, data_dir: Path, **options: object) -> ImageData:
+    """A data set by name, with its options."""
+    return DATASETS[name](DATASETS.config(name)(**options), data_dir)
 
 
 def save_image(path: Path, seed: int) -> None:
@@ -54,3 +64,23 @@ def data() -> ImageData:
         (rng.integers(0, 256, (60, 3, 8, 8), np.uint8), labels),
         (rng.integers(0, 256, (20, 3, 8, 8), np.uint8), np.arange(20) % 4),
     )
+
+
+def streamed(data: ImageData, most_kept: int = 15) -> ImageData:
+    """The same images, of which few are kept at once."""
+
+    def source(images: InMemory) -> Streaming:
+        assert images.labels is not None
+        decode = [image.numpy() for image in images.images].__getitem__
+        made = Streaming(decode, images.shape, images.labels, images.fingerprint)
+        made.most_kept = most_kept
+        return made
+
+    assert isinstance(data.train, InMemory) and isinstance(data.test, InMemory)
+    return ImageData(data.name, data.class_names, source(data.train), source(data.test))
+
+
+def pixels_of(source: object) -> torch.Tensor:
+    """All images of a source in memory."""
+    assert isinstance(source, InMemory)
+    return source.images

@@ -20,6 +20,8 @@ from ssl_isda.isda.propositions import (
 )
 from ssl_isda.isda.terms import IsdaTerms, class_covariance
 from ssl_isda.losses.consistency import entropy
+from ssl_isda.losses.cross_entropy import CrossEntropy
+from ssl_isda.tasks.contract import Rows
 
 C, A, N = 3, 4, 6
 STEP = Step(5, 10, 2, seed=1)
@@ -36,6 +38,12 @@ def terms(step: Step = STEP, **settings) -> tuple[IsdaTerms, Tensor, Tensor]:
     seen = torch.randn(50, A, generator=g, dtype=torch.float64)
     covariance.update(seen @ seen[:A], torch.arange(50) % C)
     return IsdaTerms(config, covariance, head, step), features, torch.arange(N) % C
+
+
+def supervised(ours: IsdaTerms, logits: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    """The plain cross-entropy of what ISDA makes of labeled rows."""
+    rows = ours.augmented(Rows(logits, features, labels))
+    return CrossEntropy()(rows, ours.head, ours.step)
 
 
 def explicit(num_samples: int, **settings) -> tuple[IsdaTerms, Tensor, Tensor]:
@@ -55,7 +63,7 @@ def test_implicit_terms_are_the_closed_forms(consistency, semantic, schedule, st
     ours, features, labels = terms(lambda_0=0.4, lambda_schedule=schedule, consistency=consistency)
     z, (w, sigma) = ours.head(features), (ours.head.weight, ours.covariance)
     expected = isda_cross_entropy(z, labels, w, sigma, strength)
-    assert torch.equal(ours.supervised(z, features, labels), expected)
+    assert torch.equal(supervised(ours, z, features, labels), expected)
     assert torch.equal(ours.semantic(z, features), semantic(z, w, sigma, strength))
 
 
@@ -65,12 +73,12 @@ def test_explicit_terms_are_means_over_augmented_features(covariance: str) -> No
     z = ours.head(features)
     p = z.softmax(1).detach()
     one_hot = F.one_hot(labels, C).double()
-    supervised = augmented_cross_entropy(ours, features, one_hot, 0.4).item()
+    of_labels = augmented_cross_entropy(ours, features, one_hot, 0.4).item()
     semantic = augmented_cross_entropy(ours, features, p, 0.4).item()
-    assert ours.supervised(z, features, labels).item() == pytest.approx(supervised, rel=0.02)
+    assert supervised(ours, z, features, labels).item() == pytest.approx(of_labels, rel=0.02)
     assert ours.semantic(z, features).item() == pytest.approx(semantic, rel=0.02)
     implicit, _, _ = terms(lambda_0=0.8, covariance=covariance)
-    assert supervised < implicit.supervised(z, features, labels)
+    assert of_labels < supervised(implicit, z, features, labels)
     assert semantic < implicit.semantic(z, features)
 
 
@@ -91,8 +99,8 @@ def augmented_cross_entropy(
 def test_explicit_terms_without_strength_are_the_plain_ones() -> None:
     ours, features, labels = explicit(3, lambda_0=0.0)
     z = ours.head(features)
-    supervised, semantic = ours.supervised(z, features, labels), ours.semantic(z, features)
-    torch.testing.assert_close(supervised, F.cross_entropy(z, labels), rtol=1e-12, atol=0)
+    plain, semantic = supervised(ours, z, features, labels), ours.semantic(z, features)
+    torch.testing.assert_close(plain, F.cross_entropy(z, labels), rtol=1e-12, atol=0)
     torch.testing.assert_close(semantic, entropy(z), rtol=1e-12, atol=0)
     (gradient,) = torch.autograd.grad(semantic, features)
     assert gradient.abs().max() < 1e-15
@@ -101,7 +109,7 @@ def test_explicit_terms_without_strength_are_the_plain_ones() -> None:
 def test_explicit_gradients_reach_features_and_head_and_no_statistic() -> None:
     ours, features, labels = explicit(4)
     z = ours.head(features)
-    for loss in (ours.supervised(z, features, labels), ours.semantic(z, features)):
+    for loss in (supervised(ours, z, features, labels), ours.semantic(z, features)):
         gradients = torch.autograd.grad(loss, [features, *ours.head.parameters()])
         assert all(g.norm() > 1e-4 for g in gradients)
     assert not any(buffer.requires_grad for buffer in ours.covariance.buffers())
@@ -113,7 +121,7 @@ def test_draws_are_keyed_by_seed_step_and_purpose() -> None:
 
     def losses(index: int, seed: int) -> tuple[float, float]:
         ours = replace(built, step=Step(index, 10, 2, seed))
-        return ours.supervised(z, features, labels).item(), ours.semantic(z, features).item()
+        return supervised(ours, z, features, labels).item(), ours.semantic(z, features).item()
 
     before = torch.get_rng_state()
     assert losses(5, 1) == losses(5, 1)
@@ -128,6 +136,30 @@ def test_labeled_and_unlabeled_images_get_noise_of_their_own() -> None:
     features = 1000 * features
     z = ours.head(features)
     assert z.softmax(1).amax(1).min() > 1 - 1e-9
-    supervised = ours.supervised(z, features, z.argmax(1)).item()
-    assert supervised > 100
-    assert ours.semantic(z, features).item() != pytest.approx(supervised, rel=1e-3)
+    of_labels = supervised(ours, z, features, z.argmax(1)).item()
+    assert of_labels > 100
+    assert ours.semantic(z, features).item() != pytest.approx(of_labels, rel=1e-3)
+
+
+def test_targets_that_are_classes_get_prop_1_and_probabilities_prop_2() -> None:
+    ours, features, labels = terms(lambda_0=0.8)
+    z = ours.head(features)
+    torch.testing.assert_close(
+        ours.cross_entropies(z, labels).mean(), supervised(ours, z, features, labels)
+    )
+    own = ours.cross_entropies(z, z.detach().softmax(1)).mean()
+    torch.testing.assert_close(own, ours.semantic(z, features))
+    one_hot = ours.cross_entropies(z, F.one_hot(labels, C).double())
+    torch.testing.assert_close(one_hot, ours.cross_entropies(z, labels))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_targets_with_drawn_features_are_means_over_the_draws(soft: bool) -> None:
+    ours, features, labels = explicit(20_000, lambda_0=0.8)
+    z = ours.head(features)
+    target = z.detach().softmax(1) if soft else labels
+    q = target if soft else F.one_hot(labels, C).double()
+    found = ours.cross_entropies(z, target)
+    assert found.shape == (N,)
+    expected = augmented_cross_entropy(ours, features, q, 0.4).item()
+    assert found.mean().item() == pytest.approx(expected, rel=0.02)

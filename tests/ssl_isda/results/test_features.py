@@ -88,22 +88,16 @@ def test_fault_15_any_numpy_reads_all_of_it_without_pickle(file: Path) -> None:
     assert kinds["features"] == kinds["logits"] == "<f4"
     assert {kinds[name] for name in ("labels", "predictions", "index", "part")} == {"<i8"}
     assert found["checkpoint_sha256"].shape == () and str(found["checkpoint_sha256"]) == "ab" * 32
-
-
-def test_reading_gives_what_was_written(file: Path) -> None:
-    found = load_features(file)
+    again = load_features(file)
     for name, expected in vars(example()).items():
-        assert np.array_equal(getattr(found, name), expected), name
+        assert np.array_equal(getattr(again, name), expected), name
 
 
-def test_the_same_bytes_at_another_time(monkeypatch) -> None:
+def test_the_same_bytes_at_another_time_and_no_objects(monkeypatch) -> None:
     before = npz_bytes(a=np.arange(3))
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2_000_000_000))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "2000000000")
     assert npz_bytes(a=np.arange(3)) == before
-
-
-def test_objects_are_not_even_written() -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
         npz_bytes(a=np.array([{}], dtype=object))
 
@@ -136,16 +130,8 @@ class Malicious:
         return os.mkdir, (str(self.trace),)
 
 
-def plain_pickle(path: Path, trap: Malicious) -> None:
-    path.write_bytes(pickle.dumps(trap))
-
-
 def pickled_member(path: Path, trap: Malicious) -> None:
     np.savez(path, **{**arrays(), "class_names": np.array([trap, trap, trap], dtype=object)})
-
-
-def pickled_extra_member(path: Path, trap: Malicious) -> None:
-    np.savez(path, **arrays(), extra=np.array(trap, dtype=object))
 
 
 def pickle_inside_the_archive(path: Path, trap: Malicious) -> None:
@@ -154,18 +140,20 @@ def pickle_inside_the_archive(path: Path, trap: Malicious) -> None:
         archive.writestr("data.pkl", pickle.dumps(trap))
 
 
-def torch_file(path: Path, trap: Malicious) -> None:
-    torch.save(trap, path)
-
-
-WAYS = (plain_pickle, pickled_member, pickled_extra_member, pickle_inside_the_archive, torch_file)
+WAYS = {
+    "plain pickle": lambda path, trap: path.write_bytes(pickle.dumps(trap)),
+    "member": pickled_member,
+    "extra member": lambda path, trap: np.savez(path, **arrays(), extra=np.array(trap, object)),
+    "inside the archive": pickle_inside_the_archive,
+    "torch file": lambda path, trap: torch.save(trap, path),
+}
 
 
 @pytest.mark.fault(15)
-@pytest.mark.parametrize("write", WAYS)
-def test_fault_15_code_in_features_is_not_executed(tmp_path: Path, write) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_fault_15_code_in_features_is_not_executed(tmp_path: Path, way: str) -> None:
     trace, path = tmp_path / "executed", tmp_path / "features.npz"
-    write(path, Malicious(trace))
+    WAYS[way](path, Malicious(trace))
     refusal(path)
     assert not trace.exists()
 
@@ -177,15 +165,6 @@ def test_fault_15_the_trap_itself_works(tmp_path: Path) -> None:
     with np.load(path, allow_pickle=True) as archive:
         assert archive["class_names"].tolist() == [None] * 3 or (tmp_path / "executed").exists()
     assert (tmp_path / "executed").exists()
-
-
-def test_a_missing_file_a_folder_and_an_empty_file(tmp_path: Path) -> None:
-    assert "run.py export writes it" in refusal(tmp_path / "features.npz")
-    refusal(tmp_path)
-    (tmp_path / "empty.npz").touch()
-    refusal(tmp_path / "empty.npz")
-    np.save(tmp_path / "plain.npy", np.zeros(3))
-    refusal(tmp_path / "plain.npy")
 
 
 def test_any_cut_is_seen(file: Path) -> None:
@@ -207,10 +186,10 @@ def data_of_members(file: Path) -> list[range]:
 
 
 def test_any_flipped_byte_is_seen_or_changes_nothing(file: Path) -> None:
-    """Each byte of the archive's own structure, and every eighth of what its checksums guard."""
+    """Each byte of the archive's own structure, and some of what its checksums guard."""
     content, expected = file.read_bytes(), example()
     guarded = [position for data in data_of_members(file) for position in data]
-    positions = {*range(len(content))} - {*guarded} | {*guarded[::8]}
+    positions = {*range(len(content))} - {*guarded} | {*guarded[::32]}
     assert len(guarded) > len(content) / 3
     for position in sorted(positions):
         changed = bytearray(content)
@@ -237,21 +216,22 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_arrays_that_do_not_fit_are_refused(file: Path, name: str) -> None:
-    file.write_bytes(npz_bytes(**{**arrays(), name: LIES[name]}))
-    refusal(file)
-
-
-def test_missing_and_unknown_arrays_are_named(file: Path) -> None:
+def test_what_is_no_features_file_is_refused(file: Path) -> None:
+    for name, array in LIES.items():
+        file.write_bytes(npz_bytes(**{**arrays(), name: array}))
+        refusal(file)
     file.write_bytes(npz_bytes(features=np.zeros(3)))
     assert "must hold checkpoint_sha256, class_names, features" in refusal(file)
-
-
-def test_an_array_larger_than_any_memory_is_refused(file: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, 9), }"
-    header = header.ljust(117) + b"\n"
+    header = header.ljust(117) + b"\n"  # larger than any memory
     member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("features.npy", member)
     refusal(file)
+    np.save(file.with_suffix(".npy"), np.zeros(3))
+    refusal(file.with_suffix(".npy"))
+    refusal(file.parent)
+    file.write_bytes(b"")
+    refusal(file)
+    file.unlink()
+    assert "run.py export writes it" in refusal(file)

@@ -8,6 +8,7 @@ import torch
 from ssl_isda import ClassCovariance, isda_cross_entropy, semantic_consistency
 from ssl_isda.base.errors import UsageError
 from ssl_isda.runs import memory
+from ssl_isda.training import isda_memory
 from tests.benchmarks.measurement import allocated_bytes
 
 CPU = torch.device("cpu")
@@ -32,17 +33,17 @@ def test_the_estimate_is_what_is_allocated(form, shape):
         semantic_consistency(features @ weight.T, weight, covariance, 0.5).backward()
 
     needed = held + allocated_bytes(step, CPU)
-    estimate = memory.isda_bytes(form, c, a, n, every_class=False)
+    estimate = isda_memory.isda_bytes(form, c, a, n, every_class=False)
     batch = 4 * n * (a + c)
     assert estimate / 1.5 < needed < 1.05 * estimate + 3 * batch
 
 
 def test_a_thousand_classes_and_2048_features_are_refused_with_the_way_out(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 16 * 10**9)
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: 16 * 10**9)
     with pytest.raises(UsageError, match="--covariance diagonal needs") as refusal:
-        memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
+        isda_memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
     assert "1,000 classes and 2,048 features needs about 19.9 GB" in str(refusal.value)
-    memory.refuse_what_does_not_fit("diagonal", 1000, 2048, 128, CPU)
+    isda_memory.refuse_what_does_not_fit("diagonal", 1000, 2048, 128, CPU)
 
 
 @pytest.mark.parametrize(
@@ -54,22 +55,22 @@ def test_a_thousand_classes_and_2048_features_are_refused_with_the_way_out(monke
     ],
 )
 def test_where_not_even_diagonal_fits_the_advice_is_what_helps(monkeypatch, free, device, advice):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: free)
     with pytest.raises(UsageError, match=advice):
-        memory.refuse_what_does_not_fit("full", 1000, 2048, 128, torch.device(device))
+        isda_memory.refuse_what_does_not_fit("full", 1000, 2048, 128, torch.device(device))
 
 
 def test_processes_refuse_as_one_by_the_least_memory(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**12)
-    memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
-    monkeypatch.setattr(memory.distributed, "largest", lambda number: max(number, -(10**6)))
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: 10**12)
+    isda_memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
+    monkeypatch.setattr(isda_memory.distributed, "largest", lambda number: max(number, -(10**6)))
     with pytest.raises(UsageError, match=r"0\.0 GB are free"):
-        memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
+        isda_memory.refuse_what_does_not_fit("full", 1000, 2048, 128, CPU)
 
 
 def test_a_machine_that_does_not_say_what_is_free_is_trusted(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: None)
-    memory.refuse_what_does_not_fit("full", 10**4, 10**5, 128, CPU)
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: None)
+    isda_memory.refuse_what_does_not_fit("full", 10**4, 10**5, 128, CPU)
 
 
 def test_what_an_earlier_run_of_the_process_has_given_back_is_free(monkeypatch):

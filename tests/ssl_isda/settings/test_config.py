@@ -314,7 +314,7 @@ def test_two_chosen_parts_do_not_share_an_option(tmp_path: Path) -> None:
 
 FLOAT = "float = 0.5"
 WRONG_OPTIONS = {
-    (FLOAT, "float = 1 / 2"): "mine.py:13: temp",
+    (FLOAT, "float = 1 / 2"): "mine.py:10: temp",
     (FLOAT, "float"): "a plain default",
     (FLOAT, "list[int] = 0"): "needs a type of float",
     (FLOAT, "float = 'x'"): "must be a number, got 'x'",
@@ -324,7 +324,7 @@ WRONG_OPTIONS = {
     (FLOAT, "Annotated[float, 'positive'] = 0.5"): "needs a type of float",
     ("temperature", "labels"): "labels is a setting of every run",
     ("warm: bool = True", "epsilon: bool = True"): "epsilon is a bool in only one of vat and",
-    ("class Config:", "class Config"): "mine.py:8: not valid Python",
+    ("class Config:", "class Config"): "mine.py:7: not valid Python",
     ('register("mine")', 'register("vat")'): "vat is registered in methods/vat.py",
 }
 

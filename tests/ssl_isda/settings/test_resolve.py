@@ -115,7 +115,7 @@ def as_file(top: dict[str, object], part: dict[str, object]) -> str:
     )
 )
 @settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_flags_win_over_files_which_win_over_the_data_set(layers, tmp_path: Path) -> None:
     for layer in ("file", "data set"):  # options stand in the method's part only

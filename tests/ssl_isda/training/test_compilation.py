@@ -100,7 +100,7 @@ def test_the_last_step_of_an_epoch_runs_as_it_is_written(monkeypatch, tmp_path):
     (counted,) = compile_counted([trainer.student], monkeypatch)
     last = trainer.config.steps_per_epoch - 1
     trainer.train_step(trainer.step(last))
-    assert trainer.gradient_norms and not counted.count
+    assert trainer.watch.gradient_norms and not counted.count
     trainer.train_step(trainer.step(last + 1))
     assert counted.count == 1
 

@@ -23,10 +23,14 @@ from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.preprocessing import PreparedImages
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.views import View
+from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
+from ssl_isda.optim.sgd import Config, sgd
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.method import METHODS, Method
@@ -51,7 +55,7 @@ class Data:
         generator = torch.Generator().manual_seed(0)
         self.labels = torch.arange(IMAGES) % CLASSES
         images = torch.randn(IMAGES, 1, 16, 16, generator=generator)
-        self.images = PreparedImages(images + self.labels.view(-1, 1, 1, 1))
+        self.images = PreparedImages(InMemory(images + self.labels.view(-1, 1, 1, 1)))
         self.before: dict[int, Callable[[], None]] = {}
         self.batches = TwoStreamBatches(
             self.images,
@@ -60,10 +64,8 @@ class Data:
             labeled_batch_size=6,
             unlabeled_batch_size=16,
             seed=0,
-            flip=True,
-            num_views=regularizer.num_views,
-            shares_flip=regularizer.shares_flip,
-            input_noise=regularizer.input_noise,
+            augmentation=Weak(flip=True),
+            views=regularizer.views,
         )
 
     def batch(self, step: Step) -> Batch:
@@ -89,7 +91,7 @@ def make(
     with global_draws(0, 0, "initial weights", CPU):
         student = CNN13(CLASSES, width=width, in_channels=1)
     if isinstance(method, str):
-        options = getattr(methods, method).Config()
+        options = METHODS.config(method)()
         regularizer = METHODS[method](
             options, student=student, num_images=IMAGES, num_classes=CLASSES
         )
@@ -101,9 +103,9 @@ def make(
     config = TrainerConfig(NUM_STEPS, data.batches.steps_per_epoch, images_per_step=22)
     folder.mkdir(exist_ok=True)
     evaluations = {"test": lambda: evaluation_batches(data.images, data.labels, batch_size=20)}
-    return Trainer(
-        student, objective, data, evaluations, replace(config, **changes), Tracker(folder)
-    )
+    parts = {name: changes.pop(name) for name in ("optimizer", "schedule") if name in changes}
+    config = replace(config, **changes)
+    return Trainer(student, objective, data, evaluations, config, Tracker(folder), **parts)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -395,7 +397,7 @@ def test_fault_36_another_device_number_of_processes_or_pytorch_is_noted(
 ) -> None:
     make(tmp_path, num_steps=1).run()
     trainer = make(tmp_path, num_steps=1)
-    state = trainer.state() | {"computed_on": trainer._place() | {name: before}}
+    state = trainer.state() | {"computed_on": trainer.run_state.place() | {name: before}}
     checkpoint.save(trainer.checkpoint_file, state)
     trainer.resume()
     assert f"note: {name} was {before} and is {now}: " in capsys.readouterr().out
@@ -439,17 +441,18 @@ def test_learning_rate_is_a_cosine_per_step_that_ends_at_0(tmp_path: Path) -> No
 
 
 def test_optimizer_is_nesterov_sgd_with_the_settings(tmp_path: Path) -> None:
-    trainer = make(tmp_path, momentum=0.8, weight_decay=0.01, learning_rate=0.2)
+    optimizer = sgd(Config(momentum=0.8, weight_decay=0.01))
+    trainer = make(tmp_path, optimizer=optimizer, learning_rate=0.2)
     model, reference = trainer.student, [p.detach().clone() for p in trainer.student.parameters()]
-    sgd = torch.optim.SGD(
+    plain = torch.optim.SGD(
         reference, lr=0.2, momentum=0.8, weight_decay=0.01, nesterov=True, foreach=False
     )
     for index in range(3):
         trainer.train_step(trainer.step(index))
         for mine, theirs in zip(reference, model.parameters(), strict=True):
             mine.grad = theirs.grad.clone()
-        sgd.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
-        sgd.step()
+        plain.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
+        plain.step()
     for mine, theirs in zip(reference, model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs.detach())
 
@@ -465,8 +468,7 @@ class Constant(nn.Module):
 class Named(Method):
     """Names a network of its own to be evaluated."""
 
-    num_views = 0
-    joins_streams = False
+    views = ()
 
     def evaluated(self, student: nn.Module) -> nn.Module:
         return Constant()
@@ -546,7 +548,7 @@ class TinyData:
     """``tiny.batch``; ``before`` as in ``Data``."""
 
     def __init__(self, regularizer: Method) -> None:
-        self.num_views = regularizer.num_views
+        self.num_views = len(regularizer.views)
         self.before: dict[int, Callable[[], object]] = {}
 
     def batch(self, step: Step) -> Batch:
@@ -649,18 +651,18 @@ def test_a_constant_lambda_is_logged(tmp_path: Path) -> None:
 class DeadTeacher(Method):
     """Mean Teacher with the bug of other frameworks: no gradient reaches the student."""
 
-    num_views = 2
+    views = (View(), View())
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
+    def forward(self, student, batch, views, step) -> Tensor:
         second, _ = student(batch.views[1])
-        return (logits.detach().softmax(1) - second.detach().softmax(1)).square().mean()
+        return (views[0].logits.detach().softmax(1) - second.detach().softmax(1)).square().mean()
 
 
 class ZeroGradient(Method):
     """The same, but the graph is there."""
 
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        return (logits * 0).sum() + 1
+    def forward(self, student, batch, views, step) -> Tensor:
+        return (views[0].logits * 0).sum() + 1
 
 
 class Muted(DeadTeacher):
@@ -738,8 +740,8 @@ def test_fault_18_nan_names_step_and_term_and_keeps_the_checkpoint(tmp_path: Pat
 
 
 class Explodes(Method):
-    def forward(self, student: nn.Module, batch: Batch, logits: Tensor, step: Step) -> Tensor:
-        return logits.sum() * (math.inf if step.index == 4 else 0)
+    def forward(self, student, batch, views, step) -> Tensor:
+        return views[0].logits.sum() * (math.inf if step.index == 4 else 0)
 
 
 @pytest.mark.fault(18)

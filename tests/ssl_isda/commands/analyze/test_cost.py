@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_isda import cli
-from ssl_isda.commands.analyze.cost import Case, Cost, Setup, measure, network_and_objective
+from ssl_isda.commands.analyze.cost import Case, Cost, Setup, measure
 from ssl_isda.commands.analyze.cost_page import cost_files
 
 N, A, C = 20, 6, 10  # images, features at width 0.05, classes
@@ -17,8 +17,7 @@ SETUP = Setup(N, 2, torch.device("cpu"), "fp32")
 
 
 def measured(method: str) -> Cost:
-    case = Case("cnn13", 0.05, method, C)
-    return measure(case, lambda case: network_and_objective(case, N), SETUP)
+    return measure(Case("cnn13", 0.05, method, C), SETUP)
 
 
 @pytest.fixture(scope="module")
@@ -78,5 +77,5 @@ def test_the_command_measures_both_trainings_and_numbers_of_classes(tmp_path: Pa
     found = [(cost["case"]["method"], cost["case"]["num_classes"]) for cost in costs]
     assert found == [(m, c) for m in ("supervised", "temporal_ensembling") for c in (10, 100)]
     assert (tmp_path / "cost.md").read_text() in capsys.readouterr().out
-    assert cli.main(["analyze", "cost", "cnn13"]) == 2
-    assert "takes flags alone, got 'cnn13'" in capsys.readouterr().err
+    assert cli.main(["analyze", "cost", "--model", "cnn31"]) == 2
+    assert "--model: unknown" in (said := capsys.readouterr().err) and "'cnn13'" in said

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.commands.analyze.command import redraw
 from ssl_isda.commands.analyze.cost import Case, Cost
 from ssl_isda.commands.analyze.cost_page import cost_files
+from ssl_isda.commands.analyze.redraw import redraw
 from ssl_isda.commands.analyze.tightness import Bound, Moment
 from ssl_isda.commands.analyze.tightness_page import tightness_files
 
 FIRST, SECOND = Bound(1.0, 1.3, 1.1, 1e-3), Bound(2.0, 2.1, 2.06, 1e-4)
-TIGHTNESS = {
-    "both": tightness_files([Moment(5, 0.1, FIRST, SECOND), Moment(9, 1 / 3, SECOND, FIRST)], 40),
-    "supervised alone": tightness_files([Moment(5, 0.1, FIRST, None)], 1000),
-}
+BOTH = tightness_files([Moment(5, 0.1, FIRST, SECOND), Moment(9, 1 / 3, SECOND, FIRST)], 40)
+ALONE = tightness_files([Moment(5, 0.1, FIRST, None)], 1000)
 CASES = [Case("cnn13", 0.5, "supervised", 10), Case("cnn13", 0.1, "temporal_ensembling", 100)]
 COST = cost_files([Cost(case, 64, 1e9, 1 / 3, (1.01, 1.0, 0.97)) for case in CASES], "a machine")
 
@@ -27,29 +25,22 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("files", [*TIGHTNESS.values(), COST], ids=[*TIGHTNESS, "cost"])
+@pytest.mark.parametrize("files", [BOTH, ALONE, COST], ids=["both", "supervised alone", "cost"])
 def test_numbers_alone_give_every_file_again(files: dict[str, str], tmp_path: Path) -> None:
     (name,) = (name for name in files if name.endswith(".json"))
     (tmp_path / name).write_text(files[name])
-    assert redraw([str(tmp_path)]) == 0
+    assert redraw([tmp_path], tmp_path) == [*files]
     assert contents(tmp_path) == files
 
 
-def test_a_folder_of_several_kinds_goes_elsewhere_whole(tmp_path: Path, capsys) -> None:
+def test_a_folder_of_several_kinds_goes_elsewhere_whole(tmp_path: Path) -> None:
     kept, out = tmp_path / "kept", tmp_path / "new/out"
     kept.mkdir()
     (kept / "cost.json").write_text(COST["cost.json"])
-    (kept / "tightness.json").write_text(TIGHTNESS["both"]["tightness.json"])
-    assert redraw([str(kept), "--out", str(out)]) == 0
-    assert contents(out) == COST | TIGHTNESS["both"]
-    assert capsys.readouterr().out.startswith(f"{out}: tightness.md, ")
+    (kept / "tightness.json").write_text(BOTH["tightness.json"])
+    redraw([kept], out)
+    assert contents(out) == COST | BOTH
     assert set(contents(kept)) == {"cost.json", "tightness.json"}
-
-
-def keep_points(folder: Path, class_names: list[str]) -> None:
-    folder.mkdir()
-    points = {"coordinates": np.eye(2, dtype=np.float32), "labels": np.array([0, 1])}
-    np.savez(folder / "tsne.npz", title="one", class_names=class_names, **points)
 
 
 DAMAGED = {
@@ -68,24 +59,24 @@ def test_damage_is_one_line_that_names_the_file(case: str, tmp_path: Path) -> No
     name, text = DAMAGED[case]
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=f"{name} cannot be drawn again: ") as caught:
-        redraw([str(tmp_path), "--out", str(tmp_path / "out")])
+        redraw([tmp_path], tmp_path / "out")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_not_there_or_does_not_fit_is_refused(tmp_path: Path) -> None:
-    keep_points(tmp_path / "a", ["cat", "dog"])
-    keep_points(tmp_path / "b", ["cat", "cow"])
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c/cost.json").write_text(COST["cost.json"])
-    place = {name: str(tmp_path / name) for name in "abcd"}
-    out = ["--out", str(tmp_path / "out")]
-    for words, expected in (
-        ([], "analyze redraw needs a folder"),
-        ([place["d"]], "d has no tightness.json or cost.json or tsne.npz"),
-        ([place["a"], place["c"], *out], "c has no tsne.npz"),
-        ([place["a"], place["b"], *out], "b/tsne.npz has other classes than"),
+    place = {name: tmp_path / name for name in "abcd"}
+    for name, classes in (("a", ["cat", "dog"]), ("b", ["cat", "cow"])):
+        place[name].mkdir()
+        points = {"coordinates": np.eye(2, dtype=np.float32), "labels": np.array([0, 1])}
+        np.savez(place[name] / "tsne.npz", title="one", class_names=classes, **points)
+    place["c"].mkdir()
+    (place["c"] / "cost.json").write_text(COST["cost.json"])
+    for folders, expected in (
+        ("d", "d has no tightness.json or cost.json or tsne.npz"),
+        ("ac", "c has no tsne.npz"),
+        ("ab", "b/tsne.npz has other classes than"),
     ):
         with pytest.raises(UsageError, match=expected):
-            redraw(words)
+            redraw([place[name] for name in folders], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -17,13 +17,14 @@ from ssl_isda.losses.consistency import entropy
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.resolve import resolve
+from ssl_isda.training.state import RunState
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
 FLAGS = "--dataset digits --width 0.05 --threads 1 --wandb disabled --precision fp32"
 SIX_STEPS = [*FLAGS.split(), "--steps", "6", "--isda", "--lambda-0", "5", "--snapshots", "2"]
 Losses = dict[int, dict[str, float]]
 """By step and name of the term."""
-KEEP = Trainer._keep_snapshot
+KEEP = RunState.keep_snapshot
 CELL = Path("digits-20/mean_teacher+isda/seed0")
 
 
@@ -164,7 +165,7 @@ def test_snapshots_change_nothing_in_a_training_and_come_again_when_it_is_resume
             flags = flags[: flags.index("--snapshots")] + flags[flags.index("--snapshots") + 2 :]
         if runs == "resumed":
             with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-                patch.setattr(Trainer, "_keep_snapshot", fails_at_the_last_step)
+                patch.setattr(RunState, "keep_snapshot", fails_at_the_last_step)
                 cli.main(flags)
         assert cli.main(flags) == 0
         folder = tmp_path / runs / CELL
@@ -175,10 +176,10 @@ def test_snapshots_change_nothing_in_a_training_and_come_again_when_it_is_resume
     assert kept["resumed"] == kept["whole"] and kept["without"] == {}
 
 
-def fails_at_the_last_step(trainer: Trainer) -> None:
-    if trainer.next_step == 5:
+def fails_at_the_last_step(state: RunState) -> None:
+    if state.next_step == 5:
         raise RuntimeError
-    KEEP(trainer)
+    KEEP(state)
 
 
 # ---- the command

@@ -1,0 +1,167 @@
+"""What turns bytes into a network's input, kept in a run's folder so that it predicts without data."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
+from ssl_isda.data.image_decoding import fitted
+from ssl_isda.data.source import DataSource, Shape
+from ssl_isda.data.whitening import Whitening
+
+FILE_NAME = "preparation.npz"
+FORMAT_VERSION = 1
+CHUNK_IMAGES = 5_000
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """Images and the pointwise step that is left for the batch: ``images.float() * scale + shift``.
+
+    source : images as uint8, or as float32 where they are prepared already
+    scale, shift : (C, 1, 1) float32, or None where the images are prepared already
+    """
+
+    source: DataSource
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> PreparedImages:
+        """The same on another device."""
+        scale = None if self.scale is None else self.scale.to(device)
+        shift = None if self.shift is None else self.shift.to(device)
+        return PreparedImages(self.source.to(device), scale, shift)
+
+    def finish(self, batch: Tensor) -> Tensor:
+        """Fetched (n, C, H, W) images as float32 in channels_last order, the last step applied."""
+        return _finished(batch, self.scale, self.shift)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A fitted preprocessing: called with images of any size, it gives the network's input.
+
+    name : of the preprocessing
+    shape : (C, H, W) of the training images, to which all others are brought as files are
+    arrays : float32 ``scale`` and ``shift`` (C, 1, 1); or float64 ``mean`` (A,) and float32
+        ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1
+    digest : of the files that the run began with; empty for data of fixed content
+    """
+
+    name: str
+    shape: Shape
+    class_names: tuple[str, ...]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    digest: str = ""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training.
+
+        Raises
+        ------
+        ValueError
+            The images are another kind of tensor.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            kind = f"{images.dtype}, {tuple(images.shape)}"
+            raise ValueError(f"images must be torch.uint8, (n, 1 or 3, h, w); got {kind}")
+        if images.shape[1:] != self.shape:
+            resized = [fitted(image, self.shape) for image in images.numpy()]
+            images = (
+                torch.from_numpy(np.stack(resized)) if resized else images.new_empty(0, *self.shape)
+            )
+        return _finished(self._whole(images), *self._pointwise)
+
+    def of(self, source: DataSource) -> PreparedImages:
+        """The source's images, prepared but for the pointwise step, and without their labels."""
+        return PreparedImages(source.mapped(self._whole), *self._pointwise)
+
+    def save(self, path: Path) -> None:
+        """Write it to ``path``, whole or not at all.
+
+        Raises
+        ------
+        OutputFailed
+            The file cannot be written.
+        """
+        words = {
+            "version": FORMAT_VERSION,
+            "name": self.name,
+            "shape": self.shape,
+            "class_names": self.class_names,
+            "digest": self.digest,
+        }
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, words=np.array(json.dumps(words)), **self.arrays)
+        write_atomically(path, content.getvalue())
+
+    @classmethod
+    def read(cls, folder: Path) -> Preparation:
+        """The preparation that a run keeps in its folder.
+
+        Raises
+        ------
+        UsageError
+            The run is one of version 0.1, which kept none, or the file is damaged or of another version.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            raise UsageError(
+                f"{folder} has no {FILE_NAME}, as runs of version 0.1: it needs its data once; run the "
+                "command that trained it again, with --data-dir where the images are"
+            )
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in kept.files}
+                words = json.loads(str(arrays.pop("words")))
+            if words.pop("version") != FORMAT_VERSION:
+                raise ValueError(f"its version is not {FORMAT_VERSION}")
+            tuples = {name: tuple(words[name]) for name in ("shape", "class_names")}
+            return cls(**{**words, **tuples}, arrays=arrays)
+        except UNREADABLE_ARCHIVE as error:
+            raise UsageError(f"{path} cannot be read: {error}") from error
+
+    def _whole(self, images: Tensor) -> Tensor:
+        """What has to see whole images: (n, C, H, W) uint8 to float32; or the images themselves."""
+        if "scale" in self.arrays:
+            return images
+        if len(images) == 0:
+            return images.float()
+        if len(images) == 1:  # one row alone is summed and multiplied in another order
+            return self._whole(images.repeat(2, 1, 1, 1))[:1]
+        return self._whitening.apply(images) if "matrix" in self.arrays else standardized(images)
+
+    @cached_property
+    def _whitening(self) -> Whitening:
+        return Whitening(*(torch.from_numpy(self.arrays[name]) for name in ("mean", "matrix")))
+
+    @cached_property
+    def _pointwise(self) -> tuple[Tensor | None, Tensor | None]:
+        if "scale" not in self.arrays:
+            return None, None
+        return torch.from_numpy(self.arrays["scale"]), torch.from_numpy(self.arrays["shift"])
+
+
+def standardized(images: Tensor) -> Tensor:
+    """Each image to mean 0 and variance 1 over all its values; an image of one colour to 0."""
+    result = torch.empty(images.shape, dtype=torch.float32)
+    for part, target in zip(images.split(CHUNK_IMAGES), result.split(CHUNK_IMAGES), strict=True):
+        values = part.float()
+        std, mean = torch.std_mean(values, dim=(1, 2, 3), correction=0, keepdim=True)
+        target.copy_((values - mean) / std.masked_fill(std == 0, 1.0))
+    return result
+
+
+def _finished(batch: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    values = batch.to(torch.float32, memory_format=torch.channels_last)
+    return values if scale is None or shift is None else torch.addcmul(shift, values, scale)

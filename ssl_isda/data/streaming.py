@@ -1,0 +1,108 @@
+"""Images that are decoded when a step needs them, for sets that are larger than the memory.
+
+A batch is the same whether its images were expected or not, and nothing has to be saved to go on:
+what the threads have decoded is a cache and no state of the run.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_isda.data.source import Shape, send
+
+KEPT_BYTES = 1 << 30
+"""Decoded pixels that are kept at once, beyond the batch in hand."""
+NUM_THREADS = min(8, os.cpu_count() or 1)
+
+
+class Streaming:
+    """Images that threads decode ahead of the steps, at most ``KEPT_BYTES`` of them kept.
+
+    Parameters
+    ----------
+    decode : gives image k as (C, H, W) uint8; called in threads; the same k gives the same pixels
+    shape : (C, H, W) of every image
+    labels : (N,) int64, -1 where an image has none
+    fingerprint : what tells these images and labels from all others
+    """
+
+    lookahead = 2
+
+    def __init__(
+        self, decode: Callable[[int], np.ndarray], shape: Shape, labels: Tensor, fingerprint: str
+    ) -> None:
+        self.shape = shape
+        self.labels: Tensor | None = labels
+        self.fingerprint = fingerprint
+        self.device = torch.device("cpu")
+        self.most_kept = max(1, KEPT_BYTES // math.prod(shape))
+        self._num_images = len(labels)
+        self._decode = decode
+        self._functions: tuple[Callable[[Tensor], Tensor], ...] = ()
+        self._threads = ThreadPoolExecutor(NUM_THREADS, "decoding")
+        self._kept: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._num_images
+
+    @property
+    def num_kept(self) -> int:
+        """Images that are decoded or being decoded."""
+        return len(self._kept)
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """As in ``DataSource``.
+
+        Raises
+        ------
+        UsageError
+            What ``decode`` says of a file that cannot be read.
+        """
+        waiting = [self._decoding(place) for place in indices.tolist()]
+        pixels = np.empty((len(waiting), *self.shape), dtype=np.uint8)
+        for k, decoding in enumerate(waiting):
+            pixels[k] = decoding.result()
+        self._forget()
+        images = torch.from_numpy(pixels)
+        for function in self._functions:
+            images = function(images)
+        return send(images, self.device)
+
+    def expect(self, indices: Tensor) -> None:
+        for place in indices.tolist():
+            self._decoding(place)
+        self._forget()
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Streaming:
+        other = copy.copy(self)  # shares the threads and what they have decoded
+        other.labels = None
+        other._functions = (*self._functions, function)
+        return other
+
+    def to(self, device: torch.device | str) -> Streaming:
+        if torch.device(device) == self.device:
+            return self
+        other = copy.copy(self)
+        other.device = torch.device(device)
+        return other
+
+    def _decoding(self, place: int) -> Future[np.ndarray]:
+        """The image's pixels, present or to come; it is now the last to be forgotten."""
+        if place not in self._kept:
+            self._kept[place] = self._threads.submit(self._decode, place)
+        self._kept.move_to_end(place)
+        return self._kept[place]
+
+    def _forget(self) -> None:
+        """Those that nothing has asked for longest, until few enough are kept."""
+        while len(self._kept) > self.most_kept:
+            self._kept.popitem(last=False)[1].cancel()

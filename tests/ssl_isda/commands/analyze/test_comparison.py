@@ -1,0 +1,130 @@
+"""``run.py analyze comparison`` and ``collect``: pairs by seed, settings that vary, kept results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.commands.analyze.collect import KEPT, collect
+from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
+from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
+from ssl_isda.results.runs import find_runs
+from tests.synthetic_runs import write_run, write_seeds
+
+
+def compared(runs: Path) -> Comparison:
+    return Comparison(find_runs([runs]))
+
+
+def write_sensitivity(runs: Path) -> None:
+    write_seeds(runs / "plain", last=[12.0, 13.0, 14.0])
+    for number, strength in enumerate(("10.0", "0.25", "2.0")):
+        errors = [11.0 + number, 12.5, 13.0 + number]
+        write_seeds(runs / f"lambda_0={strength}", "--isda", "--lambda-0", strength, last=errors)
+
+
+# ---- pairs
+
+
+def test_pairs_are_made_by_seed_not_by_order(tmp_path: Path) -> None:
+    write_seeds(tmp_path, last=[10.0, 20.0, 30.0])
+    write_run(tmp_path, "--isda", "--seed", "2", errors=[29.0])
+    write_run(tmp_path, "--isda", "--seed", "7", errors=[1.0])
+    found = compared(tmp_path)
+    (effect,) = found.effects
+    assert effect.differences == {2: -1.0} and str(effect.difference) == "-1.00 (n = 1)"
+    assert found.left_out == ["CIFAR-10, all labels, VAT + ISDA: seeds 0, 1, 7 in no pair"]
+
+
+def test_other_labeled_images_make_no_pair(tmp_path: Path) -> None:
+    write_seeds(tmp_path, last=[10.0, 20.0])
+    write_seeds(tmp_path, "--isda", last=[9.0, 19.0])
+    split = tmp_path / "cifar10-all/vat+isda/seed1/split.json"
+    split.write_text(json.dumps({**json.loads(split.read_text()), "digest": "f" * 64}))
+    found = compared(tmp_path)
+    assert found.effects[0].differences == {0: -1.0}
+    assert found.left_out == ["CIFAR-10, all labels, VAT + ISDA: seed 1 in no pair"]
+
+
+# ---- settings that vary
+
+
+def test_every_value_of_a_setting_is_a_row_in_the_order_of_the_numbers(tmp_path: Path) -> None:
+    write_sensitivity(tmp_path)
+    names = [effect.name.partition(", VAT")[2] for effect in compared(tmp_path).effects]
+    assert names == [f" + ISDA (lambda_0 {value})" for value in ("0.25", "2", "10")]
+    numbers = json.loads(comparison_json(compared(tmp_path)))
+    assert [row["settings"] for row in numbers] == [{"lambda_0": v} for v in (0.25, 2.0, 10.0)]
+    assert numbers[0]["differences"] == {"0": 0.0, "1": -0.5, "2": 0.0}
+
+
+def test_three_values_of_a_number_are_a_curve_and_the_other_cells_levels(tmp_path: Path) -> None:
+    """As in Fig. 10: the number varies in one form, and one more cell has another form."""
+    write_sensitivity(tmp_path)
+    form = ("--isda", "--lambda-0", "0.5", "--covariance", "identity")
+    write_seeds(tmp_path / "covariance=identity", *form, last=[30.0])
+    (panel,) = compared(tmp_path).panels
+    (curve,) = curves_of(panel)
+    assert (curve.setting, curve.values) == ("lambda_0", (0.25, 2.0, 10.0))
+    assert [effect.isda.settings["covariance"] for effect in curve.effects] == ["full"] * 3
+    figures = comparison_figures(compared(tmp_path))
+    texts = ("without ISDA", "ISDA", "ISDA, covariance identity", "lambda_0")
+    for text in (*texts, "test error, minus without ISDA (points)"):
+        assert f">{text}</text>" in figures["curves.svg"].decode()
+    assert figures == comparison_figures(compared(tmp_path))
+
+
+def test_a_curve_does_not_mix_the_levels_of_seeds(tmp_path: Path) -> None:
+    """Seed 1 is harder by itself: a strength that has seed 0 alone is not the better one for that."""
+    write_seeds(tmp_path / "plain", last=[30.0, 50.0])
+    for strength, errors in (("0.25", [31.0]), ("0.5", [30.0, 50.0]), ("1", [30.0, 50.0])):
+        write_seeds(tmp_path / strength, "--isda", "--lambda-0", strength, last=errors)
+    (panel,) = compared(tmp_path).panels
+    (curve,) = curves_of(panel)
+    assert [e.difference.mean for e in curve.effects if e.difference] == [1.0, 0.0, 0.0]
+
+
+def test_words_make_no_curve_and_without_pairs_there_is_no_figure(tmp_path: Path) -> None:
+    write_run(tmp_path / "plain")
+    assert comparison_figures(compared(tmp_path)) == {}
+    for form in ("full", "diagonal", "shared", "identity"):
+        write_run(tmp_path / form, "--isda", "--covariance", form)
+    assert {*comparison_figures(compared(tmp_path))} == {"differences.svg"}
+
+
+# ---- kept results
+
+
+def test_what_is_kept_gives_the_same_table_without_weights(tmp_path: Path) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    write_sensitivity(runs)
+    for folder in runs.rglob("seed*"):
+        (folder / "checkpoint.pt").write_bytes(b"weights")
+    assert collect(runs, kept) == (12, [])
+    assert {path.name for path in kept.rglob("*") if path.is_file()} == {*KEPT}
+    assert comparison_table(compared(kept)) == comparison_table(compared(runs))
+    collect(runs, kept)  # over older copies
+    assert len([*kept.rglob("result.json")]) == 12
+
+
+def test_finished_and_failed_runs_are_kept_if_whole_and_what_a_search_found(tmp_path: Path) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    write_run(runs, errors=[9.0])
+    write_run(runs, "--seed", "1", errors=[9.0], state="unfinished")
+    write_run(runs, "--seed", "3", errors=[9.0], state="failed")
+    wrong = write_run(runs, "--seed", "2", errors=[9.0])
+    result = json.loads((wrong / "result.json").read_text())
+    (wrong / "result.json").write_text(json.dumps({**result, "error": 1.0}))
+    (runs / "search/digits-20/vat").mkdir(parents=True)
+    (runs / "search/digits-20/vat/search.json").write_text("{}")
+    count, left = collect(runs, kept)
+    assert count == 2 and {path.name for path in kept.rglob("seed*")} == {"seed0", "seed3"}
+    assert any("failed: step 7: the supervised loss is nan" in s for s in compared(kept).left_out)
+    assert ["unfinished" in left[0], "damaged" in left[1]] == [True, True]
+    assert (kept / "search/digits-20/vat/search.json").read_text() == "{}"
+    for out in (runs, runs / "kept"):
+        with pytest.raises(UsageError, match="choose a place outside"):
+            collect(runs, out)

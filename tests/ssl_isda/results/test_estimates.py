@@ -1,0 +1,44 @@
+"""Means, tests and intervals, beside scipy's and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from ssl_isda.results.estimates import Estimate, estimate, paired_difference, welch
+
+
+def test_mean_and_standard_deviation_by_hand() -> None:
+    """(10 + 12 + 17) / 3 = 13; squares 9 + 1 + 16 = 26, / 2 = 13, root 3.606."""
+    assert str(estimate([10.0, 12.0, 17.0])) == "13.00 ± 3.61 (n = 3)"
+    assert estimate([3.0]) == Estimate(3.0, None, 1) and estimate([]) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_welch_by_its_formula(seed: int) -> None:
+    """t = (m_1 - m_2) / sqrt(v_1 + v_2), v = s^2 / n; degrees of freedom by Satterthwaite."""
+    draws = np.random.default_rng(seed)
+    first, second = draws.normal(10, 1, 3 + seed), draws.normal(11, 3, 4)
+    test = welch(first.tolist(), second.tolist())
+    v = [x.var(ddof=1) / len(x) for x in (first, second)]
+    t = (first.mean() - second.mean()) / sum(v) ** 0.5
+    degrees = sum(v) ** 2 / (v[0] ** 2 / (len(first) - 1) + v[1] ** 2 / 3)
+    assert test is not None
+    assert (test.t, test.degrees_of_freedom) == pytest.approx((t, degrees), rel=1e-9)
+    assert test.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), degrees), rel=1e-9)
+
+
+def test_there_is_no_welch_test_of_two_runs_or_of_equal_ones() -> None:
+    assert welch([1.0, 2.0], [1.0, 2.0, 3.0]) is None
+    assert welch([1.0, 1.0, 1.0], [2.0, 2.0, 2.0]) is None
+    assert welch([1.0, 1.0, 1.0], [2.0, 2.0, 2.5]) is not None  # and no warning
+
+
+def test_a_paired_difference_by_hand_and_by_scipy() -> None:
+    """-2, -1, -1: mean -4/3, s = 1/sqrt(3), t_{0.975, 2} = 4.3027, half width 4.3027 / 3 = 1.4342."""
+    found = paired_difference([-2.0, -1.0, -1.0])
+    assert str(found) == "-1.33 [-2.77, +0.10] (n = 3)"
+    expected = scipy.stats.ttest_rel([10, 12, 13], [12, 13, 14]).confidence_interval(0.95)
+    assert found is not None and found.interval == pytest.approx((expected.low, expected.high))
+    assert str(paired_difference([0.5])) == "+0.50 (n = 1)" and paired_difference([]) is None

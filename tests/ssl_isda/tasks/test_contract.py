@@ -1,0 +1,109 @@
+"""What holds for every task; and a dense one, to prove that the seam is where a task differs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_isda.base.step import Step
+from ssl_isda.data.batch import Batch
+from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.models.contract import Network, Prediction
+from ssl_isda.tasks import TASKS
+from ssl_isda.tasks.contract import Metric, Rows, Tally
+from ssl_isda.training.method import Method
+from ssl_isda.training.objective import Objective
+
+C, A, VOID = 3, 4, 255
+
+
+class Dense(Network):
+    """A class for each pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(2, A, 3, padding=1), nn.Conv2d(A, C, 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.body(images).tanh()
+
+
+class Pixels:
+    """Every pixel but the void ones is a row."""
+
+    headline = Metric("mean_iou", "%", lower_is_better=False)
+
+    def rows(self, prediction: Prediction, targets: Tensor | None) -> Rows:
+        logits, features = (x.movedim(1, -1).flatten(0, 2) for x in prediction)
+        if targets is None:
+            return Rows(logits, features, None)
+        known = targets.flatten() != VOID
+        return Rows(logits[known], features[known], targets.flatten()[known])
+
+    def scores(self, confusion: Tensor) -> dict[str, float]:
+        both = confusion.diagonal()
+        iou = both / (confusion.sum(0) + confusion.sum(1) - both)
+        return {"mean_iou": 100 * iou.mean().item()}
+
+
+def test_a_dense_task_trains_by_the_same_objective() -> None:
+    """Without strength its loss is PyTorch's; with it each class's covariance is that of its pixels."""
+    torch.manual_seed(0)
+    network, images = Dense().double(), torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    masks = torch.randint(0, C, (2, 5, 6))
+    masks[0, :2] = VOID
+    step, found = Step(5, 10, 2), {}
+    for strength in (0.0, 2.0):
+        isda = IsdaConfig(lambda_0=strength, covariance="diagonal")
+        method = Method()
+        method.views = ()
+        objective = Objective(method, isda, C, A, task=Pixels()).double()
+        terms = objective(network, Batch(images, masks, (), torch.arange(2)), step)
+        found[strength] = terms.total
+        assert all(g.norm() > 0 for g in torch.autograd.grad(terms.total, network.parameters()))
+    logits, features = network(images)
+    expected = F.cross_entropy(logits, masks, ignore_index=VOID)
+    torch.testing.assert_close(found[0.0], expected, rtol=1e-14, atol=0)
+    assert found[2.0] > found[0.0] + 1e-3
+    for c in range(C):
+        own = features.movedim(1, -1)[masks == c]
+        torch.testing.assert_close(
+            objective.covariance.matrix(c).diagonal(), own.var(0, correction=0)
+        )
+
+
+def test_the_unlabeled_pixels_of_a_dense_task_are_rows_too() -> None:
+    torch.manual_seed(0)
+    network, views = Dense(), (torch.randn(2, 2, 5, 6),)
+    objective = Objective(Constant(), IsdaConfig(covariance="diagonal"), C, A, task=Pixels())
+    batch = Batch(torch.randn(2, 2, 5, 6), torch.zeros(2, 5, 6).long(), views, torch.arange(2))
+    terms = objective(network, batch, Step(5, 10, 2))
+    assert terms.losses["semantic"] > 0 and terms.losses["consistency"] == 60
+
+
+class Constant(Method):
+    """Counts the pixels that it is given."""
+
+    def forward(self, student, batch, views, step) -> Tensor:
+        return torch.tensor(float(views[0].logits[:, 0].numel()))
+
+
+def test_scores_come_from_one_confusion_matrix() -> None:
+    confusion = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 1, 1]])
+    classification = TASKS["classification"](TASKS.config("classification")())
+    assert classification.scores(confusion) == pytest.approx({"error": 40.0})
+    expected = 100 * (1 / 2 + 1 / 3 + 1 / 2) / 3
+    assert Pixels().scores(confusion) == pytest.approx({"mean_iou": expected})
+    tally = Tally(3, torch.device("cpu"))
+    for classes, labels in (([0, 1, 1], [0, 0, 1]), ([2, 1], [2, 2])):
+        logits = F.one_hot(torch.tensor(classes), 3).float()
+        tally.add(Rows(logits, logits, torch.tensor(labels)))
+    assert torch.equal(tally.confusion(), confusion)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_gives_its_headline(name: str) -> None:
+    task = TASKS[name](TASKS.config(name)())
+    assert task.headline.name in task.scores(torch.eye(2, dtype=torch.int64))

@@ -1,0 +1,98 @@
+"""What a method may ask of the objective, shown on the smallest methods that do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_isda.data.views import View
+from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.isda.propositions import isda_cross_entropy
+from ssl_isda.training.confidence import FixedThreshold
+from ssl_isda.training.ema import Ema
+from ssl_isda.training.method import Batch, Method, Targets
+from ssl_isda.training.objective import Objective
+from tests.methods import tiny
+
+
+class Joined(Method):
+    """Three views, of which two pass with the labeled images."""
+
+    views, joined = (View(), View(), View()), 2
+
+    def forward(self, student, batch, views, step) -> Targets:
+        weak, strong = views
+        return Targets(strong.logits, weak.logits.detach().argmax(1), torch.arange(6.0).double())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("isda", [None, IsdaConfig(lambda_0=2.0)])
+def test_joined_views_and_a_term_handed_back_as_its_parts(isda, soft: bool, monkeypatch) -> None:
+    if soft:  # the same targets as probabilities
+        hand_back = Joined.forward
+
+        def forward(*given) -> Targets:
+            term = hand_back(*given)
+            return term._replace(target=F.one_hot(term.target, tiny.C).double())
+
+        monkeypatch.setattr(Joined, "forward", forward)
+    network, batch, step = tiny.student(), tiny.batch(0, 3), tiny.step(6)
+    passes = []
+    network.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    objective = Objective(Joined(), isda, tiny.C, tiny.A).double()
+    term = objective(network, batch, step).losses["consistency"]
+    assert passes == [4 + 6 + 6]
+    weak, strong = (network(view).logits for view in batch.views[:2])
+    expected = 0.0
+    for k, (z, y) in enumerate(zip(strong, weak.argmax(1), strict=True)):
+        each = F.cross_entropy(z, y)
+        if isda:
+            sigma, weight = objective.covariance, network.head.weight
+            each = isda_cross_entropy(z[None], y[None], weight, sigma, isda.strength(step.progress))
+        expected += k * each / 6
+    torch.testing.assert_close(term, expected)
+    assert min(tiny.gradient_norms(term, network)) > 0
+
+
+class Mixed(Method):
+    """Swaps in images of its own with soft labels, and has a supervised term of its own."""
+
+    views = ()
+
+    def mix(self, student, batch, step) -> Batch:
+        soft = torch.full((4, tiny.C), 1 / tiny.C, dtype=torch.float64)
+        return Batch(2 * batch.images, soft, batch.views, batch.indices)
+
+    def labeled(self, student, batch, prediction, step) -> Targets:
+        return Targets(prediction.logits, batch.labels, torch.full((4,), 3.0).double())
+
+
+def test_mixed_images_and_a_supervised_term_of_the_methods_own() -> None:
+    network, batch = tiny.student(), tiny.batch(0, 0)
+    terms = Objective(Mixed(), None, tiny.C, tiny.A)(network, batch, tiny.step(0))
+    log_p = network(2 * batch.images).logits.log_softmax(1)
+    torch.testing.assert_close(terms.total, -3 * log_p.mean())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.6, 1.0])
+def test_a_fixed_threshold_weighs_by_the_largest_probability(threshold: float) -> None:
+    p = torch.tensor([[0.5, 0.5], [0.4, 0.6], [1.0, 0.0]])
+    weights = FixedThreshold(threshold).weights(p, torch.arange(3))
+    assert weights.tolist() == [float(largest >= threshold) for largest in (0.5, 0.6, 1.0)]
+
+
+def test_an_average_follows_parameters_and_no_buffers() -> None:
+    network = tiny.student(noisy=True)
+    ema = Ema(network, 0.75)
+    before: list[Tensor] = [p.clone() for p in network.parameters()]
+    for parameter in network.parameters():
+        parameter.data += 1
+    network.train()(tiny.batch(0, 0).images)
+    ema.follow(network)
+    ema.follow(network, 0.5)
+    for p, old in zip(ema.network.parameters(), before, strict=True):
+        torch.testing.assert_close(p, old + 0.25 + 0.5 * 0.75)
+        assert not p.requires_grad
+    assert int(ema.network.body[2].num_batches_tracked) == 0
