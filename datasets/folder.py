@@ -46,14 +46,6 @@ class Config:
     """Decode images when a step needs them, for sets larger than the memory."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """Options of ``folder``."""
-
-    image_size: Annotated[int, Interval(ge=1, le=1024)] = 32
-    """Height and width, in pixels, that images are resized to."""
-
-
 @DATASETS.register("folder")
 def folder(config: Config, data_dir: Path) -> ImageData:
     """The images of ``data_dir`` as RGB, ``image_size`` x ``image_size`` pixels.

@@ -23,14 +23,6 @@ class Config:
     """Join its 531,131 extra images, without their labels."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """Options of ``svhn``."""
-
-    svhn_extra: bool = False
-    """Join its 531,131 extra images, without their labels."""
-
-
 @DATASETS.register("svhn")
 def svhn(config: Config, data_dir: Path) -> ImageData:
     """SVHN from ``data_dir/{train,test,extra}_32x32.mat``, downloaded where they are missing.
