@@ -40,8 +40,11 @@ class Parser(argparse.ArgumentParser):
         )
         self.has_words = has_words
         self.flags: list[str] = []
+        self.words: list[str] = []
 
-    def add(self, title: str, settings: Collection[Setting], *, is_shown: bool = True) -> None:
+    def add(
+        self, title: str | None, settings: Collection[Setting], *, is_shown: bool = True
+    ) -> None:
         """A group of flags, one for each setting."""
         group = self.add_argument_group(title, None if settings else "  none")
         for setting in settings:
@@ -64,7 +67,8 @@ class Parser(argparse.ArgumentParser):
         UsageError
             A flag is unknown, lacks its value, or is given twice; a word where none may stand.
         """
-        found, words = self.parse_known_args(list(arguments))
+        self.words = _with_negative_numbers(arguments)
+        found, words = self.parse_known_args(self.words)
         for word in [*words, *(word for word in arguments if word == "--")]:
             if word.startswith("-"):
                 flag = word.partition("=")[0]
@@ -83,6 +87,7 @@ class Parser(argparse.ArgumentParser):
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=_COLUMN, width=_WIDTH)
+        self._action_max_length = _COLUMN - 2  # one column for all groups and commands
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not isinstance(action, _Taken):
@@ -107,7 +112,12 @@ class _Taken(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        now = self._given(str(option_string), values)
+        flag, words = str(option_string), getattr(parser, "words", [])
+        if f"{flag}=--" in words:
+            values = "--"  # which argparse takes for the end of all flags
+        if values in (None, []) and not self.setting.is_switch:
+            raise UsageError(f"{flag} needs a value{_about_dashes(flag, words)}")
+        now = self._given(flag, values)
         before = getattr(namespace, self.setting.name, now)
         if before.text != now.text:
             raise UsageError(f"{now.name} is given twice: {_typed(before)}, {_typed(now)}")
@@ -120,11 +130,26 @@ class _Taken(argparse.Action):
             raise UsageError(f"{flag} stands alone: {both}, without a value")
         if setting.is_switch:
             return Given(flag == setting.flag, written(flag == setting.flag), "flag", flag)
-        if flag != setting.flag or values is None or values == []:
-            raise UsageError(
-                f"{flag} needs a value; one that starts with a dash is written {flag}=-..."
-            )
         return from_text(setting, " ".join(values) if setting.item else values, flag)
+
+
+def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
+    """The same words, where a number such as -1e-3 cannot be taken for a flag."""
+    words: list[str] = []
+    for word in arguments:
+        is_number = word.startswith("-") and not isinstance(scalar(word), str)
+        if is_number and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _about_dashes(flag: str, words: Sequence[str]) -> str:
+    following = words[words.index(flag) + 1 :] if flag in words else []
+    if following and following[0].startswith("-") and not following[0].startswith("--"):
+        return f"; one that starts with a dash is written {flag}=-..."
+    return ""
 
 
 def from_text(setting: Setting, text: str, flag: str) -> Given:
@@ -154,7 +179,7 @@ def read_command(
         One line: an unknown flag, a value that is missing, wrong or given twice.
     """
     parser = Parser(has_words=True)
-    parser.add("", settings.values(), is_shown=False)
+    parser.add(None, settings.values(), is_shown=False)
     given, words = parser.read(arguments)
     return words, {n: s.check(given[n]) if n in given else s.default for n, s in settings.items()}
 
@@ -162,8 +187,8 @@ def read_command(
 def command_help(usage: str, settings: Mapping[str, Setting]) -> str:
     """``usage`` and a line for each flag of a command."""
     parser = Parser(argparse.SUPPRESS, description=usage.rstrip("\n"))
-    parser.add("flags", settings.values())
-    return parser.format_help()
+    parser.add(None, settings.values())
+    return parser.format_help().rstrip("\n")
 
 
 def _metavar(setting: Setting) -> str:

@@ -111,7 +111,7 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
 def peek(arguments: Sequence[str]) -> dict[str, str]:
     """The parts and the plugin that flags name, in a command line that may be wrong elsewhere."""
     parser = Parser()
-    parser.add("", [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
+    parser.add(None, [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
     try:
         given, _ = parser.parse_known_args(list(arguments))
     except UsageError:
@@ -140,10 +140,10 @@ def _parser(
         name = chosen.get(kind, RUN_SETTINGS[kind].default)
         own = parts.get(str(name), {})
         free = [option for option in own.values() if options.pop(option.name, None)]
-        if own or kind in chosen:
+        if own or chosen.get(kind) in parts:
             parser.add(f"Options of {name}", free)
     parser.add("Settings and answers", _ANSWERS)
-    parser.add("", options.values(), is_shown=False)
+    parser.add(None, options.values(), is_shown=False)
     return parser
 
 
@@ -227,7 +227,7 @@ def _refuse_other_plugin(named: Given | None, flag: Given | None) -> None:
     if named and named.value is not None and (flag is None or flag.value != named.value):
         raise UsageError(
             f"{named.place} would run the code of {named.text}, which only a flag can allow: "
-            f"--plugin {printed(str(named.value))}"
+            f"add --plugin {printed(str(named.value))}"
         )
 
 
@@ -302,7 +302,7 @@ def _checked(given: Mapping[str, Given], options: Mapping[str, Mapping[str, Sett
 def _seeds(given: Given) -> tuple[int, ...]:
     assert isinstance(given.value, tuple)
     seeds = tuple(
-        RUN_SETTINGS["seed"].check(replace(given, value=v, text=str(v))) for v in given.value
+        RUN_SETTINGS["seed"].check(replace(given, value=v, text=shown(str(v)))) for v in given.value
     )
     if not seeds:
         raise UsageError("--seeds needs values, such as --seeds 0 1 2")
