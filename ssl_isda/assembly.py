@@ -5,6 +5,7 @@ Everything that trains or evaluates goes through here: the commands and the Pyth
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.settings.config import Resolved, isda_config
+from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
@@ -50,6 +51,7 @@ from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
+T = TypeVar("T")
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
 
@@ -65,10 +67,8 @@ class Workspace:
         self.precision = (
             fastest_precision(self.device) if config.precision == "auto" else config.precision
         )
-        plugins.load()
-        self.data: ImageData = own or DATASETS[config.dataset](
-            options_of(DATASETS, config.dataset, resolved), config.data_dir
-        )
+        plugins.load(config.plugin)
+        self.data: ImageData = own or chosen(DATASETS, "dataset", resolved)(config.data_dir)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
@@ -85,10 +85,16 @@ class Workspace:
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
     """The part's own ``Config``, as the settings of the run have it."""
-    config = registry.config(name)
-    settings = dict(resolved.config)
-    chosen = {field.name: settings.get(field.name) for field in fields(config)}
-    return config(**{name: value for name, value in chosen.items() if value is not None})
+    config, values = registry.config(name), resolved.values
+    return config(
+        **{each.name: values[each.name] for each in fields(config) if each.name in values}
+    )
+
+
+def chosen(registry: Registry[Callable[..., T]], kind: str, resolved: Resolved) -> Callable[..., T]:
+    """The part that the setting ``kind`` names, with its options; the rest is still to be given."""
+    name = getattr(resolved.config, kind)
+    return functools.partial(registry[name], options_of(registry, name, resolved))
 
 
 def _labels(source: DataSource) -> Tensor:
@@ -113,15 +119,13 @@ def build_trainer(
         held_out = torch.tensor(split.validation)
         evaluations["validation"] = lambda: workspace.train_batches(held_out)
     sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
-    isda = isda_config(config) if config.isda else None
+    isda = resolved.isda if config.isda else None
     shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    loss = LOSSES["cross_entropy"](
-        LOSSES.config("cross_entropy")(), num_classes=shape[0], num_features=shape[1]
-    )
-    task = TASKS["classification"](TASKS.config("classification")())
+    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
     if config.compile:
         copies = (each for each in method.modules() if isinstance(each, Network))
@@ -147,19 +151,15 @@ def build_trainer(
         schedule,
         tracker,
         (lambda: workspace.train_batches(sample)) if len(sample) else None,
-        optimizer=OPTIMIZERS["sgd"](
-            OPTIMIZERS.config("sgd")(momentum=config.momentum, weight_decay=config.weight_decay)
-        ),
-        schedule=SCHEDULES["cosine"](SCHEDULES.config("cosine")()),
+        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
+        schedule=chosen(SCHEDULES, "schedule", resolved)(),
     )
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
-
     config, shape = resolved.config, workspace.data.train.shape
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student = MODELS[config.model](
-            MODELS.config(config.model)(width=config.width),
+        student = chosen(MODELS, "model", resolved)(
             num_classes=len(workspace.data.class_names),
             shape=shape,
         )
@@ -174,9 +174,10 @@ def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
-    name, num_classes = resolved.config.method, len(student.head.weight)
-    options = METHODS.config(name)(**resolved.method_options)
-    return METHODS[name](options, student=student, num_images=num_images, num_classes=num_classes)
+    num_classes = len(student.head.weight)
+    return chosen(METHODS, "method", resolved)(
+        student=student, num_images=num_images, num_classes=num_classes
+    )
 
 
 def batches_of(
@@ -204,7 +205,7 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        augmentation=augmentation("weak"),
+        augmentation=augmentation(config.view),
         views=method.views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,

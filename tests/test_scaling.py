@@ -13,7 +13,7 @@ from ssl_isda import cli
 from ssl_isda.commands.grid import command
 from ssl_isda.commands.grid.expansion import expand
 from ssl_isda.commands.grid.grid_file import read_grid
-from ssl_isda.settings.components import read_methods
+from ssl_isda.settings.components import read_components
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "scaling.md").read_text("utf-8")
@@ -33,7 +33,7 @@ def test_the_example_is_a_grid(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "grid.yaml").write_text(example)
-    runs = expand(read_grid(tmp_path / "grid.yaml", read_methods(ROOT / "methods")), {})
+    runs = expand(read_grid(tmp_path / "grid.yaml", read_components()), {})
     assert len(runs) == 2 * 2 * 2 * 3
 
 

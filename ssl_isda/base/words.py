@@ -25,8 +25,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{plain[match[0]]}'?" if match else ""
 
 
-def unknown_name(kind: str, name: str, known: list[str]) -> str:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The one sentence for a name that nobody registered: what was asked, the nearest, all known."""
-    near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"
+    known = list(known)
+    return f"unknown {kind} {shown(name)}{nearest(name, known)} (known: {', '.join(known)})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from ssl_isda.base.options import Interval
 from ssl_isda.base.ramps import isda_strength
 
 CovarianceForm = Literal["full", "diagonal", "shared", "identity", "learned"]
@@ -15,8 +16,9 @@ Consistency = Literal["upper_bound", "centered_bound", "second_order"]
 
 @dataclass(frozen=True)
 class IsdaConfig:
-    """The paper's method by default; its other settings are those of Table 8 and Fig. 10, and two
-    closer closed forms of the semantic term (``ssl_isda.isda.propositions``).
+    """The paper's method by default. The other covariances and ``constant`` are those of Table 8,
+    sampled features and learned covariances those of Fig. 10; two closer closed forms of the semantic
+    term are in ``ssl_isda.isda.propositions``. The strength at step t of T is lambda_0 t/T.
 
     Raises
     ------
@@ -24,22 +26,22 @@ class IsdaConfig:
         Settings that contradict each other.
     """
 
-    lambda_0: float = 0.5
-    """Strength of the augmentation: lambda at the end of training, or throughout."""
-    eta_1: float = 1.0
-    """Weight of the semantic consistency on unlabeled images."""
-    covariance: CovarianceForm = "full"
-    """Form of the class covariances; ``learned``: by gradient descent (Fig. 10)."""
+    lambda_0: Annotated[float, Interval(ge=0)] = 0.5
+    """Strength of the augmentation at the last step."""
     lambda_schedule: LambdaSchedule = "linear"
-    """``linear``: lambda = lambda_0 t/T; ``constant``: lambda = lambda_0 (Table 8)."""
+    """linear: the strength grows from 0; constant: it is the same all along."""
+    eta_1: Annotated[float, Interval(ge=0)] = 1.0
+    """Weight of the semantic consistency of unlabeled images."""
+    covariance: CovarianceForm = "full"
+    """Form of the class covariances; learned: by gradient descent."""
+    uncertainty_weight: Annotated[float, Interval(ge=0)] | None = None
+    """learned: weight of the loss that keeps the covariances from collapsing."""
     augmentation: Augmentation = "implicit"
-    """``implicit``: the closed forms; ``explicit``: sampled features (Fig. 10)."""
-    augmentation_samples: int | None = None
-    """M of explicit augmentation: draws for each image."""
+    """implicit: closed forms; explicit: sampled features."""
+    augmentation_samples: Annotated[int, Interval(ge=1)] | None = None
+    """explicit: draws for each image."""
     consistency: Consistency = "upper_bound"
-    """Closed form of the semantic term; ``upper_bound`` is Prop. 2."""
-    uncertainty_weight: float | None = None
-    """Weight of the feature-uncertainty loss of learned covariances."""
+    """implicit: the semantic consistency's closed form; upper_bound is the paper's."""
 
     def __post_init__(self) -> None:
         explicit, learned = self.augmentation == "explicit", self.covariance == "learned"

@@ -33,8 +33,8 @@ def read_config(path: Path) -> dict[str, object]:
     }
     if settings["method"] is None:
         raise UsageError(f"{path.name} names no method")
-    options = file.methods.get(str(settings["method"]), {})
-    return _with_text(settings) | {name: given.value for name, given in options.items()}
+    options = {n: given.value for n, given in file.layer(settings).items() if n not in RUN_SETTINGS}
+    return _with_text({**settings, **options})
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -50,12 +50,9 @@ def default(name: str) -> object:
 
 @functools.cache
 def shipped(dataset: str, method: str) -> Mapping[str, object]:
-    """The settings of a training that sets nothing but these two: the defaults and ``configs/``.
-
-    The options of the method are not among them.
-    """
+    """The settings of a training that sets nothing but these two: the defaults and ``configs/``."""
     resolved = resolve([f"--dataset={dataset}", f"--method={method}"])
-    return {n: v for n, v in _with_text(dict(resolved.config)).items() if n not in FLAG_ONLY}
+    return {n: v for n, v in _with_text(resolved.values).items() if n not in FLAG_ONLY}
 
 
 def _with_text(settings: Mapping[str, object]) -> dict[str, object]:

@@ -22,11 +22,13 @@ TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metri
 
 
 def cell_name(resolved: Resolved) -> str:
-    """What all seeds of an experiment share: ``cifar10-4000/vat+isda``."""
+    """What all seeds of an experiment share: ``cifar10-4000/vat+isda``, and after it the network, loss,
+    view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``."""
     config = resolved.config
     dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
     labels = "all" if config.labels is None else config.labels
-    return f"{dataset}-{labels}/{config.method}{'+isda' if config.isda else ''}"
+    method = f"{config.method}{'+isda' if config.isda else ''}"
+    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual])}"
 
 
 class RunFolder:

@@ -110,7 +110,7 @@ def open_run_view(
         name=name,
         identity=run_id(config.wandb_project, name, experiment_settings(run)),
         tags=[config.method, config.dataset, *["isda"] * config.isda],
-        config={**config.model_dump(mode="json"), **run.method_options},
+        config={**config.model_dump(mode="json"), **experiment_settings(run)},
         history=history,
         warn=warn,
         job_type=job_type,

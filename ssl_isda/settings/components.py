@@ -1,140 +1,146 @@
-"""The options of each method, read from its source: no method, and so no torch, is imported.
+"""The parts that a run can choose from, and the options of each, of every kind.
 
-A method's file holds a dataclass ``Config``; each field has a type, a plain default, and a docstring
-under it. That is all it takes for an option to be a flag, a YAML key and a line of ``--help``.
+Their names and options are read from the sources of their folders: nothing of them, and so no torch, is
+imported. A plugin's source is read the same way. Parts that a Python program has registered itself are
+found where their registry is already imported.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.base.options import Interval
-from ssl_isda.base.words import printed
-from ssl_isda.settings.config import RunConfig, Setting
-from ssl_isda.settings.yaml_files import Given
+from ssl_isda.base.registry import Registry
+from ssl_isda.base.words import unknown_name
+from ssl_isda.settings.config import RUN_SETTINGS
+from ssl_isda.settings.declarations import Declared, declared, options_of
+from ssl_isda.settings.places import folder, plugin_files
+from ssl_isda.settings.setting import Setting
+from ssl_isda.settings.yaml_files import PARTS
 
-_TYPES = {"bool": bool, "float": float, "int": int, "str": str}
+FOLDERS = {
+    "method": "methods",
+    "model": "models",
+    "loss": "losses",
+    "optimizer": "optim",
+    "schedule": "optim/schedules",
+    "view": "data",
+    "dataset": "datasets",
+    "task": "tasks",
+}
+"""Where the sources of the parts lie that each of these settings chooses."""
+_WORDS = {"view": "augmentation", "dataset": "data set"}
+_OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
 
-def read_methods(folder: Path) -> dict[str, dict[str, Setting]]:
-    """The options of every method that ``folder/__init__.py`` imports, by method and by name.
+@dataclass(frozen=True)
+class Components:
+    """Every part by the setting that chooses it and by name, with its options."""
+
+    parts: Mapping[str, Mapping[str, Mapping[str, Setting]]]
+
+    def options(self) -> Iterator[tuple[str, str, Setting]]:
+        """Every option with its kind and its part."""
+        for kind, named in self.parts.items():
+            for name, options in named.items():
+                yield from ((kind, name, option) for option in options.values())
+
+    def owners(self, option: str) -> list[tuple[str, str]]:
+        """The parts that have an option of this name, each with its kind."""
+        return [(kind, part) for kind, part, each in self.options() if each.name == option]
+
+    def of(self, kind: str, name: str) -> Mapping[str, Setting]:
+        """The options of one part.
+
+        Raises
+        ------
+        UsageError
+            There is no such part.
+        """
+        if name not in self.parts[kind]:
+            known = sorted(self.parts[kind])
+            raise UsageError(unknown_name(_WORDS.get(kind, kind), name, known))
+        return self.parts[kind][name]
+
+    def of_run(self, chosen: Mapping[str, str]) -> dict[str, dict[str, Setting]]:
+        """The options of the chosen parts, by kind.
+
+        Raises
+        ------
+        UsageError
+            Two of them have an option of one name.
+        """
+        found = {kind: dict(self.parts[kind].get(name, {})) for kind, name in chosen.items()}
+        first: dict[str, Setting] = {}
+        for option in (option for options in found.values() for option in options.values()):
+            other = first.setdefault(option.name, option)
+            if other is not option:
+                raise UsageError(
+                    f"{option.place} is an option of {other.place.rpartition(':')[0]} too; parts that "
+                    "are used together need names of their own"
+                )
+        return found
+
+
+def read_components(plugin: str | None = None) -> Components:
+    """Every part there is.
+
+    Parameters
+    ----------
+    plugin : a file or module whose parts are added
 
     Raises
     ------
     UsageError
-        A file is missing or is no Python, or a field is not what an option can be.
+        A file cannot be read or is no Python, a field is not what an option can be, or a name is taken.
     """
-    package = _parse(_read(folder / "__init__.py"), folder / "__init__.py")
-    names = [
-        alias.name
-        for node in package.body
-        if isinstance(node, ast.ImportFrom) and (node.module == folder.name or node.level)
-        for alias in node.names
-    ]
-    paths = {name: folder / f"{name}.py" for name in names}
-    methods = {name: dict(_options(_read(path), path)) for name, path in paths.items()}
-    _agree_on_switches(methods)
-    return methods
+    parts: dict[str, dict[str, Mapping[str, Setting]]] = {kind: {} for kind in PARTS}
+    places: dict[tuple[str, str], str] = {}
+    for part in _declared_parts(plugin):
+        kind = next((kind for kind, word in PARTS.items() if word.upper() == part.registry), None)
+        if kind is None:
+            continue
+        first = places.setdefault((kind, part.name), part.place)
+        if first != part.place:
+            raise UsageError(f"{part.place}: {part.name} is registered in {first} already")
+        parts[kind][part.name] = part.options
+    for kind, name, options in _registered_parts():
+        parts[kind].setdefault(name, options)
+    components = Components(parts)
+    _check_names(components)
+    return components
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{printed(path)}: cannot be read: {error.strerror}") from None
+def _declared_parts(plugin: str | None) -> Iterator[Declared]:
+    for name in FOLDERS.values():
+        for path in sorted(folder(name).glob("*.py")):
+            yield from declared(path)
+    for path in plugin_files(plugin) if plugin else ():
+        yield from declared(path)
 
 
-def _parse(source: bytes, path: Path) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{printed(path)}:{line}" if line else printed(path)
-        raise UsageError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
+def _registered_parts() -> Iterator[tuple[str, str, Mapping[str, Setting]]]:
+    """What registries hold that are imported already."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("ssl_isda.")]:
+        for kind, word in PARTS.items():
+            registry = vars(module).get(word.upper())
+            if isinstance(registry, Registry):
+                yield from ((kind, name, options_of(registry.config(name))) for name in registry)
 
 
-@functools.cache
-def _options(source: bytes, path: Path) -> dict[str, Setting]:
-    """Parsed once for all runs of a grid."""
-    body = _parse(source, path).body
-    config = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Config"]
-    fields = config[0].body if config else []
-    options = {}
-    for node, after in zip(fields, [*fields[1:], None], strict=False):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            option = _option(node.target.id, node, after, path)
-            options[option.name] = option
-    return options
-
-
-def _option(name: str, node: ast.AnnAssign, after: ast.stmt | None, path: Path) -> Setting:
-    source = f"{path.parent.name}/{path.name}"
-    place = f"{source}:{node.lineno}: {name}"
-    if name in RunConfig.model_fields:
-        raise UsageError(f"{place} is a setting of every run already; call the option otherwise")
-    try:
-        annotation = _type(node.annotation)
-        default = ast.literal_eval(node.value or ast.Name("nothing"))
-    except (ValueError, KeyError):
-        raise UsageError(
-            f"{place} needs a type of float, int, bool, str, Literal[...], one of these with an "
-            f"Interval, or | None, and a plain default; got {_code(node)}"
-        ) from None
-    setting = Setting(name, annotation, default, _docstring(after))
-    setting.check(Given(default, repr(default), source, name, node.lineno))
-    return setting
-
-
-def _code(node: ast.AST) -> str:
-    """The code of ``node`` on one line."""
-    return repr(" ".join(ast.unparse(node).split()))
-
-
-def _type(node: ast.expr) -> Any:
-    """The type that an annotation names."""
-    if isinstance(node, ast.Name):
-        return _TYPES[node.id]
-    if isinstance(node, ast.Constant) and node.value is None:
-        return type(None)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _type(node.left) | _type(node.right)
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Literal"):
-        return Literal[ast.literal_eval(node.slice)]
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Annotated"):
-        return _bounded(node.slice)
-    raise ValueError(node)
-
-
-def _bounded(node: ast.expr) -> Any:
-    """What ``Annotated[type, Interval(...)]`` names."""
-    if not (isinstance(node, ast.Tuple) and len(node.elts) == 2):
-        raise ValueError(node)
-    kind, interval = node.elts
-    if not (isinstance(interval, ast.Call) and ast.unparse(interval.func).endswith("Interval")):
-        raise ValueError(interval)
-    bounds = {str(word.arg): ast.literal_eval(word.value) for word in interval.keywords}
-    if interval.args or not bounds.keys() <= Interval.__dataclass_fields__.keys():
-        raise ValueError(interval)
-    return Annotated[_type(kind), Field(**bounds)]
-
-
-def _docstring(node: ast.stmt | None) -> str:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return " ".join(str(node.value.value).split())
-    return ""
-
-
-def _agree_on_switches(methods: dict[str, dict[str, Setting]]) -> None:
-    """A flag takes a value, or does not, before its method is known."""
-    first: dict[str, tuple[str, bool]] = {}
-    for method, options in methods.items():
-        for name, option in options.items():
-            other, is_switch = first.setdefault(name, (method, option.is_switch))
-            if is_switch != option.is_switch:
-                raise UsageError(f"{name} is a bool in only one of {other} and {method}; rename it")
+def _check_names(components: Components) -> None:
+    """A flag has one owner among the settings, and takes a value or does not before it is known."""
+    first: dict[str, tuple[str, Setting]] = {}
+    for _, part, option in components.options():
+        if option.name in RUN_SETTINGS or option.name in _OTHER_FLAGS:
+            raise UsageError(
+                f"{option.place} is a setting of every run already; call the option otherwise"
+            )
+        other, before = first.setdefault(option.name, (part, option))
+        if option.is_switch != before.is_switch or bool(option.item) != bool(before.item):
+            kind = "a bool" if option.is_switch or before.is_switch else "a list"
+            raise UsageError(
+                f"{option.name} is {kind} in only one of {other} and {part}; rename it"
+            )

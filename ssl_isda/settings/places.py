@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shlex
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ssl_isda
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import shown
 
 PACKAGE = Path(ssl_isda.__file__).resolve().parent
 PROGRAM = PACKAGE.parent / "run.py"
@@ -24,9 +27,29 @@ def folder(name: str) -> Path:
 
 def settings_file(path: Path) -> Path:
     """``path``, or the file of this name that comes with the package, if there is none at ``path``."""
-    shipped = folder("configs") / path.name
-    by_name = path.parent in (Path(), Path("configs")) and shipped.is_file()
-    return shipped if by_name and not path.exists() else path
+    shipped = folder("configs") / (path.name if path.suffix else f"{path.name}.yaml")
+    by_name = path.parent in (Path(), Path("configs")) and os.path.isfile(shipped)
+    return shipped if by_name and not os.path.isfile(path) else path
+
+
+def plugin_files(plugin: str) -> list[Path]:
+    """The sources of a plugin: a Python file, or a module or package that Python finds by its name.
+
+    Raises
+    ------
+    UsageError
+        There is neither.
+    """
+    if plugin.endswith(".py"):
+        return [Path(plugin)]
+    try:
+        spec = importlib.util.find_spec(plugin)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UsageError(f"--plugin {shown(plugin)}: neither a file that ends in .py nor a module")
+    source = Path(spec.origin)
+    return sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
 
 
 def program() -> list[str]:

@@ -1,4 +1,4 @@
-"""Strict YAML: a flat mapping with a part per method, every value with the line it was written on.
+"""Strict YAML: a flat mapping with options under their owners, each value with the line it stands in.
 
 Files are composed into nodes and never constructed, so no tag can run code and no alias can grow.
 Plain words read as in YAML 1.2 and JSON: only ``true`` and ``false`` are booleans, ``1e-3`` is a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
 LARGEST_FILE = 65_536
 """Bytes; a settings file has about a thousand, and an answer shall come at once."""
 
+PARTS = {
+    "method": "methods",
+    "model": "models",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+    "view": "augmentations",
+    "dataset": "datasets",
+    "task": "tasks",
+}
+"""Under which word a file has the options of what each of these settings chooses."""
+MOVED = {
+    "width": ("model", "cnn13"),
+    "momentum": ("optimizer", "sgd"),
+    "weight_decay": ("optimizer", "sgd"),
+    "svhn_extra": ("dataset", "svhn"),
+    "image_size": ("dataset", "folder"),
+}
+"""Settings of every run in version 0.1, and whose options they are now."""
+
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"([-+]?)\.?(nan|inf|infinity)", re.IGNORECASE)
@@ -34,7 +55,8 @@ class Given:
     """A value as somebody wrote it."""
 
     value: object
-    """As its text reads: a bool, an int, a float, None or a str; an empty list for anything larger."""
+    """As its text reads: a bool, an int, a float, None or a str; a tuple of these for a list; an empty
+    list for anything larger."""
     text: str
     """The value in words, for an error line."""
     source: str
@@ -57,12 +79,27 @@ class Given:
 
 @dataclass
 class SettingsFile:
-    """What one file sets: for all methods, and for each method by name."""
+    """What one file sets: for every run, and for each part by its kind and name."""
 
     source: str
     settings: dict[str, Given] = field(default_factory=dict)
-    methods: dict[str, dict[str, Given]] = field(default_factory=dict)
-    method_lines: dict[str, int] = field(default_factory=dict)
+    parts: dict[tuple[str, str], dict[str, Given]] = field(default_factory=dict)
+    """By the setting that chooses the part, and its name: ("method", "vat")."""
+    part_lines: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def layer(self, chosen: Mapping[str, object]) -> dict[str, Given]:
+        """What it says about a run of the chosen parts; what stands under the method comes last.
+
+        Settings that version 0.1 had for every run count for the part whose options they are now.
+        """
+        layers = [self.parts.get((kind, str(chosen.get(kind))), {}) for kind in reversed(PARTS)]
+        moved = {name for name, (kind, part) in MOVED.items() if chosen.get(kind) != part}
+        return {
+            name: given
+            for layer in (self.settings, *layers)
+            for name, given in layer.items()
+            if name not in moved and (name not in MOVED or given.value is not None)
+        }
 
 
 def scalar(text: str) -> object:
@@ -84,6 +121,8 @@ def written(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(written, value))}]"
     text = str(value)
     if _PLAIN.fullmatch(text) and scalar(text) == text:
         return text
@@ -104,17 +143,17 @@ def read_settings(path: Path, source: str) -> SettingsFile:
     Raises
     ------
     UsageError
-        It cannot be read, is no UTF-8, no YAML, or not a mapping of names to plain values with a
-        part ``methods``; a key stands in it twice.
+        It cannot be read, is no UTF-8, no YAML, or not a mapping of names to plain values with
+        ``PARTS``; a key stands in it twice.
     """
-    root = compose(path, source)
+    top = pairs(compose(path, source), source)
     file = SettingsFile(source)
-    top = pairs(root, source)
-    _, methods = top.pop("methods", (0, None))
+    for kind, word in PARTS.items():
+        _, part = top.pop(word, (0, None))
+        for name, (line, options) in pairs(part, source).items() if part else ():
+            file.parts[kind, name] = _all_given(pairs(options, source), source)
+            file.part_lines[kind, name] = line
     file.settings = _all_given(top, source)
-    for method, (line, part) in pairs(methods, source).items() if methods else ():
-        file.methods[method] = _all_given(pairs(part, source), source)
-        file.method_lines[method] = line
     return file
 
 
@@ -215,6 +254,11 @@ def given(name: str, node: Node, source: str, line: int) -> Given:
     import yaml
 
     _refuse_tag(node, f"{source}:{line}")
+    if isinstance(node, yaml.SequenceNode) and all(
+        isinstance(item, yaml.ScalarNode) for item in node.value
+    ):
+        items = tuple(given(name, item, source, line).value for item in node.value)
+        return Given(items, _words(node), source, name, line)
     if not isinstance(node, yaml.ScalarNode):
         return Given([], _words(node), source, name, line)
     value = scalar(node.value) if node.style is None else node.value

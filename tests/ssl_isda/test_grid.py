@@ -31,7 +31,7 @@ from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.summary import summary
 from ssl_isda.results.paper import TABLE_6
-from ssl_isda.settings.components import read_methods
+from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve
 from tests.commands import WITHOUT_TORCH
 from tests.synthetic_runs import write_run
@@ -49,7 +49,7 @@ def file(tmp_path: Path, monkeypatch) -> Path:
 
 def expanded(file: Path, text: str) -> list[GridRun]:
     file.write_text(text)
-    return expand(read_grid(file, read_methods(ROOT / "methods")), {})
+    return expand(read_grid(file, read_components()), {})
 
 
 def printed(file: Path, text: str, *flags: str, capsys) -> list[str]:
@@ -155,7 +155,7 @@ def test_a_command_gives_what_the_file_says(file: Path) -> None:
 
 
 def test_table_6_is_the_papers() -> None:
-    grid = read_grid(ROOT / "configs" / "table6.yaml", read_methods(ROOT / "methods"))
+    grid = read_grid(ROOT / "configs" / "table6.yaml", read_components())
     runs = expand(grid, {})
     configs = [each.resolved.config for each in runs]
     cells = {(c.dataset, c.labels, c.method, c.isda) for c in configs}
@@ -171,7 +171,7 @@ def test_every_grid_in_configs_expands_and_names_its_command(path: Path) -> None
     if "\nruns:" not in text:
         assert "run.py grid" not in text
         return
-    assert path.stem == "table6" or expand(read_grid(path, read_methods(ROOT / "methods")), {})
+    assert path.stem == "table6" or expand(read_grid(path, read_components()), {})
     assert f"python run.py grid configs/{path.name}" in text
 
 

@@ -14,17 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from ssl_isda.base.errors import Interrupted, RunError, UsageError
 from ssl_isda.base.progress import show
 from ssl_isda.commands.grid.expansion import GridRun, expand
-from ssl_isda.commands.grid.grid_file import Methods, read_grid
+from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.grid.summary import summary
 from ssl_isda.commands.train import train_one_of_many
-from ssl_isda.settings.components import read_methods
-from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting, settings_of
-from ssl_isda.settings.places import folder, settings_file, shell_command
-from ssl_isda.settings.resolve import command_help, read_command
+from ssl_isda.settings.components import Components, read_components
+from ssl_isda.settings.config import RUN_SETTINGS, Setting, settings_of
+from ssl_isda.settings.places import settings_file, shell_command
+from ssl_isda.settings.resolve import command_help, peek, read_command
 from ssl_isda.settings.yaml_files import Given
 
 USAGE = """\
@@ -86,15 +86,16 @@ def command(arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         show(command_help(USAGE, own))
         return 0
-    methods = read_methods(folder("methods"))
-    _refuse_flags_of_one_run(arguments, methods)
-    files, values = read_command(arguments, {**own, **_settings_for_all_runs()})
+    components = read_components(peek(arguments).get("plugin"))
+    _refuse_flags_of_one_run(arguments, components)
+    for_all = _settings_for_all_runs(components)
+    files, values = read_command(arguments, {**own, **for_all})
     options = GridConfig(**{name: values[name] for name in own})
     if len(files) != 1:
         raise UsageError("grid needs one file, such as configs/table6.yaml")
-    flags = {name: _given(name, v) for name, v in values.items() if name not in own}
+    flags = {name: _given(for_all[name], v) for name, v in values.items() if name not in own}
     flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
-    grid = read_grid(settings_file(Path(files[0])), methods)
+    grid = read_grid(settings_file(Path(files[0])), components)
     runs = expand(grid, flags)
     if options.print_commands:
         show("\n".join(shell_command(run.arguments) for run in runs))
@@ -102,9 +103,9 @@ def command(arguments: Sequence[str]) -> int:
     return _start(options, runs, Progress(runs))
 
 
-def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None:
+def _refuse_flags_of_one_run(arguments: Sequence[str], components: Components) -> None:
     flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    options = {setting.flag for part in methods.values() for setting in part.values()}
+    options = {setting.flag for kind, _, setting in components.options() if kind == "method"}
     for flag in flags:
         if flag == "--fresh":
             raise UsageError("grid takes no --fresh: a retry would delete what is done")
@@ -112,17 +113,19 @@ def _refuse_flags_of_one_run(arguments: Sequence[str], methods: Methods) -> None
             raise UsageError(f"{flag} cannot be given to a grid: its FILE holds that")
 
 
-def _settings_for_all_runs() -> dict[str, Setting]:
+def _settings_for_all_runs(components: Components) -> dict[str, Setting]:
+    """What can be set for all of them: everything but the options of single methods."""
+    options = [option for kind, _, option in components.options() if kind != "method"]
     return {
-        name: replace(setting, default=NOT_GIVEN)
-        for name, setting in RUN_SETTINGS.items()
-        if name not in FLAG_ONLY
+        setting.name: replace(setting, default=NOT_GIVEN)
+        for setting in (*options, *RUN_SETTINGS.values())
+        if setting.name != "fresh"
     }
 
 
-def _given(name: str, value: Any) -> Given:
+def _given(setting: Setting, value: Any) -> Given:
     value = str(value) if isinstance(value, Path) else value
-    return Given(value, "", "flag", RUN_SETTINGS[name].flag)
+    return Given(value, "", "flag", setting.flag)
 
 
 def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:

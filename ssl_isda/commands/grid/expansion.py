@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.grid.grid_file import Block, GridFile
 from ssl_isda.runs.run_folder import RunFolder
-from ssl_isda.settings.config import GROUPS, RUN_SETTINGS, Resolved
+from ssl_isda.settings.config import ISDA_SETTINGS, Resolved
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import Given
 
@@ -56,13 +56,10 @@ class _Draft:
     @property
     def identity(self) -> object:
         """Equal for equal settings, whoever set them."""
-        return self.resolved.config, tuple(self.resolved.method_options.items())
+        return tuple(self.resolved.values.items())
 
     def value(self, name: str) -> Any:
-        config = self.resolved.config
-        if name in RUN_SETTINGS:
-            return getattr(config, name)
-        return self.resolved.method_options.get(name)
+        return self.resolved.values.get(name)
 
 
 def expand(
@@ -123,7 +120,7 @@ def _draft(
     block: Block,
     words: Mapping[str, Given],
 ) -> _Draft:
-    plain = {name: given for name, given in words.items() if name not in GROUPS["ISDA"]}
+    plain = {name: given for name, given in words.items() if name not in ISDA_SETTINGS}
     try:
         resolved = resolve(_arguments(grid, plain))
         if not resolved.config.isda:
@@ -146,7 +143,7 @@ def _varying_settings(drafts: Sequence[_Draft], flags: Mapping[str, Given]) -> l
 
 
 def _has(draft: _Draft, name: str) -> bool:
-    return name in RUN_SETTINGS or name in draft.resolved.method_options
+    return name in draft.resolved.values
 
 
 def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:

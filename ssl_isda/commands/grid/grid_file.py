@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
-from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS, Setting
+from ssl_isda.settings.components import Components
+from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS
 from ssl_isda.settings.yaml_files import Given, compose, given, pairs
 
 if TYPE_CHECKING:
     from yaml import Node
-
-Methods = Mapping[str, Mapping[str, Setting]]
 
 _PARTS = ("config", "settings", "runs")
 
@@ -49,12 +48,12 @@ class GridFile:
     blocks: tuple[Block, ...]
 
 
-def read_grid(path: Path, methods: Methods) -> GridFile:
+def read_grid(path: Path, components: Components) -> GridFile:
     """The grid in ``path``.
 
     Parameters
     ----------
-    methods : the options of each method
+    components : every part with its options
 
     Raises
     ------
@@ -74,8 +73,8 @@ def read_grid(path: Path, methods: Methods) -> GridFile:
     return GridFile(
         source,
         _config(path, *parts["config"]) if "config" in parts else None,
-        {name: _setting(name, *at, source, methods) for name, at in settings.items()},
-        tuple(_blocks(parts["runs"][1], source, methods)),
+        {name: _setting(name, *at, source, components) for name, at in settings.items()},
+        tuple(_blocks(parts["runs"][1], source, components)),
     )
 
 
@@ -92,14 +91,14 @@ def _config(grid: Path, line: int, node: Node) -> str:
     )
 
 
-def _setting(name: str, line: int, node: Node, source: str, methods: Methods) -> Given:
+def _setting(name: str, line: int, node: Node, source: str, components: Components) -> Given:
     value = given(name, node, source, line)
     if value.text == "a list":
         raise UsageError(f"{value.place} is one value here; lists belong under 'runs:'")
-    return _checked(value, methods)
+    return _checked(value, components)
 
 
-def _blocks(node: Node, source: str, methods: Methods) -> Iterator[Block]:
+def _blocks(node: Node, source: str, components: Components) -> Iterator[Block]:
     import yaml
 
     where = f"{source}:{node.start_mark.line + 1}"
@@ -107,13 +106,15 @@ def _blocks(node: Node, source: str, methods: Methods) -> Iterator[Block]:
         raise UsageError(f"{where}: runs must be a list of blocks, such as '- method: [vat]'")
     for item in node.value:
         axes = {
-            name: tuple(_values(name, *at, source, methods))
+            name: tuple(_values(name, *at, source, components))
             for name, at in pairs(item, source).items()
         }
         yield Block(f"{source}:{item.start_mark.line + 1}", axes)
 
 
-def _values(name: str, line: int, node: Node, source: str, methods: Methods) -> Iterator[Given]:
+def _values(
+    name: str, line: int, node: Node, source: str, components: Components
+) -> Iterator[Given]:
     import yaml
 
     if name == "runs_dir":
@@ -121,22 +122,27 @@ def _values(name: str, line: int, node: Node, source: str, methods: Methods) -> 
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not nodes:
         raise UsageError(f"{source}:{line}: {printed(name)} has no values; no run would be left")
-    values = [_checked(given(name, each, source, line), methods) for each in nodes]
+    values = [_checked(given(name, each, source, line), components) for each in nodes]
     for index, value in enumerate(values):
         if value.value in [other.value for other in values[:index]]:
             raise UsageError(f"{value.place} names {value.text} twice; each is one run")
     yield from values
 
 
-def _checked(value: Given, methods: Methods) -> Given:
+def _checked(value: Given, components: Components) -> Given:
     """Refuse an unknown name, and a value that no owner of the name would take."""
     if value.name in FLAG_ONLY:
-        raise UsageError(f"{value.place} has no place in a grid: a retry would delete what is done")
-    parts = [part for part in (RUN_SETTINGS, *methods.values()) if value.name in part]
-    if not parts:
-        known = {name: None for part in (RUN_SETTINGS, *methods.values()) for name in part}
-        hint = nearest(value.name, known)
+        why = (
+            "a retry would delete what is done"
+            if value.name == "fresh"
+            else "only a flag runs code"
+        )
+        raise UsageError(f"{value.place} has no place in a grid: {why}")
+    known = [*RUN_SETTINGS.values(), *(option for _, _, option in components.options())]
+    settings = [setting for setting in known if setting.name == value.name]
+    if not settings:
+        hint = nearest(value.name, (setting.name for setting in known))
         raise UsageError(f"{value.where}: unknown setting {shown(value.name)}{hint}")
-    for part in parts:
-        part[value.name].check(value)
+    for setting in settings:
+        setting.check(value)
     return value
