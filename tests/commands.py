@@ -1,14 +1,18 @@
-"""The real command line in processes of its own, and what it leaves behind."""
+"""The real command line, in processes of its own or in this one, and what it leaves behind."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ssl_isda import cli
 from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
@@ -26,14 +30,37 @@ FILES = {
     *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
     *("checkpoint.pt", "result.json"),
 }
-WITHOUT_TORCH = f"""
+NO_TORCH = f"""
 import sys
 sys.modules["torch"] = None
 sys.path.insert(0, {str(ROOT)!r})
+"""
+"""How a program begins that cannot import torch."""
+WITHOUT_TORCH = f"""{NO_TORCH}
 from ssl_isda import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
 """A program that answers like run.py where torch cannot be imported."""
+
+
+class Answer(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def answer(words: Sequence[str], cwd: Path) -> Answer:
+    """Of a command in this process, where a traceback would be an exception."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(words)
+    finally:
+        os.chdir(before)
+    return Answer(code, out.getvalue(), err.getvalue())
 
 
 @functools.cache
