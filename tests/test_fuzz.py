@@ -10,43 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_isda import cli
 from ssl_isda.runs import checkpoint
-from tests.commands import CELL, SUPERVISED
+from tests.commands import CELL, ROOT, SUPERVISED, answer, train
 
-ROOT = Path(__file__).parents[1]
-EXIT_CODES = {0, 2, 70, 74}
 CASES = 200
 SNIPPETS = [
-    *(
-        b"\n",
-        b"\t",
-        b": ",
-        b"- ",
-        b"#",
-        b"'",
-        b'"',
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b"&a ",
-        b"*a",
-        b"!!int ",
-    ),
-    *(b"!!python/object/apply:os.getcwd []", b"null", b"true", b".nan", b"1e999", b"0x10", b"\xff"),
-    *(
-        "é".encode(),
-        b"\x00",
-        b"---\n",
-        b"...",
-        b"<<: *a",
-        b"? ",
-        b"| ",
-        b"labels: 10\n",
-        b"-1",
-        b"9" * 400,
-    ),
+    *b"\n|\t|: |- |#|'|\"|{|}|[|]|&a |*a|!!int |null|true|.nan|1e999|0x10|-1|---\n|...".split(b"|"),
+    *(b"!!python/object/apply:os.getcwd []", b"\xff", b"\x00", "é".encode(), b"<<: *a", b"? "),
+    *(b"| ", b"labels: 10\n", b"9" * 400),
 ]
 
 
@@ -66,33 +37,30 @@ def changed(piece: bytes, draw: random.Random) -> bytes:
     return draw.choice([flipped, b"", piece + piece, piece[::-1], snippet + piece, snippet])
 
 
-def assert_ends_well(arguments: list[str], capsys: pytest.CaptureFixture[str], *codes: int) -> int:
-    """In this process, where a traceback would be an exception; ``codes``: those that may be."""
-    code = cli.main(arguments)
-    stderr = capsys.readouterr().err
-    assert code in (codes or EXIT_CODES)
-    assert stderr.count("\n") == bool(code) and len(stderr) < 1200, stderr
+def ended_well(arguments: list[str], folder: Path, *codes: int) -> int:
+    """One of ``codes``, with one line if it is no success; a traceback would be an exception."""
+    code, _, err = answer(arguments, folder)
+    assert code in codes
+    assert err.count("\n") == bool(code) and len(err) < 1200, err
     return code
 
 
 @pytest.mark.fault(26)
-def test_fault_26_mutated_yaml(tmp_path: Path, capsys) -> None:
+def test_fault_26_mutated_yaml(tmp_path: Path) -> None:
     originals = [path.read_bytes() for path in sorted((ROOT / "configs").glob("*.yaml"))]
-    draw, codes = random.Random(0), []
+    draw, codes = random.Random(0), set()
+    asked = "--config my.yaml --method vat --print-config".split()
     for _ in range(CASES):
-        file = tmp_path / "my.yaml"
-        file.write_bytes(mutated(draw.choice(originals), draw))
-        arguments = ["--config", str(file), "--method", "vat", "--print-config"]
-        codes.append(assert_ends_well(arguments, capsys, 0, 2))
-    assert {0, 2} == set(codes)  # neither are all refused nor are all taken
+        (tmp_path / "my.yaml").write_bytes(mutated(draw.choice(originals), draw))
+        codes.add(ended_well(asked, tmp_path, 0, 2))
+    assert codes == {0, 2}  # neither are all refused nor are all taken
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A finished run whose result is gone: resuming it takes no step, only the checkpoint."""
     folder = tmp_path_factory.mktemp("finished")
-    flags = [*SUPERVISED, "--checkpoint-epochs", "1", "--runs-dir", str(folder / CELL.parts[0])]
-    assert cli.main(flags) == 0
+    train(*SUPERVISED, "--checkpoint-epochs", "1", cwd=folder)
     (folder / CELL / "result.json").unlink()
     (folder / CELL / "checkpoint.pt.previous").unlink()
     return folder
@@ -107,20 +75,18 @@ def with_its_checksum(payload: bytes) -> bytes:
 @pytest.mark.fault(6)
 @pytest.mark.slow
 @pytest.mark.parametrize("sealed", [False, True], ids=["damaged", "damaged, then sealed"])
-def test_fault_6_mutated_checkpoints(finished: Path, tmp_path: Path, capsys, sealed: bool) -> None:
+def test_fault_6_mutated_checkpoints(finished: Path, tmp_path: Path, sealed: bool) -> None:
     """Half of them with a right SHA-256 over the wrong bytes."""
     original = (finished / CELL / "checkpoint.pt").read_bytes()
-    draw, codes = random.Random(int(sealed)), []
+    draw, codes = random.Random(int(sealed)), set()
     for k in range(CASES // 2):
-        content = original.partition(b"\n")[2] if sealed else original
-        content = mutated(content, draw)
+        content = mutated(original.partition(b"\n")[2] if sealed else original, draw)
         folder = shutil.copytree(finished, tmp_path / str(k))
         file = folder / CELL / "checkpoint.pt"
         file.write_bytes(with_its_checksum(content) if sealed else content)
         before = file.read_bytes()
-        flags = [*SUPERVISED, "--runs-dir", str(folder / CELL.parts[0])]
-        codes.append(assert_ends_well(flags, capsys))
-        if codes[-1]:
+        codes.add(code := ended_well(SUPERVISED, folder, 0, 2, 70, 74))
+        if code:
             assert file.read_bytes() == before, "a refused checkpoint was changed"
         elif not sealed:
             assert before == original, "a changed checkpoint was taken"
@@ -130,7 +96,7 @@ def test_fault_6_mutated_checkpoints(finished: Path, tmp_path: Path, capsys, sea
 
 @pytest.mark.fault(16)
 @pytest.mark.slow
-def test_fault_16_states_that_no_run_has(finished: Path, tmp_path: Path, capsys) -> None:
+def test_fault_16_states_that_no_run_has(finished: Path, tmp_path: Path) -> None:
     """Every entry of a state, taken away, and put in with another type.
 
     What is taken says nothing else: a method without a state has an empty one, no losses are summed at
@@ -145,8 +111,7 @@ def test_fault_16_states_that_no_run_has(finished: Path, tmp_path: Path, capsys)
         folder = shutil.copytree(finished, tmp_path / str(k))
         checkpoint.save(folder / CELL / "checkpoint.pt", state)
         (folder / CELL / "checkpoint.pt.previous").unlink()
-        flags = [*SUPERVISED, "--runs-dir", str(folder / CELL.parts[0])]
-        if assert_ends_well(flags, capsys, 0, 2) == 0:
+        if ended_well(SUPERVISED, folder, 0, 2) == 0:
             taken.add(what)
         shutil.rmtree(folder)
     empty = {f"{name} = {{}}" for name in ("objective", "loss_sums", "gradient_norms")}
