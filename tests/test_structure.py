@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": MATHEMATICS | OF_RUNS,
     "methods": {"training", "losses", "base", "data", "parallel"},
     "datasets": {"base", "data"},
-    "plugins": {"base", "methods", "datasets"},
+    "plugins": {"base", "data", "methods", "datasets"},
     "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
     "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
     "api": {"base", "data", "settings", "runs", "assembly", "commands.train"},
