@@ -274,7 +274,7 @@ images, labels = torch.randn(8, 1, 16, 16), torch.arange(8) % 2
 
 class Data:
     def batch(self, step):
-        views = tuple(torch.randn(8, 1, 16, 16) for _ in range(regularizer.num_views))
+        views = tuple(torch.randn(8, 1, 16, 16) for _ in range(len(regularizer.views)))
         return Batch(images, labels, views, torch.arange(8))
 
 for name in methods.__all__:

@@ -78,21 +78,6 @@ class Method(nn.Module):
     """Whether ``forward`` differentiates the predictions it is given. If not, and nothing else does, a
     separate pass over the first views keeps no graph."""
 
-    @property
-    def num_views(self) -> int:
-        """How many views there are."""
-        return len(self.views)
-
-    @property
-    def shares_flip(self) -> bool:
-        """Whether all views of an image are flipped alike."""
-        return any(view.same_flip_as is not None for view in self.views)
-
-    @property
-    def input_noise(self) -> float:
-        """The noise on every training input."""
-        return self.views[0].noise if self.views else 0.0
-
     def weight(self, step: Step) -> float:
         """eta_2(t), the weight of the term at this step."""
         return 1.0

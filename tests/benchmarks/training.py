@@ -68,7 +68,7 @@ def build_trainer(
     config = TrainerConfig(
         NUM_STEPS,
         STEPS_PER_EPOCH,
-        settings.batch_size * (1 + min(1, regularizer.num_views)),
+        settings.batch_size * (1 + min(1, len(regularizer.views))),
         learning_rate=1e-4,  # random labels teach nothing: stay where numbers are ordinary
         precision=settings.precision,
         compiled=settings.compile,

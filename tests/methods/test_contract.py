@@ -55,7 +55,7 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     for t in range(first, last):
         step = Step(t, num_steps=8, steps_per_epoch=2, seed=1)
         with autocast(torch.device("cpu"), precision):
-            batch = synthetic_batch(t, objective.regularizer.num_views, dataset)
+            batch = synthetic_batch(t, len(objective.regularizer.views), dataset)
             terms = objective(student, batch, step)
         tiny.descend(student, terms.total, rate=0.01)
         objective.regularizer.after_step(student, step)
@@ -70,7 +70,7 @@ def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda,
     student, objective = objective_for(name, isda, dataset)
     steps_taken(student, objective, dataset, 0, 3)
     step = Step(4, num_steps=8, steps_per_epoch=2, seed=1)
-    batch = synthetic_batch(4, objective.regularizer.num_views, dataset)
+    batch = synthetic_batch(4, len(objective.regularizer.views), dataset)
     terms = objective(student, batch, step)
     expected = {"supervised"} if name == "supervised" else {"supervised", "consistency"}
     expected |= {"semantic"} if isda and name != "supervised" else set()
@@ -119,7 +119,7 @@ def test_sampled_features_train_under_bf16_autocast(name: str, covariance: str) 
         augmentation_samples=3,
     )
     objective = Objective(objective.regularizer, isda, 10, student.head.in_features)
-    batch = synthetic_batch(4, objective.regularizer.num_views, "digits")
+    batch = synthetic_batch(4, len(objective.regularizer.views), "digits")
     with autocast(torch.device("cpu"), "bf16"):
         terms = objective(student, batch, Step(4, num_steps=8, steps_per_epoch=2, seed=1))
     body = [p for n, p in student.named_parameters() if not n.startswith("head")]
@@ -149,7 +149,9 @@ def test_lambda_and_eta_zero_is_the_method_alone(name: str) -> None:
         objective = Objective(tiny.build(name, network), isda, tiny.C, tiny.A).double()
         every = []
         for t in range(6):
-            terms = objective(network, tiny.batch(t, objective.regularizer.num_views), tiny.step(t))
+            terms = objective(
+                network, tiny.batch(t, len(objective.regularizer.views)), tiny.step(t)
+            )
             tiny.descend(network, terms.total)
             objective.regularizer.after_step(network, tiny.step(t))
             every.append(terms.total.item())

@@ -45,7 +45,7 @@ def _train_without_semantic_term(name: str, isda: bool):
     losses = []
     for t in range(12):
         # The labeled part is drawn first, so it is the same with and without views.
-        terms = objective(network, tiny.batch(t, method.num_views), tiny.step(t))
+        terms = objective(network, tiny.batch(t, len(method.views)), tiny.step(t))
         tiny.descend(network, terms.total)
         method.after_step(network, tiny.step(t))
         losses.append(terms.total.item())

@@ -69,7 +69,7 @@ def train(
     objective = Objective(method, IsdaConfig() if isda else None, C, A).double()
     losses = []
     for t in range(steps):
-        terms = objective(network, batch(t, method.num_views), step(t))
+        terms = objective(network, batch(t, len(method.views)), step(t))
         descend(network, terms.total)
         method.after_step(network, step(t))
         losses.append(terms.total.item())
