@@ -130,8 +130,8 @@ def test_parts_places_and_labels_are_those_of_the_split_and_the_data(exported, m
         "validation": split["validation"],
     }
     test = found["part"] == 2
-    assert (found["labels"][test] == data.test_labels.numpy()).all()
-    assert (found["labels"][~test] == data.train_labels.numpy()[found["index"][~test]]).all()
+    assert (found["labels"][test] == data.test.labels.numpy()).all()
+    assert (found["labels"][~test] == data.train.labels.numpy()[found["index"][~test]]).all()
     assert found["class_names"].tolist() == list(data.class_names)
     digest = hashlib.sha256((path / "checkpoint.pt").read_bytes()).hexdigest()
     assert str(found["checkpoint_sha256"]) == digest

@@ -593,6 +593,7 @@ def test_a_finished_run_of_other_images_is_no_result(images: Path, tmp_path: Pat
     (others / "train/a/0.png").unlink()
     line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
     assert "runs/photos-all/supervised/seed0 holds a run on other images" in line
+    assert "(digest 2:" in line
 
 
 def test_sgd_without_momentum_trains(tmp_path: Path) -> None:

@@ -146,10 +146,10 @@ def built(*flags: str) -> tuple[Network, TwoStreamBatches]:
     """The network and the batches of a run."""
     resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags])
     workspace = assembly.Workspace(resolved)
-    labels = workspace.data.train_labels
+    labels = workspace.data.train.labels
     split = make_split(labels, num_classes=10, num_labels=20, seed=0, dataset="digits", checksum="")
     student = assembly.student_of(resolved, workspace)
-    regularizer = assembly.regularizer_of(resolved, student, len(labels))
+    regularizer = assembly.method_of(resolved, student, len(labels))
     return student, assembly.batches_of(resolved, workspace, split, regularizer)
 
 

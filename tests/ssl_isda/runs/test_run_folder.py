@@ -213,11 +213,13 @@ def test_a_result_comes_back(tmp_path: Path) -> None:
 def test_a_result_of_other_images_is_refused(tmp_path: Path) -> None:
     folder = begun(settings(tmp_path))
     folder.write_result({"error": 1.0})
-    assert folder.finished("d1") == {"error": 1.0}  # nobody recorded of which images
-    folder.write_result({"error": 1.0, "data_digest": "d1"})
-    assert folder.finished("d1") and folder.finished(None)
-    with pytest.raises(UsageError, match=r"other images than data has now .* --fresh"):
-        folder.finished("d2")
+    assert folder.finished(["2:d1", "d0"]) == {"error": 1.0}  # nobody recorded of which images
+    for made_with in ("2:d1", "d0"):  # the latter by version 0.1, over names and sizes
+        folder.write_result({"error": 1.0, "data_digest": made_with})
+        assert folder.finished(["2:d1", "d0"]) and folder.finished()
+        with pytest.raises(UsageError, match=r"other images than data has now") as caught:
+            folder.finished(["2:e1", "e0"])
+        assert f"(digest {made_with} there, {made_with.replace('d', 'e')} now)" in str(caught.value)
 
 
 @pytest.mark.fault(27)
