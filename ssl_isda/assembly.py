@@ -158,7 +158,7 @@ def build_trainer(
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
     config, shape = resolved.config, workspace.data.train.shape
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student = chosen(MODELS, "model", resolved)(
+        student: Network = chosen(MODELS, "model", resolved)(
             num_classes=len(workspace.data.class_names),
             shape=shape,
         )
@@ -174,9 +174,10 @@ def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
     num_classes = len(student.head.weight)
-    return chosen(METHODS, "method", resolved)(
+    method: Method = chosen(METHODS, "method", resolved)(
         student=student, num_images=num_images, num_classes=num_classes
     )
+    return method
 
 
 def batches_of(
