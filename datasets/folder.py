@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.options import Interval
+from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, cached_arrays
 from ssl_isda.data.facts import ClassFolders
 from ssl_isda.data.folder_listing import FolderListing, ImageFile, list_images
@@ -115,8 +115,6 @@ def _decode_all(listing: FolderListing, image_size: int) -> Arrays:
 
 def _decode_files(root: Path, files: Sequence[ImageFile], image_size: int) -> np.ndarray:
     """(N, 3, H, W). Pillow's decoders and filters work outside the interpreter's lock."""
-    from tqdm import tqdm
-
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
 
     def fill(position: int) -> None:
@@ -125,7 +123,7 @@ def _decode_files(root: Path, files: Sequence[ImageFile], image_size: int) -> np
     pool = ThreadPoolExecutor(NUM_THREADS)
     try:
         done = pool.map(fill, range(len(files)))
-        for _ in tqdm(done, "reading images", len(files), disable=not sys.stderr.isatty()):
+        for _ in counted(done, len(files), "image"):
             pass
     finally:
         pool.shutdown(cancel_futures=True)

@@ -27,8 +27,8 @@ SETTINGS: dict[str, Any] = {
     "steps": 6,
     "quiet": True,
 }
-DIGITS = digits(Path())
-PIXELS, LABELS = DIGITS.test_images.numpy(), DIGITS.test_labels.numpy()
+IMAGES, TARGETS = digits(None, Path()).test.images, digits(None, Path()).test.labels
+PIXELS, LABELS = IMAGES.numpy(), TARGETS.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def test_every_form_of_the_same_images_has_the_same_prediction(
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
     assert found.features.shape == (450, model.network.head.in_features)
     forms = [
-        *(PIXELS[:, 0], PIXELS[:, 0, :, :, None], DIGITS.test_images),
-        *(model.prepare(DIGITS.test_images), PIXELS.repeat(3, axis=1)),
+        *(PIXELS[:, 0], PIXELS[:, 0, :, :, None], IMAGES),
+        *(model.prepare(IMAGES), PIXELS.repeat(3, axis=1)),
     ]
     for form in forms:
         assert np.array_equal(model.predict(form, batch_size=100).labels, found.labels)
@@ -144,12 +144,12 @@ def test_arrays_and_a_dataset_become_image_data() -> None:
         image_data("mine", (torch.tensor(pixels), [None if k < 0 else f"{k}" for k in labels])),
         image_data("mine", Pairs(labels)),
     ]
-    assert len({data.checksum for data in made}) == 1
+    assert len({data.train.fingerprint for data in made}) == 1
     assert made[0].class_names == ("0", "1", "2") and made[2].class_names == Pairs.classes
-    assert torch.bincount(made[0].test_labels).tolist() == [2, 2, 2]  # a fifth of ten
-    assert torch.bincount(made[0].train_labels + 1).tolist() == [10, 8, 8, 8]
+    assert torch.bincount(made[0].test.labels).tolist() == [2, 2, 2]  # a fifth of ten
+    assert torch.bincount(made[0].train.labels + 1).tolist() == [10, 8, 8, 8]
     given = image_data("mine", Pairs(labels), Pairs([2, 1, 0]))
-    assert given.test_labels.tolist() == [2, 1, 0] and len(given.train_labels) == 40
+    assert given.test.labels.tolist() == [2, 1, 0] and len(given.train) == 40
 
 
 @pytest.mark.parametrize(
@@ -173,5 +173,6 @@ def test_own_images_train_and_are_recognized_when_they_change(tmp_path: Path) ->
     run = ssl_isda.train(data=(PIXELS, some), **settings)
     assert run.path == tmp_path / "mine-all/vat/seed0"
     assert ssl_isda.train(data=(PIXELS, some), **settings) == run
+    assert ssl_isda.load(run.path).predict(PIXELS).features.shape[0] == 450
     with pytest.raises(ssl_isda.UsageError, match="other images"):
         ssl_isda.train(data=(255 - PIXELS, some), **settings)

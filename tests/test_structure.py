@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": MATHEMATICS | OF_RUNS,
     "methods": {"training", "losses", "base", "data", "parallel"},
     "datasets": {"base", "data"},
-    "plugins": {"base", "methods", "datasets"},
+    "plugins": {"base", "data", "methods", "datasets"},
     "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
     "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
     "api": {"base", "data", "settings", "runs", "assembly", "commands.train"},
@@ -43,8 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The floors: folders, and the loose files of the package, with what each may import of the others."""
 
-COMPUTED = {"__init__", "cli", "old_names", "plugins"}
-"""The files whose imports no reader can see: public names, commands, old names, a user's plugin."""
+COMPUTED = {"__init__", "cli", "old_names", "plugins", "settings"}
+"""Where imports stand that no reader can see: public names, commands, old names, a user's plugin."""
 
 CORE = {*MATHEMATICS, "training", "old_names"}
 """Floors that run with torch and numpy alone, as far as their files are imported."""

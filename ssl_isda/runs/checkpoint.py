@@ -106,7 +106,7 @@ def _unpacked(payload: bytes, device: torch.device | str, path: Path) -> dict[st
         state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointDamaged(f"{path} holds more than tensors: it was not loaded") from error
-    except Exception as error:  # bytes that nobody checked: the reader may fail in any way
+    except Exception as error:  # unchecked bytes: the reader may fail in any way
         raise CheckpointDamaged(f"{path} cannot be unpacked ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise CheckpointDamaged(f"{path} holds no run but a {type(state).__name__}")

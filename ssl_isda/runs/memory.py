@@ -15,7 +15,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that this process can still allocate; None where nobody says.
+    """Memory that this process can still allocate; None if the system does not report it.
 
     A CPU's is shared by the processes of the run.
     """
@@ -49,7 +49,7 @@ def _available_to_groups() -> list[int | None]:
 
 
 def _available_to_group(folder: Path) -> int | None:
-    """The limit less what is in use; cached files that nobody has touched lately are given back."""
+    """The limit less what is in use; cached files that have not been touched lately count as free."""
     try:
         limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
         given_back = (folder / "memory.stat").read_text().split("\ninactive_file ")[1].split()[0]

@@ -25,6 +25,18 @@ def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
             module.track_running_stats = True
 
 
+def running_statistics(*networks: nn.Module) -> list[Tensor]:
+    """Each process's own, unless BatchNorm is synchronized."""
+    return [
+        statistic
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, _BatchNorm)
+        for statistic in (module.running_mean, module.running_var)
+        if statistic is not None
+    ]
+
+
 def separate_pass(
     student: nn.Module, images: Tensor, step: Step, masks: str = "unlabeled pass"
 ) -> Prediction:

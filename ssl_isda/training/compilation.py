@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.step import Step
 
 COMPILED_FORMS = 64
 """Batch sizes x (training, evaluation) x (with gradients, without) x networks: a run has about ten."""
@@ -39,6 +41,24 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     mode = "reduce-overhead" if device.type == "cuda" else None
     for network in networks:
         network.compile(mode=mode, dynamic=False)
+
+
+def as_written(compiled: bool, step: Step) -> AbstractContextManager[None]:
+    """The last step of an epoch is not compiled: its terms are differentiated one by one, which keeps
+    what CUDA graphs cannot keep (PyTorch's issue 154306)."""
+    eager: AbstractContextManager[None] = nullcontext()
+    if compiled and step.is_last_of_epoch:
+        eager = torch.compiler.set_stance("force_eager")
+    return eager
+
+
+def begin_passes(compiled: bool) -> None:
+    """CUDA graphs may use the memory of what came before again, and of nothing that comes now.
+
+    Unless told, they take a forward pass after a backward one for a new step: VAT has one between.
+    """
+    if compiled:
+        torch.compiler.cudagraph_mark_step_begin()
 
 
 def _refuse_without_compiler(language: str) -> None:

@@ -14,25 +14,6 @@ CONFIDENT = 0.95
 """A prediction whose largest probability is at least this much is called confident."""
 
 
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """(C, C) int64: how often class i (row) was predicted as class j (column).
-
-    Parameters
-    ----------
-    logits : (n, C)
-    labels : (n,), integers in [0, C)
-    """
-    num_classes = logits.shape[1]
-    pairs = labels * num_classes + logits.argmax(1)
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
-
-
-def error_percent(confusion: Tensor) -> float:
-    """The share of predictions off the diagonal, in percent."""
-    total = int(confusion.sum())
-    return 100.0 * (total - int(confusion.trace())) / total
-
-
 class PseudoLabels:
     """Counts over unlabeled images whose labels are known, but not to the training."""
 

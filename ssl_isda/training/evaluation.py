@@ -11,6 +11,7 @@ from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.parallel import distributed
 from ssl_isda.tasks.contract import Tally
+from ssl_isda.training.compilation import begin_passes
 from ssl_isda.training.diagnostics import PseudoLabels
 from ssl_isda.training.objective import Objective
 
@@ -76,12 +77,3 @@ class Evaluation:
             self.before_pass()
         with autocast(self.device, self.precision):
             return Prediction(*network(images))
-
-
-def begin_passes(compiled: bool) -> None:
-    """CUDA graphs may use the memory of what came before again, and of nothing that comes now.
-
-    Unless told, they take a forward pass after a backward one for a new step: VAT has one between.
-    """
-    if compiled:
-        torch.compiler.cudagraph_mark_step_begin()

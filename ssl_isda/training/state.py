@@ -86,15 +86,19 @@ class RunState:
             raise output_failed(error, folder, 0) from error
         checkpoint.write(folder / f"step{self.next_step:07d}.pt", self.networks())
 
-    def read(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """The newest whole checkpoint, read by the first process; and what was passed over.
+    def resume(self, num_steps: int) -> list[str] | None:
+        """Take up the newest whole checkpoint, which the first process reads; None if there is none.
+        Warns of what was passed over; says how this place differs from the one that wrote it.
 
         Raises
         ------
         UsageError
-            There are checkpoints and none can be used.
+            There are checkpoints and none can be used, or it belongs to another network.
         """
-        return distributed.from_first(self._read)
+        state, complaints = distributed.from_first(self._read)
+        for complaint in complaints:
+            self.watch.tracker.warn(complaint)
+        return None if state is None else self._load(state, num_steps)
 
     def _read(self) -> tuple[dict[str, Any] | None, list[str]]:
         try:
@@ -102,14 +106,7 @@ class RunState:
         except checkpoint.CheckpointDamaged as error:
             raise UsageError(f"{error}. Nothing was deleted; --fresh starts over") from error
 
-    def load(self, state: Mapping[str, Any], num_steps: int) -> list[str]:
-        """Take a checkpoint's state; says how this place differs from the one that wrote it.
-
-        Raises
-        ------
-        UsageError
-            It belongs to another network, or is no state of a run.
-        """
+    def _load(self, state: Mapping[str, Any], num_steps: int) -> list[str]:
         with self._refusing_other_states():
             self.load_networks(state)
             self.optimizer.load_state_dict(state["optimizer"])
@@ -128,7 +125,13 @@ class RunState:
         ]
 
     def load_networks(self, state: Mapping[str, Any]) -> None:
-        """Take student, method and covariances alone: enough to evaluate. Raises as ``load``."""
+        """Take student, method and covariances alone: enough to evaluate.
+
+        Raises
+        ------
+        UsageError
+            The state belongs to another network, or is no state of a run.
+        """
         with self._refusing_other_states():
             _load_into(self.student, state["student"], self.file)
             _load_into(self.objective, state["objective"], self.file)

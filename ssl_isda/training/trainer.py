@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from signal import Signals as SignalNames
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_isda.base.errors import Interrupted, OutOfMemory, RunError
-from ssl_isda.base.precision import Precision, autocast
-from ssl_isda.base.progress import duration
+from ssl_isda.base.errors import Interrupted, RunError
+from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.models.contract import Network
@@ -26,42 +23,23 @@ from ssl_isda.optim.schedules.cosine import cosine_schedule
 from ssl_isda.optim.sgd import Config as SGDConfig
 from ssl_isda.optim.sgd import sgd
 from ssl_isda.parallel import distributed
-from ssl_isda.runs.metrics import gradient_norm_of, in_line, loss_of
+from ssl_isda.runs.metrics import loss_of
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.training.diagnostics import gradient_norm, mean_variance
-from ssl_isda.training.evaluation import Evaluation, LabeledBatches, begin_passes
+from ssl_isda.training.batchnorm import running_statistics
+from ssl_isda.training.compilation import as_written, begin_passes
+from ssl_isda.training.config import TrainerConfig as TrainerConfig
+from ssl_isda.training.diagnostics import gradient_norm
+from ssl_isda.training.epochs import diagnosed, in_force, log_epoch
+from ssl_isda.training.evaluation import Evaluation, LabeledBatches
 from ssl_isda.training.objective import Objective, Terms
 from ssl_isda.training.state import RunState
-from ssl_isda.training.watching import Signals, Watch
+from ssl_isda.training.watching import Signals, Watch, telling_what_fits
 
 
 class TrainingData(Protocol):
     """Where batches come from: each a pure function of its step."""
 
     def batch(self, step: Step) -> Batch: ...
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How long the loop runs, at what rate and precision, and what it keeps on the way."""
-
-    num_steps: int
-    steps_per_epoch: int
-    images_per_step: int
-    learning_rate: float = 0.1
-    seed: int = 0
-    precision: Precision = "fp32"
-    checkpoint_minutes: float = 10.0
-    checkpoint_epochs: int | None = None
-    num_snapshots: int = 0
-    compiled: bool = False
-    """The networks are: what they give then holds to the end of the step, or of the evaluated batch."""
-
-    @property
-    def snapshot_steps(self) -> frozenset[int]:
-        """The steps before which networks and covariances are kept; the last step is one of them."""
-        last, n = self.num_steps - 1, self.num_snapshots
-        return frozenset(round(k * last / n) for k in range(1, n + 1))
 
 
 class Trainer:
@@ -140,7 +118,7 @@ class Trainer:
         progress = self.tracker.progress(self.next_step, self.config.num_steps)
         with self.signals:
             try:
-                with self._telling_what_fits(), progress as advance:
+                with self._fitting(), progress as advance:
                     self._train(advance)
                 self.save()
             except RunError as error:
@@ -184,7 +162,8 @@ class Trainer:
         losses = {name: loss.detach().clone() for name, loss in terms.losses.items()}
         if distributed.num_processes() > 1:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            distributed.average_([*gradients, *losses.values(), *self._running_statistics()])
+            statistics = running_statistics(self.student, self.objective)
+            distributed.average_([*gradients, *losses.values(), *statistics])
         self.watch.record(losses, step)
         self.optimizer.step()
         self.objective.method.after_step(self.student, step)
@@ -196,27 +175,9 @@ class Trainer:
         self.student.train()
         self.objective.train()
         batch = self.data.batch(step)
-        with self._as_written(step), autocast(self.device, self.config.precision):
+        with as_written(self.config.compiled, step), autocast(self.device, self.config.precision):
             terms: Terms = self.objective(self.student, batch, step)
         return terms
-
-    def _as_written(self, step: Step) -> AbstractContextManager[None]:
-        """The last step of an epoch is not compiled: its terms are differentiated one by one, which
-        keeps what CUDA graphs cannot keep (PyTorch's issue 154306)."""
-        eager: AbstractContextManager[None] = nullcontext()
-        if self.config.compiled and step.is_last_of_epoch:
-            eager = torch.compiler.set_stance("force_eager")
-        return eager
-
-    def _running_statistics(self) -> list[Tensor]:
-        """Of student and teacher: each process's own, unless BatchNorm is synchronized."""
-        return [
-            statistic
-            for module in (*self.student.modules(), *self.objective.modules())
-            if isinstance(module, _BatchNorm)
-            for statistic in (module.running_mean, module.running_var)
-            if statistic is not None
-        ]
 
     def dry_step(self) -> None:
         """Take the memory of the heaviest kind of step, the last one of an epoch.
@@ -231,7 +192,7 @@ class Trainer:
         OutOfMemory
             GPU memory is too small.
         """
-        with self._telling_what_fits():
+        with self._fitting():
             trained = self._trained_parameters()
             for parameter in trained:
                 parameter.grad = torch.zeros_like(parameter)
@@ -239,17 +200,8 @@ class Trainer:
             self.optimizer.step()
             gradient_norm(self._terms(self.step(self.next_step)).total, trained)
 
-    @contextmanager
-    def _telling_what_fits(self) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            raise OutOfMemory(
-                f"step {self.next_step}: {self.config.images_per_step} images a step do not fit in "
-                f"the {total / 1e9:.1f} GB of GPU memory; try a smaller --batch-size and "
-                "--unlabeled-batch-size, or a smaller --width"
-            ) from error
+    def _fitting(self) -> AbstractContextManager[None]:
+        return telling_what_fits(self.device, lambda: self.next_step, self.config.images_per_step)
 
     def step(self, index: int) -> Step:
         """Step ``index`` of this run."""
@@ -296,43 +248,15 @@ class Trainer:
             for score, value in self.evaluation.scores(batches).items()
         }
         if distributed.is_first():
-            metrics: dict[str, float | int] = {"epoch": step.epoch + 1, "step": step.index + 1}
-            metrics |= {loss_of(name): loss for name, loss in losses.items()}
-            metrics |= {**self._in_force(step), **scores, **self._diagnosed()}
-            self._log(step, metrics, seconds, num_steps)
+            metrics = {loss_of(name): loss for name, loss in losses.items()}
+            metrics |= in_force(self.objective, step, self._learning_rate(step)) | scores
+            metrics |= diagnosed(self.objective, self.watch.gradient_norms)
+            if self.pseudo_labeled is not None:
+                metrics |= self.evaluation.pseudo_labels(self.pseudo_labeled)
+            metrics |= self.objective.method.logged()
+            images = num_steps * self.config.images_per_step
+            log_epoch(self.tracker, step, metrics, seconds, num_steps, images)
         self.watch.forget()  # from here on the epoch is done
-
-    def _in_force(self, step: Step) -> dict[str, float]:
-        """What the schedules say at this step."""
-        isda, found = self.objective.isda, {"learning_rate": self._learning_rate(step)}
-        found["consistency_weight"] = self.objective.method.weight(step)
-        return found | ({"lambda": isda.strength(step.progress)} if isda else {})
-
-    def _diagnosed(self) -> dict[str, float]:
-        """What is looked at beside losses and scores."""
-        norms = self.watch.gradient_norms.items()
-        found = {gradient_norm_of(name): norm.item() for name, norm in norms}
-        if self.objective.covariance is not None:
-            found["mean_variance"] = mean_variance(self.objective.covariance)
-        if self.pseudo_labeled is not None:
-            found |= self.evaluation.pseudo_labels(self.pseudo_labeled)
-        return {**found, **self.objective.method.logged()}
-
-    def _log(
-        self, step: Step, metrics: Mapping[str, float | int], seconds: float, num_steps: int
-    ) -> None:
-        timing: dict[str, float | int] = {"epoch": step.epoch + 1, "seconds": seconds}
-        speed = ""
-        if num_steps:
-            rate = num_steps * self.config.images_per_step / max(seconds, 1e-9)
-            timing["images_per_second"] = rate
-            left = (step.num_steps - step.index - 1) * seconds / num_steps
-            speed = f"{rate:,.0f} images/s  {f'{duration(left)} left' if left else 'done'}"
-        epoch = f"epoch {step.epoch + 1:>{len(str(step.num_epochs))}}/{step.num_epochs}"
-        values = [in_line(name, value) for name, value in metrics.items()]
-        self.tracker.log_epoch(
-            metrics, timing, "  ".join([epoch, *filter(None, values), speed]).rstrip()
-        )
 
     # What it keeps.
 
@@ -359,26 +283,19 @@ class Trainer:
         UsageError
             No checkpoint can be used, or it belongs to another network.
         """
-        state, complaints = self.run_state.read()
-        for complaint in complaints:
-            self.tracker.warn(complaint)
-        if state is None:
+        changes = self.run_state.resume(self.config.num_steps)
+        if changes is None:
             self.tracker.resume_at(0)
             return False
-        changes = self.run_state.load(state, self.config.num_steps)
-        self.tracker.resume_at(self._num_finished_epochs())
+        last = self.step(self.next_step - 1)  # with losses in its sums its epoch is not over
+        finished = last.epoch + (not self.watch.loss_sums) if self.next_step else 0
+        self.tracker.resume_at(finished)
         if changes:
             self.tracker.say(
                 f"note: {', '.join(changes)}: from here on the bits may differ from those of a run "
                 "that was never moved"
             )
         return True
-
-    def _num_finished_epochs(self) -> int:
-        """An epoch with losses in its sums is not over, even where its last step is done."""
-        if self.next_step == 0:
-            return 0
-        return self.step(self.next_step - 1).epoch + (not self.watch.loss_sums)
 
     def load_networks(self, state: Mapping[str, Any]) -> None:
         """Take student, method and covariances out of a checkpoint's state: enough to evaluate.

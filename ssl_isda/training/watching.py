@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.errors import TrainingFailed
+from ssl_isda.base.errors import OutOfMemory, TrainingFailed
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.diagnostics import gradient_norm
@@ -84,6 +85,27 @@ class Watch:
     def forget(self) -> None:
         """The epoch is done."""
         self.loss_sums, self.gradient_norms = {}, {}
+
+
+@contextmanager
+def telling_what_fits(
+    device: torch.device, step: Callable[[], int], images_per_step: int
+) -> Iterator[None]:
+    """Within the block a lack of GPU memory is told in terms of the settings.
+
+    Raises
+    ------
+    OutOfMemory
+        GPU memory is too small.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        total = torch.cuda.get_device_properties(device).total_memory
+        raise OutOfMemory(
+            f"step {step()}: {images_per_step} images a step do not fit in the {total / 1e9:.1f} GB of "
+            "GPU memory; try a smaller --batch-size and --unlabeled-batch-size, or a smaller --width"
+        ) from error
 
 
 class Signals:

@@ -34,9 +34,10 @@ OBJECT_STORE = 100 * 2**20
 
 @dataclass(frozen=True)
 class Share:
-    """What each run gets, and how many run at once; None: as Ray finds room."""
+    """What each run gets, and how many run at once."""
 
     workers: int | None
+    """None: as many as Ray finds room for."""
     cpus_per_run: float
     gpus_per_run: float | None
     """None: one where there are GPUs."""
@@ -114,7 +115,7 @@ def _saving(ray: Any, running: Mapping[Any, GridRun], progress: Progress) -> Ite
 
 @contextmanager
 def _connected(share: Share) -> Iterator[Any]:
-    """Ray, started here or joined, without telling anyone."""
+    """Ray, started here or joined, without its usage report."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -151,12 +152,12 @@ def _num_cpus(share: Share) -> int:
 
 
 def _knock(address: str) -> None:
-    """Ray itself takes ten minutes to notice that nobody answers.
+    """Try the cluster's port: Ray itself takes ten minutes to notice that there is no answer.
 
     Raises
     ------
     OSError
-        Nobody does.
+        There is no answer.
     """
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():
@@ -169,7 +170,7 @@ def _gpus(ray: Any, share: Share) -> float:
     Raises
     ------
     UsageError
-        No node has what a run asks for: it would wait for ever.
+        No node has what a run asks for, so the run would never start.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = share.gpus_per_run

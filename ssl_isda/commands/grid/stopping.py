@@ -23,7 +23,7 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 def hear_sigterm() -> None:
-    """Hear it again, where somebody else has put an answer of their own."""
+    """Hear it again after a library has installed a handler of its own."""
     heard.clear()
     signal.signal(signal.SIGTERM, _raise)
 

@@ -75,12 +75,6 @@ def test_the_sweep_s_commands_are_ours() -> None:
     assert "${args_no_boolean_flags}" in sweep["command"]
 
 
-@pytest.mark.parametrize("arguments", ["", "--entity", "someone --entity me", "--entty me"])
-def test_bad_words_are_one_line(arguments: str, capsys) -> None:
-    assert cli.main(["dashboard", *arguments.split()]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_print_sends_nothing(capsys, monkeypatch) -> None:
     monkeypatch.setattr(workspaces.Workspace, "save", None)
     assert cli.main(["dashboard", "--entity", "me", "--print"]) == 0

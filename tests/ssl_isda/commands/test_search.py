@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ssl_isda.base.errors import TrainingFailed, UsageError
+from ssl_isda.base.errors import TrainingFailed
 from ssl_isda.commands.search import command, settings
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import Resolved
@@ -163,13 +163,6 @@ def test_the_printed_commands_are_the_trainings_of_the_search(
     from_lines = [resolve(line[2:]) for line in printed]
     assert [(r.config, r.seeds) for r in from_lines] == [(r.config, r.seeds) for r in trained.asked]
     assert len(from_lines) == 15
-
-
-def test_printing_and_training_exclude_each_other(tmp_path: Path) -> None:
-    trained = Trained(lambda a, b: 0.0)
-    with pytest.raises(UsageError, match="leave --then-train out"):
-        command(asked_for("--print-commands --then-train", tmp_path))
-    assert not trained.asked and not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

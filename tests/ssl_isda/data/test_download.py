@@ -20,11 +20,10 @@ import scipy.io
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from ssl_isda import plugins
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.data import download
 from ssl_isda.data.download import DataFile, provide
-from ssl_isda.data.image_data import DATASETS, ImageData
+from tests.ssl_isda.data.conftest import load
 
 
 class Server:
@@ -105,11 +104,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.http.server_close()
 
 
-def load(name: str, data_dir: Path, **options: object) -> ImageData:
-    plugins.load()
-    return DATASETS[name](data_dir, **options)
-
-
 def files_in(folder: Path) -> list[str]:
     """All but the locks."""
     return sorted(path.name for path in folder.rglob("*") if path.suffix != ".lock")
@@ -119,8 +113,8 @@ def test_cifar10_pixels_and_labels(server: Server, tmp_path: Path) -> None:
     data = load("cifar10", tmp_path / "new" / "folder")
     batch = tmp_path / "new" / "folder" / CIFAR10.base_folder / "data_batch_2"
     raw = pickle.loads(batch.read_bytes())["data"].reshape(2, 3, 32, 32)
-    assert torch.equal(data.train_images[2:], torch.from_numpy(raw))
-    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 9, 1, 9], [2, 9])
+    assert torch.equal(data.train.images[2:], torch.from_numpy(raw))
+    assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([0, 9, 1, 9], [2, 9])
     assert data.class_names[3] == "class 3"
     assert len(files_in(tmp_path)) == 3 + 4  # folders and members: neither archive nor workspace
     load("cifar10", tmp_path / "new" / "folder")
@@ -129,19 +123,19 @@ def test_cifar10_pixels_and_labels(server: Server, tmp_path: Path) -> None:
 
 def test_cifar10_from_an_archive_that_lies_there(server: Server, tmp_path: Path) -> None:
     (tmp_path / CIFAR10.filename).write_bytes(server.files.pop(CIFAR10.filename))
-    assert len(load("cifar10", tmp_path).train_images) == 4
+    assert len(load("cifar10", tmp_path).train) == 4
     assert server.requests == [] and (tmp_path / CIFAR10.filename).exists()
 
 
 def test_svhn_digit_zero_layout_and_extra_images(server: Server, tmp_path: Path) -> None:
     plain = load("svhn", tmp_path)
     raw = scipy.io.loadmat(tmp_path / "train_32x32.mat")["X"]
-    assert plain.train_labels.tolist() == [1, 0, 9]
-    assert plain.train_images[1, 2, 5, 7] == raw[5, 7, 2, 1]
+    assert plain.train.labels.tolist() == [1, 0, 9]
+    assert plain.train.images[1, 2, 5, 7] == raw[5, 7, 2, 1]
     data = load("svhn", tmp_path, svhn_extra=True)
     assert server.requests == [f"{part}_32x32.mat" for part in ("train", "test", "extra")]
-    assert data.train_labels.tolist() == [1, 0, 9, -1, -1, -1]
-    assert torch.equal(data.train_images[:3], plain.train_images)
+    assert data.train.labels.tolist() == [1, 0, 9, -1, -1, -1]
+    assert torch.equal(data.train.images[:3], plain.train.images)
 
 
 @pytest.mark.fault(20)
@@ -186,7 +180,7 @@ def test_fault_21_damaged_file_is_refused_by_name(damage, server, tmp_path: Path
     with pytest.raises(UsageError, match="data_batch_2 is damaged"):
         load("cifar10", tmp_path)
     path.unlink()
-    assert len(load("cifar10", tmp_path).train_images) == 4
+    assert len(load("cifar10", tmp_path).train) == 4
 
 
 @pytest.mark.fault(21)
@@ -212,7 +206,7 @@ def test_fault_22_cut_download_is_never_used(name: str, server, tmp_path: Path) 
         load(name, tmp_path)
     assert files_in(tmp_path) == []
     server.files |= whole
-    assert len(load(name, tmp_path).train_images) > 0
+    assert len(load(name, tmp_path).train) > 0
 
 
 @pytest.mark.fault(22)
@@ -220,7 +214,7 @@ def test_fault_22_what_a_killed_download_left_is_cleared(server, tmp_path: Path)
     stray = tmp_path / ".svhn.download"
     stray.mkdir()
     (stray / "train_32x32.mat").write_bytes(b"half")
-    assert len(load("svhn", tmp_path).train_images) == 3
+    assert len(load("svhn", tmp_path).train) == 3
     assert not stray.exists()
 
 

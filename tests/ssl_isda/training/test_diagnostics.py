@@ -12,8 +12,6 @@ from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.training.diagnostics import (
     CONFIDENT,
     PseudoLabels,
-    confusion_matrix,
-    error_percent,
     gradient_norm,
     mean_variance,
 )
@@ -22,12 +20,6 @@ from ssl_isda.training.diagnostics import (
 def one_hot(*classes: int) -> torch.Tensor:
     """Logits that leave no doubt."""
     return 20.0 * torch.eye(3)[list(classes)]
-
-
-def test_confusion_has_true_classes_in_rows() -> None:
-    confusion = confusion_matrix(one_hot(0, 1, 1, 2, 1), torch.tensor([0, 0, 1, 2, 2]))
-    assert confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 1]]
-    assert error_percent(confusion) == pytest.approx(40.0)
 
 
 def test_pseudo_labels_are_counted_over_all_batches() -> None:

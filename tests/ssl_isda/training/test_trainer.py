@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_isda import methods
 from ssl_isda.base.errors import Interrupted, OutputFailed, TrainingFailed, UsageError
@@ -29,8 +29,10 @@ from ssl_isda.data.splits import Split
 from ssl_isda.data.views import View
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.losses import LOSSES
 from ssl_isda.models import CNN13
-from ssl_isda.optim.sgd import Config, sgd
+from ssl_isda.optim import OPTIMIZERS, SCHEDULES
+from ssl_isda.optim.groups import groups_of
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.method import METHODS, Method
@@ -98,12 +100,15 @@ def make(
     else:
         regularizer = method()
     isda_config = IsdaConfig() if isda else None
-    objective = Objective(regularizer, isda_config, CLASSES, student.head.in_features)
+    sizes, loss = (CLASSES, student.head.in_features), changes.pop("loss", None)
+    objective = Objective(regularizer, isda_config, *sizes, loss=loss)
     data = Data(regularizer)
     config = TrainerConfig(NUM_STEPS, data.batches.steps_per_epoch, images_per_step=22)
     folder.mkdir(exist_ok=True)
     evaluations = {"test": lambda: evaluation_batches(data.images, data.labels, batch_size=20)}
     parts = {name: changes.pop(name) for name in ("optimizer", "schedule") if name in changes}
+    if "layer_decay" in changes:
+        parts["groups"] = groups_of(student, layer_decay=changes.pop("layer_decay"))
     config = replace(config, **changes)
     return Trainer(student, objective, data, evaluations, config, Tracker(folder), **parts)
 
@@ -173,6 +178,16 @@ def test_fault_2_a_resumed_run_ends_bit_identical(reference, tmp_path: Path, mom
     assert_ends_like(resumed, uninterrupted)
 
 
+@pytest.fixture(
+    scope="module", params=[("vat", True), ("mean_teacher", True)], ids=lambda way: way[0]
+)
+def isda_reference(request, tmp_path_factory) -> tuple[tuple[str, bool], Trainer]:
+    """An uninterrupted run of the two methods that differ most, with ISDA."""
+    trainer = make(tmp_path_factory.mktemp("isda"), *request.param)
+    trainer.run()
+    return request.param, trainer
+
+
 @pytest.mark.fault(2)
 @pytest.mark.parametrize("kill_before", [0, 5])
 def test_fault_2_without_a_checkpoint_a_killed_run_starts_over(
@@ -192,8 +207,8 @@ def test_fault_2_without_a_checkpoint_a_killed_run_starts_over(
 
 
 @pytest.mark.fault(2)
-def test_fault_2_resuming_a_finished_run_changes_nothing(reference, tmp_path: Path) -> None:
-    way, uninterrupted = reference
+def test_fault_2_resuming_a_finished_run_changes_nothing(isda_reference, tmp_path: Path) -> None:
+    way, uninterrupted = isda_reference
     folder = shutil.copytree(uninterrupted.tracker.folder, tmp_path / "copy")
     resumed = make(folder, *way)
     assert resumed.resume()
@@ -202,8 +217,8 @@ def test_fault_2_resuming_a_finished_run_changes_nothing(reference, tmp_path: Pa
 
 
 @pytest.mark.fault(1)
-def test_fault_1_killed_five_times(reference, tmp_path: Path) -> None:
-    way, uninterrupted = reference
+def test_fault_1_killed_five_times(isda_reference, tmp_path: Path) -> None:
+    way, uninterrupted = isda_reference
     for kill_before in (1, 2, 4, 7, 9):
         trainer = make(tmp_path, *way, checkpoint_minutes=0)  # saves after every step
         trainer.data.before[kill_before] = kill
@@ -219,9 +234,11 @@ def test_fault_1_killed_five_times(reference, tmp_path: Path) -> None:
 
 @pytest.mark.fault(4)
 @pytest.mark.parametrize("at_batch", [0, 2])
-def test_fault_4_sigterm_during_an_evaluation(reference, tmp_path: Path, at_batch: int) -> None:
+def test_fault_4_sigterm_during_an_evaluation(
+    isda_reference, tmp_path: Path, at_batch: int
+) -> None:
     """It stops at once, without the epoch's line; going on begins with the whole evaluation."""
-    way, uninterrupted = reference
+    way, uninterrupted = isda_reference
     trainer = make(tmp_path, *way)
     evaluate, calls = trainer.evaluations["test"], []
 
@@ -246,9 +263,9 @@ def test_fault_4_sigterm_during_an_evaluation(reference, tmp_path: Path, at_batc
 
 
 @pytest.mark.fault(4)
-def test_fault_4_sigterm_during_a_save(reference, tmp_path: Path, monkeypatch) -> None:
+def test_fault_4_sigterm_during_a_save(isda_reference, tmp_path: Path, monkeypatch) -> None:
     """The save is finished, and one step more."""
-    way, uninterrupted = reference
+    way, uninterrupted = isda_reference
     trainer = make(tmp_path, *way, checkpoint_minutes=0)
     syncs = iter(range(1000))
     sync = os.fsync
@@ -326,22 +343,17 @@ def test_fault_7_two_bad_checkpoints_are_never_a_silent_restart(tmp_path: Path) 
         ({"width": 0.1}, "shape body.0.weight"),
         ({"method": "mean_teacher"}, "missing regularizer.teacher.body.0.weight, "),
         ({"isda": True}, "missing covariance."),
+        ({"trained": "temporal_ensembling"}, "unexpected regularizer.count, regularizer.ensemble"),
     ],
 )
 def test_fault_16_another_networks_checkpoint_is_refused(
     tmp_path: Path, other: dict[str, Any], words: str
 ) -> None:
-    make(tmp_path, num_steps=1).run()
+    other = dict(other)
+    make(tmp_path, other.pop("trained", "supervised"), num_steps=1).run()
     with pytest.raises(UsageError, match="belongs to another network or method: ") as caught:
         make(tmp_path, **other).resume()
     assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.fault(16)
-def test_fault_16_unexpected_keys_are_named_too(tmp_path: Path) -> None:
-    make(tmp_path, "temporal_ensembling", num_steps=1).run()
-    with pytest.raises(UsageError, match=r"unexpected regularizer\.count, regularizer\.ensemble"):
-        make(tmp_path).resume()
 
 
 V1_FILE = Path(__file__).parents[2] / "data" / "checkpoint_v1.pt"
@@ -440,44 +452,36 @@ def test_learning_rate_is_a_cosine_per_step_that_ends_at_0(tmp_path: Path) -> No
     assert rates[0] == 0.3 and cosines[-1] == 0
 
 
-def test_optimizer_is_nesterov_sgd_with_the_settings(tmp_path: Path) -> None:
-    optimizer = sgd(Config(momentum=0.8, weight_decay=0.01))
-    trainer = make(tmp_path, optimizer=optimizer, learning_rate=0.2)
-    model, reference = trainer.student, [p.detach().clone() for p in trainer.student.parameters()]
-    plain = torch.optim.SGD(
-        reference, lr=0.2, momentum=0.8, weight_decay=0.01, nesterov=True, foreach=False
+def test_an_optimizer_schedule_groups_and_loss_of_ones_own_resume_bit_identical(
+    tmp_path: Path,
+) -> None:
+    def build(folder: str) -> Trainer:
+        return make(
+            tmp_path / folder,
+            *("pi_model", True),
+            layer_decay=0.5,
+            loss=LOSSES["label_smoothing"](
+                LOSSES.config("label_smoothing")(), num_classes=CLASSES, num_features=6
+            ),
+            optimizer=OPTIMIZERS["adamw"](OPTIMIZERS.config("adamw")()),
+            schedule=SCHEDULES["multistep"](SCHEDULES.config("multistep")()),
+            learning_rate=0.01,
+        )
+
+    whole, killed = build("whole"), build("killed")
+    whole.run()
+    killed.data.before[7] = lambda: (killed.save(), kill())
+    with pytest.raises(Killed):
+        killed.run()
+    rates = {group["lr"] for group in killed.optimizer.param_groups}
+    assert rates == pytest.approx({0.001, 0.0005, 0.00025, 0.000125})  # step 6 of 10
+    resumed = build("killed")
+    assert resumed.resume()
+    resumed.run()
+    assert_ends_like(resumed, whole)
+    assert [epoch["learning_rate"] for epoch in whole.tracker.history()] == pytest.approx(
+        [0.01, 0.001, 0.0001, 0.0001]
     )
-    for index in range(3):
-        trainer.train_step(trainer.step(index))
-        for mine, theirs in zip(reference, model.parameters(), strict=True):
-            mine.grad = theirs.grad.clone()
-        plain.param_groups[0]["lr"] = trainer.optimizer.param_groups[0]["lr"]
-        plain.step()
-    for mine, theirs in zip(reference, model.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs.detach())
-
-
-class Constant(nn.Module):
-    """Always class 1."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = torch.tensor([0.0, 1.0, 0.0]).expand(len(images), CLASSES)
-        return logits, logits
-
-
-class Named(Method):
-    """Names a network of its own to be evaluated."""
-
-    views = ()
-
-    def evaluated(self, student: nn.Module) -> nn.Module:
-        return Constant()
-
-
-def test_the_network_that_the_method_names_is_evaluated(tmp_path: Path) -> None:
-    trainer = make(tmp_path, Named)
-    trainer.run()
-    assert trainer.tracker.history()[-1]["test_error"] == pytest.approx(200 / 3)  # 32 of 48 wrong
 
 
 def test_mean_teacher_evaluates_its_teacher(tmp_path: Path) -> None:
@@ -492,13 +496,17 @@ def test_mean_teacher_evaluates_its_teacher(tmp_path: Path) -> None:
     assert torch.equal(evaluated, of_teacher) and not torch.equal(evaluated, of_student)
 
 
-def test_evaluation_leaves_no_trace_and_is_in_eval_mode(tmp_path: Path) -> None:
+def test_evaluation_leaves_no_trace_is_in_eval_mode_and_gives_the_confusions_error(
+    tmp_path: Path,
+) -> None:
     trainer = make(tmp_path)
     trainer.run()
     before = {name: value.clone() for name, value in trainer.student.state_dict().items()}
-    errors = {trainer.evaluate(trainer.evaluations["test"]) for _ in range(2)}
-    assert len(errors) == 1  # no dropout
+    (error,) = {trainer.evaluate(trainer.evaluations["test"]) for _ in range(2)}  # no dropout
     assert same(before, dict(trainer.student.state_dict()))
+    confusion = trainer.confusion(trainer.evaluations["test"])
+    assert confusion.sum(1).tolist() == [IMAGES // CLASSES] * CLASSES
+    assert error == pytest.approx(100 * (1 - confusion.trace().item() / IMAGES))
 
 
 def test_metrics_of_an_epoch(tmp_path: Path) -> None:
@@ -581,8 +589,11 @@ def last_losses(trainer: Trainer) -> tuple[float, float]:
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: " ".join(map(str, v.values())))
 def test_every_variant_of_isda_trains(variant, default_losses, tmp_path: Path, capsys) -> None:
     """30 steps to finite losses that move the student, none like those of the default."""
-    losses = last_losses(make_tiny(tmp_path, **variant))
+    trainer = make_tiny(tmp_path, **variant)
+    losses = last_losses(trainer)
     assert all(ours != theirs for ours, theirs in zip(losses, default_losses, strict=True))
+    logged = {epoch["lambda"] for epoch in trainer.tracker.history()}
+    assert (logged == {0.5}) == ("lambda_schedule" in variant)
     assert "warning" not in capsys.readouterr().out
 
 
@@ -637,12 +648,6 @@ def test_an_uncertainty_loss_at_rest_is_no_dead_term(
     norms = [epoch["gradient_norm_uncertainty"] for epoch in trainer.tracker.history()]
     assert all((norm == 0) == at_rest for norm in norms)
     assert "warning" not in capsys.readouterr().out
-
-
-def test_a_constant_lambda_is_logged(tmp_path: Path) -> None:
-    trainer = make_tiny(tmp_path, lambda_0=0.3, lambda_schedule="constant")
-    trainer.run()
-    assert {epoch["lambda"] for epoch in trainer.tracker.history()} == {0.3}
 
 
 # ---- what goes wrong
@@ -712,14 +717,6 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
         trainer.run()
         states.append(trainer.state())
     assert same(*states)
-
-
-def test_the_confusion_of_a_set_gives_its_error(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    confusion = trainer.confusion(trainer.evaluations["test"])
-    assert confusion.sum(1).tolist() == [IMAGES // CLASSES] * CLASSES
-    error = 100 * (1 - confusion.trace().item() / IMAGES)
-    assert trainer.evaluate(trainer.evaluations["test"]) == pytest.approx(error)
 
 
 def test_the_real_methods_pass_the_audit(reference) -> None:
@@ -793,7 +790,9 @@ def test_fault_35_too_little_gpu_memory_names_batch_and_memory(tmp_path: Path, m
         trainer.dry_step()
 
 
-@pytest.mark.parametrize(("method", "isda"), WAYS)
+@pytest.mark.parametrize(
+    ("method", "isda"), [("supervised", False), ("vat", True), ("pi_model", True)]
+)
 def test_a_dry_step_takes_what_the_heaviest_step_takes(method: str, isda: bool, tmp_path) -> None:
     """The third step is the last of its epoch: an ordinary one takes less."""
 
