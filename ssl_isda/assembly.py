@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,6 @@ from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
-T = TypeVar("T")
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
 
@@ -91,7 +90,7 @@ def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
     )
 
 
-def chosen(registry: Registry[Callable[..., T]], kind: str, resolved: Resolved) -> Callable[..., T]:
+def chosen(registry: Registry[Any], kind: str, resolved: Resolved) -> Callable[..., Any]:
     """The part that the setting ``kind`` names, with its options; the rest is still to be given."""
     name = getattr(resolved.config, kind)
     return functools.partial(registry[name], options_of(registry, name, resolved))
@@ -159,7 +158,7 @@ def build_trainer(
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
     config, shape = resolved.config, workspace.data.train.shape
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student = chosen(MODELS, "model", resolved)(
+        student: Network = chosen(MODELS, "model", resolved)(
             num_classes=len(workspace.data.class_names),
             shape=shape,
         )
@@ -175,9 +174,10 @@ def student_of(resolved: Resolved, workspace: Workspace) -> Network:
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
     num_classes = len(student.head.weight)
-    return chosen(METHODS, "method", resolved)(
+    method: Method = chosen(METHODS, "method", resolved)(
         student=student, num_images=num_images, num_classes=num_classes
     )
+    return method
 
 
 def batches_of(

@@ -48,7 +48,8 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = entry
             module = sys.modules.get(getattr(entry, "__module__", ""))
-            self._configs[name] = config or getattr(module, "Config", NoOptions)
+            own: type[Any] = getattr(module, "Config", NoOptions)
+            self._configs[name] = config or own
             return entry
 
         return file_it

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -49,27 +50,25 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
             resolved, folder.path, history=tracker.shown(), warn=tracker.warn
         )
     commit = _commit()
-    summary: dict[str, Any] = {}
-    exit_code = 1
-    try:
+    with _ended(tracker) as summary:
         trainer.run()
         confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
         if is_first():
-            summary = summarize(tracker.history())
-            result = {
-                **summary,
-                **provenance(
-                    workspace.device,
-                    workspace.precision,
-                    tracker.timing_file,
-                    resolved.arguments,
-                ),
-                "commit": commit,
-            }
+            summary |= summarize(tracker.history())
+            result = summary | _provenance(folder, workspace, tracker, commit)
             result |= {"data_digest": digests[0]} if digests else {}
-            folder.write_result(
-                {**result, "class_names": workspace.data.class_names, "confusion": confusion}
-            )
+            names = workspace.data.class_names
+            folder.write_result({**result, "class_names": names, "confusion": confusion})
+    return summary
+
+
+@contextmanager
+def _ended(tracker: Tracker) -> Iterator[dict[str, Any]]:
+    """The block in which a run goes on to its end, which the log and W&B are told; its summary."""
+    summary: dict[str, Any] = {}
+    exit_code = 1
+    try:
+        yield summary
         exit_code = 0
     except RunError as error:
         exit_code = error.exit_code
@@ -79,7 +78,15 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
     finally:
         if tracker.view:
             tracker.view.finish(summary, exit_code)
-    return summary
+
+
+def _provenance(
+    folder: RunFolder, workspace: Workspace, tracker: Tracker, commit: str | None
+) -> dict[str, Any]:
+    """Where the result was computed, how fast, and from what code and command."""
+    device, precision = workspace.device, workspace.precision
+    found = provenance(device, precision, tracker.timing_file, folder.resolved.arguments)
+    return {**found, "commit": commit}
 
 
 def _keep_preparation(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def _type(node: ast.expr, aliases: Mapping[str, ast.expr]) -> Any:
     if generic.endswith("Annotated"):
         return _bounded(node.slice)
     if generic == "tuple" and isinstance(node.slice, ast.Tuple):
-        return tuple[_type(node.slice.elts[0], aliases), ...]
+        return types.GenericAlias(tuple, (_type(node.slice.elts[0], aliases), ...))
     raise ValueError(node)
 
 

@@ -25,12 +25,12 @@ from ssl_isda.settings.config import (
     RUN_SETTINGS,
     Resolved,
     RunConfig,
-    Setting,
 )
 from ssl_isda.settings.flags import Parser
 from ssl_isda.settings.flags import command_help as command_help
 from ssl_isda.settings.flags import read_command as read_command
 from ssl_isda.settings.places import folder, settings_file
+from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}

@@ -1,28 +1,20 @@
-"""ISDA's settings: which go together, and that the command line has the same ones."""
+"""ISDA's settings: which go together."""
 
 from __future__ import annotations
-
-import dataclasses
-from typing import get_args, get_type_hints
 
 import pytest
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.settings.config import GROUPS, RUN_SETTINGS, RunConfig, isda_config
+from ssl_isda.settings.resolve import resolve
 
 EXPLICIT = {"augmentation": "explicit", "augmentation_samples": 5}
 LEARNED = {"covariance": "learned", "uncertainty_weight": 0.1}
 
 
-def test_the_command_line_has_the_same_settings_defaults_and_choices() -> None:
-    fields = {field.name: field.default for field in dataclasses.fields(IsdaConfig)}
-    assert sorted(GROUPS["ISDA"]) == sorted(fields)
-    assert isda_config(RunConfig(method="vat")) == IsdaConfig()
-    hints = get_type_hints(IsdaConfig)
-    for name in fields:
-        if RUN_SETTINGS[name].choices:
-            assert RUN_SETTINGS[name].choices == get_args(hints[name])
+def flags(settings: dict) -> list[str]:
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    return ["--method=vat", "--isda", *words]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +32,9 @@ def test_the_command_line_has_the_same_settings_defaults_and_choices() -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         IsdaConfig(**settings)
-    if settings.get("augmentation_samples") != 0:  # which the run's own limits refuse before
+    if settings.get("augmentation_samples") != 0:  # which its bounds refuse before
         with pytest.raises(UsageError, match=words):
-            isda_config(RunConfig(method="vat", **settings))
+            resolve(flags(settings))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +48,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict, words: 
     ],
 )
 def test_settings_that_go_together_are_taken(settings: dict) -> None:
-    assert isda_config(RunConfig(method="vat", **settings)) == IsdaConfig(**settings)
+    assert resolve(flags(settings)).isda == IsdaConfig(**settings)
 
 
 def test_lambda_grows_or_stays() -> None:
