@@ -8,7 +8,7 @@ model.predict(images).names
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,10 @@ from ssl_isda.base.progress import silence
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import nn
 
     from ssl_isda.base.precision import Precision
+    from ssl_isda.data.preparation import Preparation
 
 
 OWN_DATA = "my_data"
@@ -126,16 +127,9 @@ class Predictions:
 class Model:
     """The network of a run that its method tests, with the run's own preparation of images."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        prepare: Callable[[Tensor], Tensor],
-        class_names: Sequence[str],
-        shape: tuple[int, ...],
-        precision: Precision,
-    ) -> None:
-        self.network, self.prepare = network.eval(), prepare
-        self.class_names, self.shape, self.precision = tuple(class_names), shape, precision
+    def __init__(self, network: nn.Module, prepare: Preparation, precision: Precision) -> None:
+        self.network, self.prepare, self.precision = network.eval(), prepare, precision
+        self.class_names = prepare.class_names
 
     def predict(self, images: Any, batch_size: int = 256) -> Predictions:
         """Classes, probabilities and features of images.
@@ -157,7 +151,7 @@ class Model:
         from ssl_isda.data.arrays import network_input
 
         device = next(self.network.parameters()).device
-        prepared = network_input(images, self.shape, self.prepare)
+        prepared = network_input(images, self.prepare.shape, self.prepare)
         found: list[tuple[np.ndarray, np.ndarray]] = []
         with torch.no_grad():
             for batch in prepared.split(batch_size):

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -26,7 +26,7 @@ from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.image_data import DATASETS, ImageData
-from ssl_isda.data.preparation import Preparation, PreparedImages
+from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
@@ -63,9 +63,7 @@ class Workspace:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.device = device_named(config.device)
-        self.precision = (
-            fastest_precision(self.device) if config.precision == "auto" else config.precision
-        )
+        self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
         self.data: ImageData = own or chosen(DATASETS, "dataset", resolved)(config.data_dir)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
@@ -156,17 +154,23 @@ def build_trainer(
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
-    config, shape = resolved.config, workspace.data.train.shape
+    """The run's network for the data of the workspace."""
+    data = workspace.data
+    return network_of(resolved, len(data.class_names), data.train.shape, workspace.device)
+
+
+def network_of(
+    resolved: Resolved, num_classes: int, shape: tuple[int, ...], device: torch.device
+) -> Network:
+    """The network with its initial weights, for inputs of this shape."""
+    config = resolved.config
     with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(
-            num_classes=len(workspace.data.class_names),
-            shape=shape,
-        )
+        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
-    student.to(workspace.device).to(memory_format=torch.channels_last)
+    student.to(device).to(memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
@@ -246,6 +250,11 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     return split
 
 
+def precision_of(resolved: Resolved, device: torch.device) -> Precision:
+    asked = resolved.config.precision
+    return fastest_precision(device) if asked == "auto" else asked
+
+
 def device_named(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no GPU is available here; --device cpu trains without one")
@@ -280,17 +289,22 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
 
 def _load_newest(trainer: Trainer) -> str:
     """Read the checkpoint into the networks, change no file; the SHA-256 of the one that was used."""
-    try:
-        state, complaints = checkpoint.load_latest(trainer.checkpoint_file, trainer.device)
-    except checkpoint.CheckpointDamaged as error:
-        raise UsageError(f"{error}. Nothing can be exported") from error
-    if state is None:
-        raise UsageError(no_checkpoint(trainer.tracker.folder))
-    for complaint in complaints:
-        show(f"warning: {complaint}; the one before is exported", stream=sys.stderr)
+    state, used = _newest(trainer.checkpoint_file, trainer.device)
     trainer.load_networks(state)
-    used = checkpoint.candidates(trainer.checkpoint_file)[len(complaints)]
     return hashlib.sha256(used.read_bytes()).hexdigest()
+
+
+def _newest(file: Path, device: torch.device) -> tuple[dict[str, Any], Path]:
+    """The state of the newest whole checkpoint, and the file that it was read from."""
+    try:
+        state, complaints = checkpoint.load_latest(file, device)
+    except checkpoint.CheckpointDamaged as error:
+        raise UsageError(f"{error}. Nothing can be read from it") from error
+    if state is None:
+        raise UsageError(no_checkpoint(file.parent))
+    for complaint in complaints:
+        show(f"warning: {complaint}; the one before is used", stream=sys.stderr)
+    return state, checkpoint.candidates(file)[len(complaints)]
 
 
 @contextmanager
@@ -307,15 +321,34 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
 def evaluated_network(
     path: Path, device: str, plugin: str | None = None
-) -> tuple[nn.Module, Callable[[Tensor], Tensor], tuple[str, ...], tuple[int, ...], Precision]:
-    """A run's network that its method tests, its preparation of bytes, its classes, the shape of one
-    input, and the precision of its passes."""
+) -> tuple[nn.Module, Preparation, Precision]:
+    """A run's network that its method tests, its preparation of images, and the precision of its passes.
+
+    The run's data are not read, unless it is one of version 0.1, which kept no preparation.
+    """
     resolved = settings_of_run(path, Elsewhere(device=device, plugin=plugin))
-    folder = RunFolder(resolved, path)
-    workspace = Workspace(resolved)
-    data, split = workspace.data, split_of(folder, workspace)
-    trainer = build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
-    _load_newest(trainer)
-    network = trainer.objective.method.evaluated(trainer.student)
-    shape = data.train.shape
-    return network, workspace.preparation, data.class_names, shape, workspace.precision
+    plugins.load(resolved.config.plugin)
+    where, is_kept = device_named(device), (path / FILE_NAME).is_file()
+    preparation = Preparation.read(path) if is_kept else Workspace(resolved).preparation
+    student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
+    state, used = _newest(path / "checkpoint.pt", where)
+    try:
+        student.load_state_dict(state["student"])
+        network = _method_with_state(resolved, student, state["objective"]).evaluated(student)
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{used} belongs to another network or method: {reason}") from error
+    return network.to(where), preparation, precision_of(resolved, where)
+
+
+def _method_with_state(
+    resolved: Resolved, student: Network, objective: Mapping[str, Tensor]
+) -> Method:
+    """The method as a checkpoint has it; what it keeps by image says how many there were."""
+    start = "regularizer."
+    state = {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}
+    of_one = method_of(resolved, student, num_images=1).state_dict()
+    lengths = {len(state[k]) for k, v in of_one.items() if v.ndim and len(state[k]) != len(v)}
+    method = method_of(resolved, student, num_images=max(lengths, default=1))
+    method.load_state_dict(state)
+    return method

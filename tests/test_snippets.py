@@ -16,7 +16,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 import ssl_isda
-from ssl_isda.datasets.folder import folder
+from ssl_isda import DATASETS
+from ssl_isda.datasets.folder import Config
 from tests.commands import train
 from tests.pages import ROOT, snippet
 
@@ -36,12 +37,12 @@ def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         kept |= dict(zip(names, pixels, strict=True))
     exec(snippet("docs/reproduction.md", "filenames"), {})
     assert os.readlink("cifar10_images") == "cifar10"
-    data = folder(Path("cifar10_images"), image_size=32)
+    data = DATASETS["folder"](Config(image_size=32), Path("cifar10_images"))
     assert data.class_names == ("cat", "dog")
-    assert data.train_labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert data.train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     expected = [kept[f"a_s_00000{k}.png"] for k in (0, 3, 4, 7, 1, 2, 5, 6)]
-    assert (data.train_images.flatten(1).numpy() == np.stack(expected)).all()
-    assert len(data.test_images) == 4
+    assert (data.train.images.flatten(1).numpy() == np.stack(expected)).all()
+    assert len(data.test) == 4
 
 
 SHORT = ("steps=200", "steps=4, width=0.05, threads=1, unlabeled_batch_size=600, wandb='disabled'")
@@ -68,7 +69,7 @@ def test_the_python_page_runs_from_top_to_bottom(
     np.save("images.npy", rng.integers(0, 256, (60, 24, 24, 3), np.uint8))
     np.save("labels.npy", np.where(np.arange(60) < 45, np.arange(60) % 3, -1))
     names: dict[str, Any] = {
-        "__name__": "page",
+        "__name__": "__main__",
         "images": np.zeros((3, 16, 16), np.uint8),
         "my_dataset": Leaves(),
         "my_test_set": Leaves(),

@@ -31,8 +31,7 @@ class Trained:
 
     def __call__(self, resolved: Resolved) -> list[dict[str, Any]]:
         self.asked.append(resolved)
-        config = resolved.config
-        error = self.error(config.lambda_0, config.eta_1)
+        error = self.error(resolved.isda.lambda_0, resolved.isda.eta_1)
         split = {
             "seed": 0,
             "checksum": "",
@@ -74,7 +73,7 @@ def test_supervised_training_has_no_eta_1_and_every_setting_a_folder(
     tmp_path: Path, capsys
 ) -> None:
     _, asked, found = search("", tmp_path, lambda a, b: 40 - a, "supervised")
-    assert [run.config.lambda_0 for run in asked] == [0.1, 0.25, 0.5, 0.75, 1]
+    assert [run.isda.lambda_0 for run in asked] == [0.1, 0.25, 0.5, 0.75, 1]
     assert all(run.config.isda and run.config.validation for run in asked)
     folders = [RunFolder(run).path for run in asked]
     assert folders == [
