@@ -113,7 +113,7 @@ COMMANDS = {
         "runs:\n  - {method: vat, seed: [0, 1], width: [0.1, 0.2]}",
         "--steps 5 --width 0.5 --isda --runs-dir 'a b' --wandb=disabled",
         [
-            f"--dataset digits --steps 5 --method vat --seed {seed} --isda --width 0.5 "
+            f"--dataset digits --steps 5 --method vat --seed {seed} --width 0.5 --isda "
             "--runs-dir 'a b' --wandb disabled"
             for seed in (0, 1)
         ],
