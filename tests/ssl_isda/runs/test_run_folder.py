@@ -50,6 +50,13 @@ def names(folder: RunFolder) -> list[str]:
     [
         ("digits", [], "digits-20/vat"),
         ("digits", ["--isda", "--labels", "100", "--seed", "7"], "digits-100/vat+isda"),
+        ("digits", ["--model", "resnet20", "--isda"], "digits-20/vat+isda-resnet20"),
+        (
+            "digits",
+            ["--loss=label_smoothing", "--view=cutout"],
+            "digits-20/vat-label_smoothing-cutout",
+        ),
+        ("digits", ["--model=cnn13", "--optimizer=adamw"], "digits-20/vat"),
         ("folder", ["--data-dir", "a/my images"], "my images-all/vat"),
         ("folder", ["--data-dir", "a/../b/."], "b-all/vat"),
     ],

@@ -262,7 +262,9 @@ def test_a_part_is_added_by_one_file(tmp_path: Path) -> None:
     file.write_text(resolved.to_yaml())
     assert run(mine, f"--config={file}").values == resolved.values
     assert f"add --plugin {tmp_path}/mine.py" in refusal(f"--config={file}")
-    assert f"add --plugin {tmp_path}/mine.py" in refusal(f"--config={file}", "--plugin=other")
+    assert f"add --plugin {tmp_path}/mine.py" in refusal(
+        plugin(tmp_path, "", "x"), f"--config={file}"
+    )
     line = refusal(mine, "--method=mine", "--target=sofd")
     assert line == "--target must be 'hard' or 'soft', got 'sofd'; did you mean 'soft'?"
     assert (
