@@ -191,5 +191,6 @@ def test_public_names_are_where_the_table_says() -> None:
     assert set(ssl_isda.__all__) <= set(dir(ssl_isda))
     assert {"vat", "mean_teacher"} <= set(ssl_isda.METHODS)
     assert {"digits", "cifar10"} <= set(ssl_isda.DATASETS)
+    assert {"weak", "cutout"} <= set(ssl_isda.AUGMENTATIONS)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = ssl_isda.trian
