@@ -91,7 +91,7 @@ def _prepared(preparation: Preparation, data: ImageData) -> Prepared:
 def _channel_statistics(source: DataSource) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (C,) float64, exact: from how often each byte value occurs."""
     counts = torch.zeros(source.shape[0], 256, dtype=torch.float64)
-    images = in_order(source, torch.arange(len(source)), batch_size=500)
+    images = in_order(source, torch.arange(len(source)), batch_size=100)
     for part in counted(images, len(source), "image", len):
         for channel, values in enumerate(part.unbind(1)):
             counts[channel] += torch.bincount(values.flatten(), minlength=256)

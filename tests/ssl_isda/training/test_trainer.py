@@ -694,8 +694,8 @@ def test_each_epoch_is_diagnosed(tmp_path: Path) -> None:
     trainer.run()
     last = trainer.tracker.history()[-1]
     student = trainer.student.eval()
-    logits, _ = student(data.images.images)
-    teacher, _ = trainer.objective.regularizer.evaluated(student).eval()(data.images.images)
+    logits, _ = student(data.images.source.images)
+    teacher, _ = trainer.objective.regularizer.evaluated(student).eval()(data.images.source.images)
     right = (logits.argmax(1) == data.labels)[:24].sum().item()
     agreeing = (logits.argmax(1) == teacher.argmax(1)).sum().item()
     assert last["pseudo_label_accuracy"] == pytest.approx(100 * right / 24)
