@@ -109,6 +109,9 @@ def build_trainer(
     """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
+    shape = (len(data.class_names), student.head.weight.shape[1])
+    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": workspace.test_batches}
@@ -117,11 +120,9 @@ def build_trainer(
         evaluations["validation"] = lambda: workspace.train_batches(held_out)
     sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
     isda = resolved.isda if config.isda else None
-    shape = (len(data.class_names), student.head.weight.shape[1])
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
     task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
     if config.compile:
