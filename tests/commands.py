@@ -26,7 +26,7 @@ DIGITS = ["--dataset", "digits", *QUICK, "--unlabeled-batch-size", "600"]  # 2 s
 SUPERVISED = [*DIGITS, "--method", "supervised", "--steps", "6"]
 CELL = Path("runs/digits-20/supervised/seed0")
 FILES = {
-    *("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt"),
+    *("config.yaml", "split.json", "preparation.npz", "metrics.jsonl", "timing.jsonl", "log.txt"),
     *("checkpoint.pt", "result.json"),
 }
 NO_TORCH = f"""

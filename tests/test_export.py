@@ -114,7 +114,7 @@ def test_the_logits_are_the_head_of_the_evaluated_network_on_the_features(
 def test_parts_places_and_labels_are_those_of_the_split_and_the_data(exported, method: str) -> None:
     from ssl_isda.datasets.digits import digits
 
-    path, data = exported[0] / CELLS[method], digits(Path())
+    path, data = exported[0] / CELLS[method], digits(None, Path())
     found = arrays(path / "features.npz")
     split = json.loads((path / "split.json").read_text())
     part_names = found["part_names"].tolist()

@@ -590,10 +590,13 @@ def test_a_finished_run_of_other_images_is_no_result(images: Path, tmp_path: Pat
     arguments = [*FOLDER, "--method", "supervised"]
     printed = train(*arguments, "--data-dir", "ours/photos", cwd=tmp_path)
     assert train(*arguments, "--data-dir", "others/photos", cwd=tmp_path) in printed
-    (others / "train/a/0.png").unlink()
+    next((others / "test/a").iterdir()).unlink()
     line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
     assert "runs/photos-all/supervised/seed0 holds a run on other images" in line
     assert "(digest 2:" in line
+    next(tmp_path.glob("runs/*/*/*/result.json")).unlink()  # as if it had been interrupted
+    line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
+    assert "began with other images" in line and "(digest 2:" in line
 
 
 def test_sgd_without_momentum_trains(tmp_path: Path) -> None:

@@ -16,25 +16,16 @@ from ssl_isda.data.splits import Split, check_split, load_split, make_split
 LABELS = torch.tensor([k % 4 if k % 5 else -1 for k in range(100)])  # 20 of each class
 
 
-def tiny(**changes: object) -> Split:
-    settings = {
-        "num_classes": 4,
-        "num_labels": 16,
-        "seed": 0,
-        "dataset": "tiny",
-        "checksum": "c0ffee",
-        **changes,
-    }
-    return make_split(LABELS, **settings)
+def tiny(labels: object = LABELS, **changes: object) -> Split:
+    drawn = {"num_classes": 4, "num_labels": 16, "seed": 0, **changes}
+    return make_split(labels, dataset="tiny", checksum="c0ffee", **drawn)
 
 
 @pytest.mark.fault(25)
 def test_fault_25_golden_hash() -> None:
     """The labeled indices of a CIFAR-sized set, as any machine and version must draw them."""
     labels = np.arange(50_000) * 7919 % 10
-    split = make_split(
-        labels, num_classes=10, num_labels=4000, seed=3, dataset="cifar10", checksum="0"
-    )
+    split = tiny(labels, num_classes=10, num_labels=4000, seed=3)
     text = ",".join(map(str, split.labeled))
     assert hashlib.sha256(text.encode()).hexdigest() == (
         "a2d549b96e79b799705d8452cdc96dab735125dd196b9d62444fbb9ad508c4cd"
@@ -63,15 +54,7 @@ def test_balanced_nested_disjoint(labels: list[int], seed: int, fraction: float)
     fewest = min(np.bincount(array[array >= 0]))
     previous: set[int] = set()
     for per_class in range(2, fewest + 1):
-        split = make_split(
-            array,
-            num_classes=4,
-            num_labels=4 * per_class,
-            seed=seed,
-            dataset="d",
-            checksum="c",
-            validation_fraction=fraction,
-        )
+        split = tiny(array, num_labels=4 * per_class, seed=seed, validation_fraction=fraction)
         held_out = max(1, int(fraction * per_class)) if fraction else 0
         assert np.bincount(array[list(split.labeled)]).tolist() == [per_class - held_out] * 4
         assert len(split.validation) == 4 * held_out
@@ -90,21 +73,12 @@ def test_seeds_differ_and_validation_leaves_the_rest_alone() -> None:
 
 def test_decimal_fraction_of_labels() -> None:
     labels = np.arange(400) % 4
-    split = make_split(
-        labels,
-        num_classes=4,
-        num_labels=None,
-        seed=0,
-        dataset="d",
-        checksum="c",
-        validation_fraction=0.29,
-    )
-    assert len(split.validation) == 4 * 29
+    assert len(tiny(labels, num_labels=None, validation_fraction=0.29).validation) == 4 * 29
 
 
 def test_none_takes_every_labeled_image() -> None:
     labels = torch.tensor([0, 0, 0, -1, 1])
-    split = make_split(labels, num_classes=2, num_labels=None, seed=0, dataset="d", checksum="c")
+    split = tiny(labels, num_classes=2, num_labels=None)
     assert split.labeled == (0, 1, 2, 4)
     assert split.unlabeled_pool(5).tolist() == [0, 1, 2, 3, 4]
 
@@ -158,7 +132,7 @@ def resigned(path: Path, **changes: object) -> None:
         ({"version": 2}, "version"),
         ({"extra": 1}, "nothing else"),
         ({"dataset": "other"}, "'other'"),
-        ({"checksum": "bad"}, "other images"),
+        ({"checksum": "bad"}, r"other images \(digest bad in it, c0ffee of tiny now\)"),
         ({"seed": "0"}, "seed"),
         ({"labeled": [-1, 6, 7, 8]}, "beyond"),
         ({"labeled": [6, 7, 8, 100]}, "beyond"),
