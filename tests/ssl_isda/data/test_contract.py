@@ -188,6 +188,10 @@ def test_an_expected_image_is_decoded_once(make_folder, monkeypatch) -> None:
     source.fetch(torch.tensor([1, 0, 1]))
     source.fetch(torch.tensor([0]))
     assert len(decoded) == 2
+    source.most_kept = 2  # type: ignore[attr-defined]
+    source.fetch(torch.tensor([2]))
+    source.fetch(torch.tensor([0]))
+    assert len(decoded) == 3, "the one that nothing has asked for longest is forgotten"
 
 
 # ---- augmentations -----------------------------------------------------------------------------
