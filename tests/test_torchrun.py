@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_isda import assembly
 from ssl_isda.base.errors import UsageError
@@ -179,6 +179,6 @@ def test_batchnorm_need_not_be_synchronized(flags, monkeypatch):
     """What then becomes of a run: ``test_distributed.py``."""
     monkeypatch.setattr(assembly, "num_processes", lambda: 2)
     student, _ = built(*flags)
-    norms = [module for module in student.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     synchronized = [isinstance(norm, WholeBatchNorm) for norm in norms]
     assert synchronized == [flags != ["--no-sync-batchnorm"]] * 9
