@@ -22,8 +22,9 @@ from ssl_isda.commands.analyze.options import (
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.report.command import ReportConfig
-from ssl_isda.settings.config import settings_of
-from ssl_isda.settings.resolve import answer, read_command, resolve
+from ssl_isda.settings.flags import read_command
+from ssl_isda.settings.resolve import answer, resolve
+from ssl_isda.settings.setting import settings_of
 from tests.pages import snippet
 
 ROOT = Path(__file__).resolve().parent.parent

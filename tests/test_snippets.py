@@ -103,6 +103,7 @@ def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert part in text
     model = ssl_isda.load(result.parent, plugin="my_parts.py")
     assert type(model.network).__name__ == "Tiny"
+    train("export", str(result.parent), "--plugin=my_parts.py", "--perplexity=1", cwd=tmp_path)
 
 
 @pytest.mark.slow

@@ -18,9 +18,10 @@ from ssl_isda.results.cells import column_of, row_name
 from ssl_isda.results.writing import make_folder, write_report
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.wandb_view import open_run_view
-from ssl_isda.settings.config import Resolved, UsablePath
+from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.options import Options, read_options
 from ssl_isda.settings.recorded import settings_of_run
+from ssl_isda.settings.setting import UsablePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,8 @@ class ExportConfig(Options):
     """auto: a GPU where there is one; unset: as in training."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; unset: as in training."""
+    plugin: str | None = None
+    """Python file or module with the run's parts, whose code is run."""
     wandb: Literal["auto", "offline", "online", "disabled"] | None = None
     """Show the picture at Weights & Biases, as a run of job type "export"; unset: as in training."""
 

@@ -88,7 +88,7 @@ def command(arguments: Sequence[str]) -> int:
     base = resolve([*words, "--isda"])
     if {*_OWN} <= {*arguments}:
         raise UsageError("search: --print-commands trains nothing: leave --then-train out")
-    grid = settings(_uses_unlabeled(base.config.method))
+    grid = settings(_uses_unlabeled(base))
     trainings = [(setting, _resolved(base, words, setting)) for setting in grid]
     if "--print-commands" in arguments:
         for _, resolved in trainings:
@@ -119,13 +119,13 @@ def _check(words: Sequence[str]) -> None:
             raise UsageError(f"search has no {given}; it belongs to a training")
 
 
-def _uses_unlabeled(method: str) -> bool:
-    """Whether the method of this name sees unlabeled images."""
+def _uses_unlabeled(run: Resolved) -> bool:
+    """Whether the method sees unlabeled images."""
     from ssl_isda import plugins
     from ssl_isda.training.method import METHODS
 
-    plugins.load()
-    return bool(METHODS[method].views)
+    plugins.load(run.config.plugin)
+    return bool(METHODS[run.config.method].views)
 
 
 def settings(uses_unlabeled: bool) -> list[Setting]:

@@ -8,8 +8,9 @@ found where their registry is already imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.registry import Registry
@@ -40,6 +41,8 @@ class Components:
     """Every part by the setting that chooses it and by name, with its options."""
 
     parts: Mapping[str, Mapping[str, Mapping[str, Setting]]]
+    texts: Mapping[str, Collection[str]]
+    """Of each method: the words in quotes in its file, among them the augmentations that it names."""
 
     def options(self) -> Iterator[tuple[str, str, Setting]]:
         """Every option with its kind and its part."""
@@ -64,15 +67,21 @@ class Components:
             raise UsageError(unknown_name(_WORDS.get(kind, kind), name, known))
         return self.parts[kind][name]
 
-    def of_run(self, chosen: Mapping[str, str]) -> dict[str, dict[str, Setting]]:
-        """The options of the chosen parts, by kind.
+    def used(self, chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The chosen parts with their kinds, and the augmentations that the method's file names."""
+        texts = self.texts.get(chosen["method"], ())
+        named = [("view", name) for name in self.parts["view"] if name in texts]
+        return list(dict.fromkeys([*chosen.items(), *named]))
+
+    def of_run(self, chosen: Mapping[str, str]) -> dict[tuple[str, str], Mapping[str, Setting]]:
+        """The options of the parts that are used, by kind and name.
 
         Raises
         ------
         UsageError
             Two of them have an option of one name.
         """
-        found = {kind: dict(self.parts[kind].get(name, {})) for kind, name in chosen.items()}
+        found = {(kind, name): self.parts[kind].get(name, {}) for kind, name in self.used(chosen)}
         first: dict[str, Setting] = {}
         for option in (option for options in found.values() for option in options.values()):
             other = first.setdefault(option.name, option)
@@ -97,6 +106,7 @@ def read_components(plugin: str | None = None) -> Components:
         A file cannot be read or is no Python, a field is not what an option can be, or a name is taken.
     """
     parts: dict[str, dict[str, Mapping[str, Setting]]] = {kind: {} for kind in PARTS}
+    texts: dict[str, Collection[str]] = {}
     places: dict[tuple[str, str], str] = {}
     for part in _declared_parts(plugin):
         kind = next((kind for kind, word in PARTS.items() if word.upper() == part.registry), None)
@@ -106,9 +116,13 @@ def read_components(plugin: str | None = None) -> Components:
         if first != part.place:
             raise UsageError(f"{part.place}: {part.name} is registered in {first} already")
         parts[kind][part.name] = part.options
+        if kind == "method":
+            texts[part.name] = part.texts
     for kind, name, options in _registered_parts():
         parts[kind].setdefault(name, options)
-    components = Components(parts)
+    for name in parts["method"].keys() - texts.keys():
+        texts[name] = parts["view"]  # without a source it may name any
+    components = Components(parts, texts)
     _check_names(components)
     return components
 

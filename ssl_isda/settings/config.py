@@ -17,9 +17,7 @@ from ssl_isda.base.words import printed
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.settings.declarations import declared_class
 from ssl_isda.settings.places import folder
-from ssl_isda.settings.setting import STRICT, Setting
-from ssl_isda.settings.setting import UsablePath as UsablePath
-from ssl_isda.settings.setting import settings_of as settings_of
+from ssl_isda.settings.setting import STRICT, Setting, UsablePath, settings_of
 from ssl_isda.settings.yaml_files import PARTS, read_settings, written
 
 Name = Annotated[str, Field(min_length=1)]
@@ -71,7 +69,8 @@ class Data(_Settings):
     flip: bool = True
     """Flip half of the training images."""
     view: Name = "weak"
-    """The augmentation of labeled images, and of unlabeled ones where the method names none."""
+    """The augmentation of labeled images, and of unlabeled ones where the method names none; those
+    that its file names can be set, too."""
 
 
 class Schedule(_Settings):
@@ -149,8 +148,8 @@ class Resolved:
     config: RunConfig
     isda: IsdaConfig
     """ISDA's own settings, whether or not ``config.isda`` turns it on."""
-    options: Mapping[str, Mapping[str, Any]]
-    """For the ``Config`` of each part that is chosen, by the setting that chooses it: "model"."""
+    options: Mapping[tuple[str, str], Mapping[str, Any]]
+    """Of each part that is used, by its kind and name: ("model", "cnn13")."""
     sources: Mapping[str, str]
     """Who set each of them: "flag", a file, or "default"."""
     seeds: tuple[int, ...]
@@ -182,8 +181,10 @@ class Resolved:
             lines += [self._line(name, values[name]) for name in names if name not in unsaid]
         lines.append("# Options of the parts")
         for kind, part in PARTS.items():
-            if options := self.options.get(kind):
-                lines += [f"{part}:", f"  {written(values[kind])}:"]
+            used = {n: options for (k, n), options in self.options.items() if k == kind and options}
+            lines += [f"{part}:"] * bool(used)
+            for name, options in used.items():
+                lines.append(f"  {written(name)}:")
                 lines += ["    " + self._line(*option) for option in options.items()]
         return "\n".join(lines) + "\n"
 
@@ -213,7 +214,7 @@ def differing_settings(stored: Path, resolved: Resolved) -> list[str]:
     UsageError
         The file cannot be read.
     """
-    there = read_settings(stored, printed(stored)).layer(dict(resolved.config))
+    there = read_settings(stored, printed(stored)).layer(resolved.options)
     phrases = []
     for name, value in experiment_settings(resolved).items():
         if name in there and there[name].value != value:

@@ -37,6 +37,8 @@ class Declared:
     place: str
     """Where that stands: "methods/vat.py:71"."""
     options: Mapping[str, Setting]
+    texts: frozenset[str]
+    """All that stands in quotes in the source."""
 
 
 def declared(path: Path) -> tuple[Declared, ...]:
@@ -101,8 +103,10 @@ def _parse(source: bytes, path: Path) -> ast.Module:
 def _declared(source: bytes, path: Path) -> tuple[Declared, ...]:
     """Parsed once for all runs of a grid."""
     module = _parse(source, path)
+    constants = (node.value for node in ast.walk(module) if isinstance(node, ast.Constant))
+    texts = frozenset(value for value in constants if isinstance(value, str))
     return tuple(
-        Declared(registry, name, f"{_named(path)}:{line}", _options(module, path, config))
+        Declared(registry, name, f"{_named(path)}:{line}", _options(module, path, config), texts)
         for registry, name, config, line in _registrations(module)
     )
 

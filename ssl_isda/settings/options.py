@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import show
 from ssl_isda.base.words import shown
-from ssl_isda.settings.config import settings_of
-from ssl_isda.settings.resolve import command_help, read_command
+from ssl_isda.settings.flags import command_help, read_command
+from ssl_isda.settings.setting import settings_of
 
 
 class Options(BaseModel):

@@ -44,7 +44,7 @@ def plugin_files(plugin: str) -> list[Path]:
         return [Path(plugin)]
     try:
         spec = importlib.util.find_spec(plugin)
-    except (ImportError, ValueError):
+    except Exception:  # of a package's own code, which runs here
         spec = None
     if spec is None or spec.origin is None:
         raise UsageError(f"--plugin {shown(plugin)}: neither a file that ends in .py nor a module")

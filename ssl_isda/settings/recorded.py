@@ -21,6 +21,8 @@ class Place(Protocol):
     def device(self) -> str | None: ...
     @property
     def threads(self) -> int | None: ...
+    @property
+    def plugin(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def settings_of_run(path: Path, place: Place) -> Resolved:
     if not any(path.glob("checkpoint.pt*")):
         raise UsageError(no_checkpoint(path))
     names = ("data_dir", "device", "threads", "plugin")
-    where = {name: getattr(place, name, None) for name in names}
+    where = {name: getattr(place, name) for name in names}
     flags = [
         f"--{name.replace('_', '-')}={value}" for name, value in where.items() if value is not None
     ]

@@ -8,7 +8,7 @@ names its source. Imports no torch: an answer takes a fraction of a second.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from ssl_isda.settings.config import (
     RunConfig,
 )
 from ssl_isda.settings.flags import Parser
-from ssl_isda.settings.flags import command_help as command_help
-from ssl_isda.settings.flags import read_command as read_command
 from ssl_isda.settings.places import folder, settings_file
 from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
@@ -99,12 +97,12 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
     files.append(_dataset_file(chosen["dataset"], components, flags))
     chosen["method"] = _choose("method", flags, files, components)
     layers = [{n: g for n, g in flags.items() if n in RUN_SETTINGS}]
-    layers += [file.layer(chosen) for file in files]
+    layers += [file.layer(chosen.items()) for file in files]
     for kind in PARTS.keys() - chosen.keys():
         chosen[kind] = _name(kind, _first(kind, layers), components)
     options = components.of_run(chosen)
-    _refuse_options_of_others(flags, chosen, components)
-    resolved = _checked(_joined([flags, *(file.layer(chosen) for file in files)]), options)
+    _refuse_options_of_others(flags, chosen, options.keys(), components)
+    resolved = _checked(_joined([flags, *(file.layer(options) for file in files)]), options)
     return replace(resolved, unusual=_unusual(chosen, files[-1]), arguments=tuple(arguments))
 
 
@@ -136,11 +134,12 @@ def _parser(
         settings = [_with_names(setting, known.get(setting.name)) for setting in group.values()]
         parser.add(title, settings + [_SEEDS] * ("seed" in group))
     options = {option.name: option for _, _, option in components.options()}
-    for kind, parts in components.parts.items():
-        name = chosen.get(kind, RUN_SETTINGS[kind].default)
-        own = parts.get(str(name), {})
+    for kind, name in components.used(
+        {kind: chosen.get(kind, RUN_SETTINGS[kind].default) for kind in PARTS}
+    ):
+        own = components.parts[kind].get(name, {})
         free = [option for option in own.values() if options.pop(option.name, None)]
-        if own or chosen.get(kind) in parts:
+        if own or chosen.get(kind) in components.parts[kind]:
             parser.add(f"Options of {name}", free)
     parser.add("Settings and answers", _ANSWERS)
     parser.add(None, options.values(), is_shown=False)
@@ -172,11 +171,14 @@ def _read_flags(
 
 
 def _refuse_options_of_others(
-    flags: Mapping[str, Given], chosen: Mapping[str, str], components: Components
+    flags: Mapping[str, Given],
+    chosen: Mapping[str, str],
+    used: Collection[tuple[str, str]],
+    components: Components,
 ) -> None:
     for name, flag in flags.items():
         owners = components.owners(name)
-        if owners and not any(chosen[kind] == part for kind, part in owners):
+        if owners and not any(owner in used for owner in owners):
             kind = owners[0][0]
             named = " and ".join(part for _, part in owners)
             raise UsageError(f"{flag.name} is an option of {named}, not of {chosen[kind]}")
@@ -280,23 +282,26 @@ def _joined(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
     return given
 
 
-def _checked(given: Mapping[str, Given], options: Mapping[str, Mapping[str, Setting]]) -> Resolved:
+def _checked(
+    given: Mapping[str, Given], options: Mapping[tuple[str, str], Mapping[str, Setting]]
+) -> Resolved:
     seeds = _seeds(given["seeds"]) if "seeds" in given else ()
-    values: dict[str, dict[str, Any]] = {
-        kind: {n: s.check(given[n]) if n in given else s.default for n, s in part.items()}
-        for kind, part in {"run": RUN_SETTINGS, **options}.items()
-    }
-    names = [name for part in values.values() for name in part]
+    run = _values(RUN_SETTINGS, given)
+    values = {part: _values(settings, given) for part, settings in options.items()}
+    names = [*run, *(name for part in values.values() for name in part)]
     sources = {name: given[name].source if name in given else "default" for name in names}
     if seeds:
-        values["run"]["seed"], sources["seed"] = seeds[0], "flag"
-    run = values.pop("run")
+        run["seed"], sources["seed"] = seeds[0], "flag"
     isda = _isda({name: run.pop(name) for name in ISDA_SETTINGS})
     config = RunConfig.model_construct(**run)
     for name in () if config.isda else ISDA_SETTINGS:
         if sources[name] == "flag":
             raise UsageError(f"{RUN_SETTINGS[name].flag} is a setting of ISDA: add --isda")
     return Resolved(config, isda, values, sources, seeds or (config.seed,))
+
+
+def _values(settings: Mapping[str, Setting], given: Mapping[str, Given]) -> dict[str, Any]:
+    return {n: s.check(given[n]) if n in given else s.default for n, s in settings.items()}
 
 
 def _seeds(given: Given) -> tuple[int, ...]:
@@ -321,7 +326,7 @@ def _isda(settings: Mapping[str, Any]) -> IsdaConfig:
 
 def _unusual(chosen: Mapping[str, str], dataset_file: SettingsFile) -> tuple[str, ...]:
     """The chosen parts that are not what the data set's own settings choose."""
-    layer = dataset_file.layer(chosen)
+    layer = dataset_file.layer(chosen.items())
     usual = {
         kind: layer[kind].value if kind in layer else RUN_SETTINGS[kind].default
         for kind in SHOWN_IN_FOLDERS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,13 +87,14 @@ class SettingsFile:
     """By the setting that chooses the part, and its name: ("method", "vat")."""
     part_lines: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def layer(self, chosen: Mapping[str, object]) -> dict[str, Given]:
-        """What it says about a run of the chosen parts; what stands under the method comes last.
+    def layer(self, used: Collection[tuple[str, str]]) -> dict[str, Given]:
+        """What it says about a run of these parts; what stands under the method comes last.
 
         Settings that version 0.1 had for every run count for the part whose options they are now.
         """
-        layers = [self.parts.get((kind, str(chosen.get(kind))), {}) for kind in reversed(PARTS)]
-        moved = {name for name, (kind, part) in MOVED.items() if chosen.get(kind) != part}
+        method_last = sorted(used, key=lambda part: part[0] == "method")
+        layers = [self.parts.get(part, {}) for part in method_last]
+        moved = {name for name, part in MOVED.items() if part not in used}
         return {
             name: given
             for layer in (self.settings, *layers)

@@ -84,6 +84,17 @@ COMMANDS = {
         ]
         + [f"{VAT} --no-isda"],
     ),
+    "a list is one value": (
+        "settings: {dataset: digits, method: vat, schedule: multistep, milestones: [0.5, 0.75]}\n"
+        "runs:\n  - seed: 0\n  - milestones: [[0.1], []]",
+        "",
+        ["--dataset digits --method vat --schedule multistep --milestones 0.5,0.75 --seed 0"]
+        + [
+            f"--dataset digits --method vat --schedule multistep --milestones{text} "
+            f"--runs-dir runs/milestones={text[1:]}"
+            for text in (" 0.1", "=")
+        ],
+    ),
     "one value for all is no part": (
         DIGITS + "{method: [vat, supervised], width: 0.5}",
         "",

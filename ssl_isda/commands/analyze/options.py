@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ssl_isda.settings.config import UsablePath
 from ssl_isda.settings.options import Options
+from ssl_isda.settings.setting import UsablePath
 
 COMPARISON_USAGE = """\
 usage: python run.py analyze comparison [RUNS ...] [--out DIR]
@@ -109,6 +109,8 @@ class TightnessConfig(Options):
     """auto: a GPU where there is one; unset: as in training."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; unset: as in training."""
+    plugin: str | None = None
+    """Python file or module with the run's parts, whose code is run."""
 
 
 class CostConfig(Options):

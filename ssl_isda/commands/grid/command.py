@@ -22,10 +22,11 @@ from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.grid.summary import summary
 from ssl_isda.commands.train import train_one_of_many
 from ssl_isda.settings.components import Components, read_components
-from ssl_isda.settings.config import RUN_SETTINGS, settings_of
+from ssl_isda.settings.config import RUN_SETTINGS
+from ssl_isda.settings.flags import command_help, read_command
 from ssl_isda.settings.places import settings_file, shell_command
-from ssl_isda.settings.resolve import command_help, peek, read_command
-from ssl_isda.settings.setting import Setting
+from ssl_isda.settings.resolve import peek
+from ssl_isda.settings.setting import Setting, settings_of
 from ssl_isda.settings.yaml_files import Given
 
 USAGE = """\

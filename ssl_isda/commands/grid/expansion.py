@@ -149,7 +149,7 @@ def _has(draft: _Draft, name: str) -> bool:
 def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
     """The run with a folder of its own."""
     parts = [
-        f"{name}={quote(_text(draft.words[name]), safe='+,')}"
+        f"{name}={quote(_text(draft.words[name].value), safe='+,')}"
         for name in varying
         if name in draft.block.axes and name in draft.words
     ]
@@ -177,15 +177,17 @@ def _words(item: tuple[str, Given]) -> Iterator[str]:
     if isinstance(given.value, bool):
         yield f"--{flag}" if given.value else f"--no-{flag}"
     else:
-        yield from _flag(f"--{flag}", _text(given))
+        yield from _flag(f"--{flag}", _text(given.value))
 
 
 def _flag(flag: str, text: str) -> list[str]:
     return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
 
 
-def _text(given: Given) -> str:
+def _text(value: object) -> str:
     """The value as a flag takes it."""
-    if given.value is None:
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    if value is None:
         return "none"
-    return str(given.value).lower() if isinstance(given.value, bool) else str(given.value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -92,10 +92,7 @@ def _config(grid: Path, line: int, node: Node) -> str:
 
 
 def _setting(name: str, line: int, node: Node, source: str, components: Components) -> Given:
-    value = given(name, node, source, line)
-    if value.text == "a list":
-        raise UsageError(f"{value.place} is one value here; lists belong under 'runs:'")
-    return _checked(value, components)
+    return _checked(given(name, node, source, line), components, is_for_all=True)
 
 
 def _blocks(node: Node, source: str, components: Components) -> Iterator[Block]:
@@ -129,7 +126,7 @@ def _values(
     yield from values
 
 
-def _checked(value: Given, components: Components) -> Given:
+def _checked(value: Given, components: Components, *, is_for_all: bool = False) -> Given:
     """Refuse an unknown name, and a value that no owner of the name would take."""
     if value.name in FLAG_ONLY:
         why = (
@@ -144,5 +141,7 @@ def _checked(value: Given, components: Components) -> Given:
         hint = nearest(value.name, (setting.name for setting in known))
         raise UsageError(f"{value.where}: unknown setting {shown(value.name)}{hint}")
     for setting in settings:
+        if is_for_all and value.text == "a list" and not setting.item:
+            raise UsageError(f"{value.place} is one value here; lists belong under 'runs:'")
         setting.check(value)
     return value

@@ -12,8 +12,8 @@ from ssl_isda.commands.report.page import html_page
 from ssl_isda.commands.report.text import latex_page, markdown_page, results_csv
 from ssl_isda.results.runs import find_runs
 from ssl_isda.results.writing import write_report
-from ssl_isda.settings.config import UsablePath
 from ssl_isda.settings.options import Options, read_options
+from ssl_isda.settings.setting import UsablePath
 
 USAGE = """\
 usage: python run.py report [RUNS ...] [--out DIR]

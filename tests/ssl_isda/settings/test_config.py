@@ -73,7 +73,7 @@ def test_the_parts_are_the_registered_ones(kind: str) -> None:
     for name, options in parts.items():
         config = registry.config(name)()
         assert {n: option.default for n, option in options.items()} == vars(config)
-        assert all(option.description.endswith(".") for option in options.values())
+        assert all(o.description.endswith(".") for o in options.values() if o.place)
 
 
 # ---- YAML
@@ -236,7 +236,7 @@ class Config:
     rounds: int = -3
     target: Literal["hard", "soft"] = "soft"
     """Kind of target."""
-    name: str | None = None
+    name: Literal["cutout"] | None = None
     marks: tuple[float, ...] = (0.5,)
 
 
@@ -255,9 +255,11 @@ def plugin(folder: Path, source: str = METHOD, name: str = "mine") -> str:
 def test_a_part_is_added_by_one_file(tmp_path: Path) -> None:
     mine = plugin(tmp_path)
     words = "--method=mine --temperature -2 --no-warm --rounds=4 --name none --marks 1,2 3"
+    words += " --cutout-size 4"  # of an augmentation that the file names
     resolved = run(mine, *words.split())
     expected = {"temperature": -2.0, "warm": False, "rounds": 4, "target": "soft", "name": None}
-    assert resolved.options["method"] == expected | {"marks": (1.0, 2.0, 3.0)}
+    assert resolved.options["method", "mine"] == expected | {"marks": (1.0, 2.0, 3.0)}
+    assert resolved.options["view", "cutout"] == {"cutout_size": 4}
     file = tmp_path / "config.yaml"
     file.write_text(resolved.to_yaml())
     assert run(mine, f"--config={file}").values == resolved.values
@@ -278,6 +280,7 @@ def test_a_part_is_added_by_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
+        ("--cutout-size 1", "--cutout-size is an option of cutout, not of weak"),
         ("--width 1 --model resnet20", "--width is an option of cnn13, not of resnet20"),
         ("--beta-1 0.5", "--beta-1 is an option of adamw, not of sgd"),
         ("--smoothing 0.5", "--smoothing is an option of label_smoothing, not of cross_entropy"),
@@ -353,7 +356,7 @@ def test_parts_that_python_registered_are_found() -> None:
     MODELS.register("of_a_notebook", Options)(object)
     try:
         words = ("--method=vat", "--model=of_a_notebook", "--depth")
-        assert run(*words, "3").options["model"] == {"depth": 3}
+        assert run(*words, "3").options["model", "of_a_notebook"] == {"depth": 3}
         assert "greater than or equal to 1" in refusal(*words, "0")
     finally:
         del MODELS._entries["of_a_notebook"]
