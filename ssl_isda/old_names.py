@@ -43,7 +43,7 @@ MOVED = {
     "step": "base.step",
     "tracking": "runs.tracking base.progress",
     "trainer": "training.trainer",
-    "tsne": "results.embedding",
+    "tsne": "results.embedding results.scatter",
     "whole_batch": "parallel.whole_batch",
 }
 """Modules of 0.1 and those that hold their names now, all inside ``ssl_isda``."""

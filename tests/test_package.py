@@ -166,6 +166,8 @@ def test_imports_of_the_first_version_still_work(old: str) -> None:
         ("losses.softmax_kl", "losses.consistency.softmax_kl"),
         ("isda.IsdaTerms", "isda.terms.IsdaTerms"),
         ("models.registry.MODELS", "models.contract.MODELS"),
+        ("tsne.Panel", "results.scatter.Panel"),
+        ("tsne.draw", "results.scatter.draw"),
     ],
 )
 def test_names_of_the_first_version_are_the_same_objects(old: str, new: str) -> None:

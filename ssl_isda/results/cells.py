@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ssl_isda.results import paper
 from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
-from ssl_isda.results.paper import Deviation, deviations, spelled
+from ssl_isda.results.paper import deviations, spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run, State
 
@@ -59,13 +59,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """All runs of one experiment: the same settings, one seed each."""
+    """All runs of one experiment: the same settings, one seed each; none at an empty place."""
 
     column: Column
     method: str
     isda: bool
-    settings: Mapping[str, object]
-    runs: tuple[Run, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
     """By seed."""
     variant: str = ""
     """The settings that tell it from other cells at its place of the table: "width 0.25"."""
@@ -102,7 +102,8 @@ class Cell:
     @property
     def papers(self) -> Estimate | None:
         """What the paper reports for this data set, these labels and this method."""
-        return papers_value(self.column, self.row)
+        column = self.column
+        return paper.TABLE_6.get((column.dataset, column.labels or 0, self.method, self.isda))
 
     @property
     def difference(self) -> float | None:
@@ -111,9 +112,33 @@ class Cell:
         return None if ours is None or papers is None else ours.mean - papers.mean
 
     @property
-    def deviations(self) -> list[Deviation]:
+    def in_words(self) -> str:
+        """ "11.00 ± 1.41 (n = 2)"."""
+        return str(self.estimate or ("no result" if self.runs else "no run"))
+
+    @property
+    def difference_in_words(self) -> str:
+        """With its sign; empty without a value of the paper."""
+        return "" if self.difference is None else f"{self.difference:+.2f}"
+
+    @property
+    def deviations(self) -> list[str]:
         """From the paper's recipe, where the paper has such a cell."""
-        return deviations(self.settings) if self.papers else []
+        return deviations(self.settings) if self.papers and self.runs else []
+
+    @property
+    def seconds(self) -> Estimate | None:
+        """Of a finished run."""
+        return estimate([s for run in self.finished if (s := run.seconds) is not None])
+
+    @property
+    def images_per_second(self) -> Estimate | None:
+        return estimate([r for run in self.finished if (r := run.images_per_second) is not None])
+
+    @property
+    def machine(self) -> str:
+        """Device, threads and precision."""
+        return "; ".join(sorted({run.machine for run in self.finished} - {""}))
 
     @property
     def remarks(self) -> list[str]:
@@ -176,11 +201,6 @@ def row_name(row: Row) -> str:
     method, isda, variant = row
     name = _METHOD_NAMES.get(method, method) + (" + ISDA" if isda else "")
     return f"{name} ({variant})" if variant else name
-
-
-def papers_value(column: Column, row: Row) -> Estimate | None:
-    """The paper's figure for a place of the table."""
-    return paper.TABLE_6.get((column.dataset, column.labels or 0, row[0], row[1]))
 
 
 def row_order(row: Row) -> tuple[object, ...]:

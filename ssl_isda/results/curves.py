@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssl_isda.results.cells import Cell
-from ssl_isda.results.runs import Run
 from ssl_isda.runs.metrics import Metric, metrics_among
 
 MOST_POINTS = 100
@@ -54,18 +53,6 @@ def curve(cell: Cell, metric: Metric, *, with_std: bool) -> Curve | None:
         n=len(logged),
         is_finished=bool(cell.finished),
     )
-
-
-def training_seconds(run: Run) -> float | None:
-    """How long the run trained."""
-    seconds = [epoch["seconds"] for epoch in run.timing if "seconds" in epoch]
-    return sum(seconds) if seconds else None
-
-
-def images_per_second(run: Run) -> float | None:
-    """The median over the epochs."""
-    rates = [epoch["images_per_second"] for epoch in run.timing if "images_per_second" in epoch]
-    return statistics.median(rates) if rates else None
 
 
 def _is_whole(logged: Sequence[Sequence[Mapping[str, float]]], index: int, key: str) -> bool:

@@ -5,15 +5,19 @@ Line styles say the same as colours.
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from ssl_isda.results.cells import Cell, row_name
 from ssl_isda.results.curves import Curve, curve
 from ssl_isda.results.palette import LINES, METHOD_COLOURS
 from ssl_isda.runs.metrics import TEST_ERROR, Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SETTINGS = {
     "svg.hashsalt": "ssl-isda",
@@ -34,8 +38,28 @@ _WIDTH, _AXES_HEIGHT, _LINE_HEIGHT = 4.2, 2.4, 0.2
 """Inches."""
 _LONG_LABEL = 24
 
+Drawn = ParamSpec("Drawn")
 Line = tuple[str, Curve, str, str, bool]
 """Label, curve, colour, line style, and whether it has a band."""
+
+
+def as_svg(figure_of: Callable[Drawn, Figure]) -> Callable[Drawn, bytes]:
+    """What makes a figure gives its SVG: without a date and random names, and drawn with our own
+    settings on top of matplotlib's defaults rather than of a user's matplotlibrc."""
+
+    @functools.wraps(figure_of)
+    def svg(*args: Drawn.args, **kwargs: Drawn.kwargs) -> bytes:
+        import matplotlib
+
+        left = ("backend", "backend_fallback", "date.epoch")
+        defaults = {n: v for n, v in matplotlib.rcParamsDefault.items() if n not in left}
+        content = io.BytesIO()
+        with matplotlib.rc_context({**defaults, **_SETTINGS}):
+            figure = figure_of(*args, **kwargs)
+            figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+        return content.getvalue()
+
+    return svg
 
 
 def error_figure(cells: Sequence[Cell]) -> bytes | None:
@@ -53,21 +77,20 @@ def metric_figure(cells: Sequence[Cell], metric: Metric) -> bytes | None:
     return _line_figure(lines, metric) if lines else None
 
 
-def matrix_figure(shares: Sequence[Sequence[float]]) -> bytes:
+@as_svg
+def matrix_figure(shares: Sequence[Sequence[float]]) -> Figure:
     """A confusion matrix of many classes; ``shares`` of each true class, in percent."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(drawing_settings()):
-        figure = Figure(figsize=(_WIDTH, 4.0))
-        axes = figure.add_axes((0.13, 0.12, 0.7, 0.8))
-        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
-        axes.grid(False)
-        axes.set_xlabel("predicted class (number)")
-        axes.set_ylabel("true class (number)")
-        bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.12, 0.03, 0.8)))
-        bar.set_label("images of the true class (%)")
-        return svg_bytes(figure)
+    figure = Figure(figsize=(_WIDTH, 4.0))
+    axes = figure.add_axes((0.13, 0.12, 0.7, 0.8))
+    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
+    axes.grid(False)
+    axes.set_xlabel("predicted class (number)")
+    axes.set_ylabel("true class (number)")
+    bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.12, 0.03, 0.8)))
+    bar.set_label("images of the true class (%)")
+    return figure
 
 
 def _lines(
@@ -93,37 +116,36 @@ def _label(cell: Cell, found: Curve, with_n: bool) -> str:
     return f"{name}{count}{'' if found.is_finished else ', unfinished'}"
 
 
+@as_svg
 def _line_figure(
     lines: Sequence[Line], metric: Metric, *, may_be_logarithmic: bool = False
-) -> bytes:
+) -> Figure:
     """The axes, and below them a legend as high as it needs to be."""
-    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     columns = 1 if len(lines) == 1 or max(len(line[0]) for line in lines) > _LONG_LABEL else 2
     below = 0.62 + _LINE_HEIGHT * -(-len(lines) // columns)
     height = _AXES_HEIGHT + below
-    with matplotlib.rc_context(drawing_settings()):
-        figure = Figure(figsize=(_WIDTH, height))
-        axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
-        handles = [_draw(axes, line) for line in lines]
-        axes.set_xlabel("training step")
-        axes.set_ylabel(metric.unit)
-        if may_be_logarithmic:
-            _make_logarithmic(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-        figure.legend(
-            handles,
-            [line[0] for line in lines],
-            loc="lower left",
-            bbox_to_anchor=(0.02, 0.0),
-            ncols=columns,
-            handlelength=2.6,
-            columnspacing=1.0,
-        )
-        return svg_bytes(figure)
+    figure = Figure(figsize=(_WIDTH, height))
+    axes = figure.add_axes((0.19, below / height, 0.78, (_AXES_HEIGHT - 0.1) / height))
+    handles = [_draw(axes, line) for line in lines]
+    axes.set_xlabel("training step")
+    axes.set_ylabel(metric.unit)
+    if may_be_logarithmic:
+        _make_logarithmic(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    figure.legend(
+        handles,
+        [line[0] for line in lines],
+        loc="lower left",
+        bbox_to_anchor=(0.02, 0.0),
+        ncols=columns,
+        handlelength=2.6,
+        columnspacing=1.0,
+    )
+    return figure
 
 
 def _make_logarithmic(axes: Any) -> None:
@@ -153,21 +175,3 @@ def _draw(axes: Any, line: Line) -> Any:
         low, high = [mean - std for mean, std in pairs], [mean + std for mean, std in pairs]
         axes.fill_between(found.steps, low, high, color=colour, alpha=0.2, linewidth=0)
     return drawn
-
-
-def drawing_settings() -> Any:
-    """Our own, on top of matplotlib's defaults rather than of a user's matplotlibrc."""
-    import matplotlib
-
-    left = ("backend", "backend_fallback", "date.epoch")
-    defaults = {
-        name: value for name, value in matplotlib.rcParamsDefault.items() if name not in left
-    }
-    return {**defaults, **_SETTINGS}
-
-
-def svg_bytes(figure: Any) -> bytes:
-    """The figure without a date; drawn within ``drawing_settings`` it has no random names either."""
-    content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    return content.getvalue()

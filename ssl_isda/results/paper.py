@@ -8,7 +8,6 @@ its Sec. 6.1 and Appendix B are what this project ships: its defaults, and ``con
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ssl_isda.results.estimates import Estimate
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT, shipped
@@ -72,23 +71,12 @@ _STEPS = {"cifar10": 156_000, "cifar100": 156_000, "svhn": 228_800}
 """400 epochs of all training images in whole batches of 128."""
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """A setting that is not the paper's."""
-
-    setting: str
-    ours: str
-    papers: str
-
-    def __str__(self) -> str:
-        return f"{self.setting} {self.ours} (paper: {self.papers})"
-
-
 _NOT_COMPARED = NOT_OF_THE_EXPERIMENT | {"isda", "steps", "sync_batchnorm"}
 
 
-def deviations(settings: Mapping[str, object]) -> list[Deviation]:
-    """How the settings of a run on one of the paper's data sets differ from the paper's recipe.
+def deviations(settings: Mapping[str, object]) -> list[str]:
+    """How the settings of a run on one of the paper's data sets differ from the paper's recipe:
+    "width 0.25 (paper: 1)".
 
     The options of the methods are not compared: the paper says no more of them than that they are
     those of their authors.
@@ -102,7 +90,7 @@ def deviations(settings: Mapping[str, object]) -> list[Deviation]:
         left_out = left_out - {"steps"} | {"epochs"}
     allowed = {name: (value,) for name, value in recipe.items() if name not in left_out}
     return [
-        Deviation(name, spelled(settings[name]), " or ".join(map(spelled, values)))
+        f"{name} {spelled(settings[name])} (paper: {' or '.join(map(spelled, values))})"
         for name, values in {**allowed, **searched}.items()
         if settings[name] not in values
     ]

@@ -1,13 +1,13 @@
 """The files of a run folder, read with distrust: what is not of the right form is damaged, never run.
 
-Every reader takes the path of one file and gives plain numbers and text.
+Every reader takes the path of one file, gives plain numbers and text, and raises ``Damaged``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,8 @@ def number(value: object) -> float | None:
 def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
     """The numbers of each epoch in ``metrics.jsonl`` or ``timing.jsonl``.
 
-    Half a line at the end is what a killed run leaves behind; only a finished one cannot have it.
-
-    Raises
-    ------
-    Damaged
-        A line is no JSON object, or the epochs are not 1, 2, 3 ...
+    They are 1, 2, 3 ... Half a line at the end is what a killed run leaves behind; only a finished
+    one cannot have it.
     """
     lines = _text(path).split("\n")
     if lines.pop() and is_finished:
@@ -79,13 +75,7 @@ def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The result of a finished run; ``error`` in it is a number from 0 to 100.
-
-    Raises
-    ------
-    Damaged
-        It is no JSON object or has no error.
-    """
+    """The result of a finished run; ``error`` in it is a number from 0 to 100."""
     result = _json_object(_text(path), path.name)
     error = number(result.get("error"))
     if error is None or not 0 <= error <= 100:
@@ -94,13 +84,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def read_split(path: Path) -> SplitFacts:
-    """Who is labeled, in short.
-
-    Raises
-    ------
-    Damaged
-        It is no split file.
-    """
+    """Who is labeled, in short."""
     split = _json_object(_text(path), path.name)
     try:
         return SplitFacts(
@@ -187,12 +171,3 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Damaged(f"{what} is not a JSON object")
     return content
-
-
-def words(values: object) -> str:
-    """A command, which is a list of words, as a shell would take it; nothing if it is none."""
-    import shlex
-
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return ""
-    return shlex.join(str(value) for value in values)

@@ -50,9 +50,11 @@ def default(name: str) -> object:
 
 @functools.cache
 def shipped(dataset: str, method: str) -> Mapping[str, object]:
-    """The settings of a training that sets nothing but these two: the defaults and ``configs/``."""
+    """The settings of a training that sets nothing but these two: the defaults and ``configs/``;
+    without the method's own options."""
     resolved = resolve([f"--dataset={dataset}", f"--method={method}"])
-    return {n: v for n, v in _with_text(resolved.values).items() if n not in FLAG_ONLY}
+    left_out = FLAG_ONLY | resolved.options["method"].keys()
+    return {n: v for n, v in _with_text(resolved.values).items() if n not in left_out}
 
 
 def _with_text(settings: Mapping[str, object]) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from ssl_isda.results.run_files import (
     LogFacts,
     SplitFacts,
     confusion_counts,
+    number,
     read_epochs,
     read_log,
     read_result,
@@ -58,6 +61,59 @@ class Run:
     def error(self) -> float:
         """The test error to report, in percent; of a finished run."""
         return float(self.result["error"])
+
+    @property
+    def last_error(self) -> float | None:
+        """The test error of the last epoch, in percent."""
+        return self.epochs[-1].get("test_error") if self.epochs else None
+
+    @property
+    def selected_error(self) -> float | None:
+        """Of the epoch that was best on the validation images, where there were some."""
+        return number(self.result.get("selected_error"))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it trained."""
+        seconds = [epoch["seconds"] for epoch in self.timing if "seconds" in epoch]
+        return sum(seconds) if seconds else None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The median over the epochs."""
+        rates = [
+            epoch["images_per_second"] for epoch in self.timing if "images_per_second" in epoch
+        ]
+        return statistics.median(rates) if rates else None
+
+    @property
+    def commit(self) -> str:
+        return str(self.result.get("commit") or "")
+
+    @property
+    def command(self) -> str:
+        """As a shell would take it."""
+        words = self.result.get("command")
+        return shlex.join(map(str, words)) if isinstance(words, list) else ""
+
+    @property
+    def packages(self) -> Mapping[str, object]:
+        """Version by name."""
+        known = self.result.get("versions")
+        return known if isinstance(known, dict) else {}
+
+    @property
+    def versions(self) -> str:
+        """ "ssl_isda 0.1.0, torch 2.6.0, python 3.11.7"."""
+        return ", ".join(f"{name} {version}" for name, version in self.packages.items())
+
+    @property
+    def machine(self) -> str:
+        """ "x86_64, 1 thread, bf16"."""
+        threads = number(self.result.get("threads"))
+        counted = "" if threads is None else f"{threads:g} thread{'s' * (threads != 1)}"
+        parts = (self.result.get("device", ""), counted, self.result.get("precision", ""))
+        return ", ".join(text for part in parts if (text := str(part)))
 
 
 def find_runs(places: Sequence[Path]) -> list[Run]:

@@ -47,7 +47,12 @@ def read_panel(archive: Path) -> tuple[Panel, list[str]]:
 
 
 def scatter_files(panels: Sequence[Panel], class_names: Sequence[str]) -> dict[str, bytes]:
-    """The panels with one legend as ``FILES``, by name; the same bytes each time."""
+    """The pictures by name."""
+    return dict(zip(FILES, draw(panels, class_names), strict=True))
+
+
+def draw(panels: Sequence[Panel], class_names: Sequence[str]) -> tuple[bytes, bytes]:
+    """A PNG and an SVG of the panels with one legend; the same bytes each time."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -57,7 +62,7 @@ def scatter_files(panels: Sequence[Panel], class_names: Sequence[str]) -> dict[s
         figure, png, svg = scatter_figure(panels, class_names), io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return dict(zip(FILES, (png.getvalue(), svg.getvalue()), strict=True))
+    return png.getvalue(), svg.getvalue()
 
 
 def scatter_figure(panels: Sequence[Panel], class_names: Sequence[str]) -> Figure:

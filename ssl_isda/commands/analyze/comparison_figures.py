@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, told
-from ssl_isda.results.figures import drawing_settings, svg_bytes
+from ssl_isda.results.figures import as_svg
 from ssl_isda.results.palette import BLACK, BLUE, LINES, METHOD_COLOURS
 from ssl_isda.results.run_files import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FEWEST_POINTS = 3
 """Of a curve; fewer values of a setting are told by the table."""
@@ -60,30 +63,29 @@ def curves_of(panel: Panel) -> list[Curve]:
 # ---- differences: a line for each row of the table
 
 
-def _differences(effects: Sequence[Effect]) -> bytes:
-    import matplotlib
+@as_svg
+def _differences(effects: Sequence[Effect]) -> Figure:
     from matplotlib.figure import Figure
 
     shown = [effect for effect in effects if effect.difference]
     labels = [_ascii(effect.name) for effect in shown]
     beside, height = 0.25 + _LETTER * max(map(len, labels)), 0.75 + _ROW * len(shown)
     width = beside + _WIDTH
-    with matplotlib.rc_context(drawing_settings()):
-        figure = Figure(figsize=(width, height))
-        place = (beside / width, 0.55 / height, 0.96 * _WIDTH / width, _ROW * len(shown) / height)
-        axes = figure.add_axes(place)
-        axes.axvline(0, color=BLACK, linewidth=0.8)
-        for line, effect in enumerate(shown):
-            _draw_difference(axes, line, effect)
-        axes.set_yticks(range(len(shown)), labels)
-        axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.grid(False, axis="y")
-        axes.set_xlabel("test error with ISDA minus without (points)")
-        return svg_bytes(figure)
+    figure = Figure(figsize=(width, height))
+    place = (beside / width, 0.55 / height, 0.96 * _WIDTH / width, _ROW * len(shown) / height)
+    axes = figure.add_axes(place)
+    axes.axvline(0, color=BLACK, linewidth=0.8)
+    for line, effect in enumerate(shown):
+        _draw_difference(axes, line, effect)
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("test error with ISDA minus without (points)")
+    return figure
 
 
 def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
-    """Each seed small, the mean large, its interval as a line; hollow where there is no interval."""
+    """Each seed small, the mean large, its interval as a line."""
     found = effect.difference
     assert found is not None
     colour = METHOD_COLOURS.get(effect.isda.method, LINES[0])
@@ -91,8 +93,13 @@ def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
     axes.plot(seeds, [line] * len(seeds), "o", color=colour, markersize=2.5, alpha=0.45)
     if found.interval:
         axes.plot(found.interval, [line, line], "-", color=colour, linewidth=1.4)
-    fill = colour if found.interval else "#ffffff"
-    axes.plot([found.mean], [line], "o", color=colour, markerfacecolor=fill, markersize=5.5)
+    _draw_mean(axes, (found.mean, line), bool(found.interval), colour)
+
+
+def _draw_mean(axes: Any, place: tuple[float, float], has_interval: bool, colour: str) -> None:
+    """Hollow where there is no interval."""
+    fill = colour if has_interval else "#ffffff"
+    axes.plot(*place, "o", color=colour, markerfacecolor=fill, markersize=5.5)
 
 
 # ---- curves: the difference against a setting, of cells that have no value of it as levels
@@ -100,18 +107,17 @@ def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
 # Not the error itself: cells of one seed and of three do not stand on the same level.
 
 
-def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> bytes:
-    import matplotlib
+@as_svg
+def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> Figure:
     from matplotlib.figure import Figure
 
     pairs = [(panel, curve, curves) for panel, curves in drawn for curve in curves]
-    with matplotlib.rc_context(drawing_settings()):
-        figure = Figure(figsize=(_WIDTH * len(pairs), _HEIGHT))
-        for place, (panel, curve, curves) in enumerate(pairs):
-            left = (place + 0.16) / len(pairs)
-            axes = figure.add_axes((left, 0.15, 0.8 / len(pairs), 0.74))
-            _draw_panel(axes, panel, curve, _levels(panel, curves))
-        return svg_bytes(figure)
+    figure = Figure(figsize=(_WIDTH * len(pairs), _HEIGHT))
+    for place, (panel, curve, curves) in enumerate(pairs):
+        left = (place + 0.16) / len(pairs)
+        axes = figure.add_axes((left, 0.15, 0.8 / len(pairs), 0.74))
+        _draw_panel(axes, panel, curve, _levels(panel, curves))
+    return figure
 
 
 def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Effect]:
@@ -128,13 +134,18 @@ def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect])
     low, high = curve.values[0], curve.values[-1]
     axes.axhline(0, color=BLACK, linestyle="--", linewidth=1.2, label="without ISDA")
     styles = itertools.cycle([(c, "-.") for c in LINES if c not in (colour, BLACK)])
-    for effect in levels:
-        _draw_level(axes, effect, _isda_name(effect, panel, curve), *next(styles))
+    for effect, (level, style) in zip(levels, styles, strict=False):
+        if found := effect.difference:  # it has no place on the axis: the mean as a line
+            name = _ascii(_isda_name(effect, panel, curve))
+            axes.axhline(found.mean, color=level, linestyle=style, linewidth=1.2, label=name)
     label = _isda_name(curve.effects[0], panel, curve)
-    means = [effect.difference.mean for effect in curve.effects if effect.difference]
+    points = [effect.difference for effect in curve.effects if effect.difference]
+    means = [point.mean for point in points]
     axes.plot(curve.values, means, "-", color=colour, label=_ascii(label))
-    for value, effect in zip(curve.values, curve.effects, strict=True):
-        _draw_point(axes, value, effect, colour)
+    for value, point in zip(curve.values, points, strict=True):
+        if point.interval:
+            axes.plot([value, value], point.interval, "-", color=colour, linewidth=1.0)
+        _draw_mean(axes, (value, point.mean), bool(point.interval), colour)
     if low > 0 and high / low > 5:
         axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(curve.values)))
@@ -144,23 +155,6 @@ def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect])
     axes.set_ylabel("test error, minus without ISDA (points)")
     axes.set_title(_ascii(panel.title), fontsize=9)
     axes.legend(loc="best", fontsize=7.5)
-
-
-def _draw_point(axes: Any, value: float, effect: Effect, colour: str) -> None:
-    """The mean, and its interval as a line; hollow where there is no interval."""
-    found = effect.difference
-    assert found is not None
-    if found.interval:
-        axes.plot([value, value], found.interval, "-", color=colour, linewidth=1.0)
-    fill = colour if found.interval else "#ffffff"
-    axes.plot([value], [found.mean], "o", color=colour, markerfacecolor=fill, markersize=5.5)
-
-
-def _draw_level(axes: Any, effect: Effect, label: str, colour: str, style: str) -> None:
-    """What has no place on the axis: the mean as a line."""
-    found = effect.difference
-    assert found is not None
-    axes.axhline(found.mean, color=colour, linestyle=style, linewidth=1.2, label=_ascii(label))
 
 
 def _isda_name(effect: Effect, panel: Panel, curve: Curve) -> str:

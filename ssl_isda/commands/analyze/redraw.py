@@ -49,14 +49,14 @@ def redraw(folders: Sequence[Path], out: Path) -> list[str]:
 
 def _texts(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    if (folder / "tightness.json").is_file():
+    if (file := folder / "tightness.json").is_file():
         from ssl_isda.commands.analyze.tightness_page import read_tightness, tightness_files
 
-        texts |= tightness_files(*_read(folder / "tightness.json", read_tightness))
-    if (folder / "cost.json").is_file():
+        texts |= tightness_files(*_read(file, read_tightness))
+    if (file := folder / "cost.json").is_file():
         from ssl_isda.commands.analyze.cost_page import cost_files, read_cost
 
-        texts |= cost_files(*_read(folder / "cost.json", read_cost))
+        texts |= cost_files(*_read(file, read_cost))
     return texts
 
 

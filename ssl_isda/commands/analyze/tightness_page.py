@@ -7,12 +7,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_isda.commands.analyze.tightness import Bound, Moment
-from ssl_isda.results.figures import drawing_settings, svg_bytes
+from ssl_isda.results.figures import as_svg
 from ssl_isda.results.palette import BLACK, BLUE, GREEN, ORANGE, PINK
 from ssl_isda.results.tables import Table, markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Part = tuple[str, str, str]
 """Title, attribute of a moment, and what the loss is called without augmentation."""
@@ -26,17 +29,12 @@ _PANEL = 4.2
 
 def tightness_files(moments: Sequence[Moment], num_samples: int) -> dict[str, str]:
     """The content of each file, by name."""
+    numbers = {"samples": num_samples, "moments": [asdict(moment) for moment in moments]}
     return {
-        "tightness.md": tightness_table(moments, num_samples),
-        "tightness.json": tightness_json(moments, num_samples),
+        "tightness.md": "\n".join(_lines(moments, num_samples)) + "\n",
+        "tightness.json": json.dumps(numbers, indent=1) + "\n",
         "tightness.svg": tightness_figure(moments).decode(),
     }
-
-
-def tightness_json(moments: Sequence[Moment], num_samples: int) -> str:
-    """All numbers, as they are."""
-    rows = [asdict(moment) for moment in moments]
-    return json.dumps({"samples": num_samples, "moments": rows}, indent=1) + "\n"
 
 
 def read_tightness(file: Path) -> tuple[list[Moment], int]:
@@ -58,11 +56,6 @@ def read_tightness(file: Path) -> tuple[list[Moment], int]:
         for row in kept["moments"]
     ]
     return moments, kept["samples"]
-
-
-def tightness_table(moments: Sequence[Moment], num_samples: int) -> str:
-    """The numbers as Markdown, and what they say."""
-    return "\n".join(_lines(moments, num_samples)) + "\n"
 
 
 def _lines(moments: Sequence[Moment], num_samples: int) -> Iterator[str]:
@@ -124,24 +117,23 @@ def verdict(bounds: Sequence[Bound]) -> str:
     return f"{text}{loose}."
 
 
-def tightness_figure(moments: Sequence[Moment]) -> bytes:
+@as_svg
+def tightness_figure(moments: Sequence[Moment]) -> Figure:
     """Fig. 9 for each proposition, and the ratios; SVG, the same numbers give the same bytes."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     parts = [part for part in _PARTS if getattr(moments[0], part[1]) is not None]
     count, steps = len(parts) + 1, [moment.step for moment in moments]
-    with matplotlib.rc_context(drawing_settings()):
-        figure = Figure(figsize=(_PANEL * count, 3.2))
-        places = [((k + 0.16) / count, 0.16, 0.8 / count, 0.72) for k in range(count)]
-        axes = [figure.add_axes(place) for place in places]
-        for each, part in zip(axes, parts, strict=False):
-            _draw_values(each, steps, [getattr(moment, part[1]) for moment in moments], part)
-        _draw_ratios(axes[-1], moments, parts)
-        for each in axes:
-            each.set_xlabel("training step")
-            each.legend(loc="best", fontsize=7.5)
-        return svg_bytes(figure)
+    figure = Figure(figsize=(_PANEL * count, 3.2))
+    places = [((k + 0.16) / count, 0.16, 0.8 / count, 0.72) for k in range(count)]
+    axes = [figure.add_axes(place) for place in places]
+    for each, part in zip(axes, parts, strict=False):
+        _draw_values(each, steps, [getattr(moment, part[1]) for moment in moments], part)
+    _draw_ratios(axes[-1], moments, parts)
+    for each in axes:
+        each.set_xlabel("training step")
+        each.legend(loc="best", fontsize=7.5)
+    return figure
 
 
 def _draw_values(axes: Any, steps: Sequence[int], bounds: Sequence[Bound], part: Part) -> None:

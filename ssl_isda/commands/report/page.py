@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ssl_isda import __version__
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report import contents
-from ssl_isda.commands.report.contents import SHORT, Report, by_value, speed_of
+from ssl_isda.commands.report.contents import SHORT, Report, by_value
 from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of
 from ssl_isda.results.curves import metrics_of
@@ -35,20 +34,6 @@ class Figure:
     """As a data URL."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """All about one data set with one number of labels."""
-
-    column: Column
-    anchor: str
-    cells: list[Cell]
-    errors: list[Figure]
-    metrics: list[Figure]
-    speeds: list[contents.Speed]
-    classes: list[tuple[Cell, Classes, Figure | None]]
-    without_classes: list[str]
-
-
 def html_page(report: Report) -> str:
     """The whole page; everything that comes from a run is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -64,10 +49,9 @@ def html_page(report: Report) -> str:
     environment.filters["row_name"] = row_name
     return environment.get_template(TEMPLATE).render(
         report=report,
-        sections=[_section(report, number) for number in range(len(report.columns))],
+        sections=[_section(column, report.cells_in(column)) for column in report.columns],
         version=__version__,
         by_value=by_value,
-        facts=contents,
         settings_of=settings_of,
         short=SHORT,
     )
@@ -80,20 +64,18 @@ def settings_of(cell: Cell) -> str:
     return ", ".join(f"{name} {spelled(value)}" for name, value in kept)
 
 
-def _section(report: Report, number: int) -> Section:
-    column = report.columns[number]
-    cells = report.cells_in(column)
+def _section(column: Column, cells: list[Cell]) -> dict[str, object]:
+    """All about one data set with one number of labels."""
     found = [(cell, classes_of(cell)) for cell in cells]
-    return Section(
-        column,
-        f"data-{number + 1}",
-        cells,
-        list(_error_figures(column, cells)),
-        list(_metric_figures(column, cells)),
-        [speed for speed in map(speed_of, cells) if speed.seconds],
-        [(cell, classes, _matrix(cell, classes)) for cell, classes in found if classes],
-        [cell.name for cell, classes in found if not classes],
-    )
+    return {
+        "name": column.name,
+        "cells": cells,
+        "errors": [*_error_figures(column, cells)],
+        "metrics": [*_metric_figures(column, cells)],
+        "timed": [cell for cell in cells if cell.seconds],
+        "classes": [(cell, each, _matrix(cell, each)) for cell, each in found if each],
+        "without_classes": [cell.name for cell, each in found if not each],
+    }
 
 
 def _error_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report.contents import (
-    FACTS,
-    SHORT,
-    Entry,
-    Report,
-    by_value,
-    command,
-    commit,
-    last_error,
-    machine,
-    selected_error,
-    speed_of,
-    versions,
-)
+from ssl_isda.commands.report.contents import FACTS, SHORT, Report, by_value
 from ssl_isda.results.cells import Cell, Comparison, row_name
-from ssl_isda.results.curves import images_per_second, training_seconds
 from ssl_isda.results.run_settings import in_order
 from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import (
@@ -49,7 +35,7 @@ def latex_page(report: Report) -> str:
         if cell.remarks:
             lines.append(_comment(cell, "; ".join(cell.remarks)))
         if cell.deviations:
-            what = "; ".join(map(str, cell.deviations))
+            what = "; ".join(cell.deviations)
             lines.append(_comment(cell, f"not the paper's recipe: {what}"))
     heads = [
         ["Data set", *(column.dataset_name for column in report.columns)],
@@ -105,13 +91,13 @@ def _lines(report: Report) -> Iterator[str]:
         yield from (f"- {markdown(run.path)}: {markdown(run.problem)}" for run in report.strays)
 
 
-def _entry(entry: Entry) -> Markup:
-    parts = [markdown(entry.ours)]
-    if entry.papers:
-        mark = "" if entry.is_paper_recipe or not entry.cell else "⚠ "
-        gap = f"; {entry.difference}" if entry.difference else ""
-        parts.append(f"({mark}paper {entry.papers.mean:.2f} ± {entry.papers.std:.2f}{gap})")
-    parts += [f"*{markdown(remark)}*" for remark in entry.remarks]
+def _entry(cell: Cell) -> Markup:
+    parts = [markdown(cell.in_words)]
+    if cell.papers:
+        mark = "⚠ " if cell.deviations else ""
+        gap = f"; {cell.difference_in_words}" if cell.difference_in_words else ""
+        parts.append(f"({mark}paper {cell.papers.mean:.2f} ± {cell.papers.std:.2f}{gap})")
+    parts += [f"*{markdown(remark)}*" for remark in cell.remarks]
     return Markup("<br>".join(parts))
 
 
@@ -122,24 +108,24 @@ def _compared(pair: Comparison) -> list[str]:
 
 
 def _times(report: Report) -> Iterator[list[str]]:
-    for speed in map(speed_of, report.cells):
-        if speed.seconds:
-            rate = f"{speed.images_per_second.mean:,.0f}" if speed.images_per_second else ""
-            n, time = str(speed.seconds.n), duration(speed.seconds.mean)
-            yield [speed.cell.full_name, n, time, rate, speed.machine]
+    for cell in report.cells:
+        if cell.seconds:
+            rate = f"{cell.images_per_second.mean:,.0f}" if cell.images_per_second else ""
+            n, time = str(cell.seconds.n), duration(cell.seconds.mean)
+            yield [cell.full_name, n, time, rate, cell.machine]
 
 
 def _sources(cell: Cell) -> Iterator[str]:
     yield f"\n### {markdown(cell.column.name)}: {markdown(cell.name)}\n"
-    for name, fact in FACTS.items():
-        yield from (f"- {name}: {markdown(value)}" for value in by_value(cell.finished, fact))
+    for fact in FACTS:
+        yield from (f"- {fact}: {markdown(value)}" for value in by_value(cell.finished, fact))
     yield ""
     heads = ["seed", "state", "error", "last epoch", "labeled", "split", "data", "run"]
     yield markdown_table(Table([heads, *map(_run, cell.runs)]))
 
 
 def _run(run: Run) -> list[str]:
-    last, split = last_error(run), run.split
+    last, split = run.last_error, run.split
     return [
         str(run.seed),
         run.state + (f": {run.problem}" if run.problem else ""),
@@ -159,19 +145,15 @@ def _comment(cell: Cell, text: str) -> str:
     return f"% {latex(cell.full_name)}: {latex(text)}"
 
 
-def _latex_rows(entries: Sequence[Entry]) -> Iterator[list[str]]:
+def _latex_rows(cells: Sequence[Cell]) -> Iterator[list[str]]:
     """Our errors, and below them what the paper has of them."""
-    yield [row_name(entries[0].row), *(entry.ours for entry in entries)]
-
-    def line(name: str, text: Callable[[Entry], str]) -> Iterator[list[str]]:
-        texts = [text(entry) for entry in entries]
+    yield [cells[0].name, *(cell.in_words for cell in cells)]
+    known = [cell.papers for cell in cells]
+    papers = [f"{paper.mean:.2f} ± {paper.std:.2f}" if paper else "" for paper in known]
+    gaps = [Markup(f"${gap}$") if (gap := cell.difference_in_words) else "" for cell in cells]
+    for name, texts in (("paper", papers), ("difference", gaps)):
         if any(texts):
             yield [Markup(rf"\quad {name}"), *(text or "--" for text in texts)]
-
-    yield from line(
-        "paper", lambda e: f"{e.papers.mean:.2f} ± {e.papers.std:.2f}" if e.papers else ""
-    )
-    yield from line("difference", lambda e: Markup(f"${e.difference}$") if e.difference else "")
 
 
 def _facts_of(run: Run) -> dict[str, object]:
@@ -181,20 +163,20 @@ def _facts_of(run: Run) -> dict[str, object]:
         "state": run.state,
         "problem": run.problem,
         "error": run.error if run.state == "finished" else None,
-        "last_epoch_error": last_error(run),
-        "selected_error": selected_error(run),
+        "last_epoch_error": run.last_error,
+        "selected_error": run.selected_error,
         "averaged_epochs": run.result.get("averaged_epochs"),
         "finished_epochs": len(run.epochs),
-        "training_seconds": training_seconds(run),
-        "images_per_second": images_per_second(run),
-        "machine": machine(run),
+        "training_seconds": run.seconds,
+        "images_per_second": run.images_per_second,
+        "machine": run.machine,
         "num_labeled": split and split.num_labeled,
         "num_validation": split and split.num_validation,
         "split_seed": split and split.seed,
         "split_digest": split and split.digest,
         "data_checksum": split and split.checksum,
-        "commit": commit(run),
-        "versions": versions(run),
+        "commit": run.commit,
+        "versions": run.versions,
         "finished": run.result.get("finished"),
-        "command": command(run),
+        "command": run.command,
     }

@@ -143,8 +143,9 @@ def test_the_pictures_show_what_was_logged_and_nothing_else(example: Report) -> 
 
 def cell_texts(report: Report) -> dict[str, list[str]]:
     """By name of the cell: our value, the difference, and the remarks."""
-    found = [entry for entry in report.entries.values() if entry.cell]
-    return {e.cell.name: [e.ours, e.difference, *e.remarks] for e in found if e.cell}
+    return {
+        cell.name: [cell.in_words, cell.difference_in_words, *cell.remarks] for cell in report.cells
+    }
 
 
 @pytest.mark.fault(40)
