@@ -9,6 +9,7 @@ another matter, and its tests start Python itself (``tests.commands.RUN``).
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -64,6 +65,7 @@ def _serve() -> None:
     from ssl_isda import cli
 
     _load()
+    gc.freeze()  # a collection in a child would copy every page
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -111,7 +113,10 @@ def _become(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv[1:] = arguments
     cli._make_printable()
-    sys.exit(cli.main(arguments))
+    code = cli.main(arguments)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)  # without taking apart, page by page, what was loaded before the fork
 
 
 if __name__ == "__main__":
