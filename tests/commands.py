@@ -23,8 +23,10 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB",
 }
 QUICK = ["--width", "0.05", "--threads", "1", "--wandb", "disabled"]
 DIGITS = ["--dataset", "digits", *QUICK, "--unlabeled-batch-size", "600"]  # 2 steps an epoch
-SUPERVISED = [*DIGITS, "--method", "supervised", "--steps", "6"]
-CELL = Path("runs/digits-20/supervised/seed0")
+MLP = ["--model", "mlp", "--hidden", "16", "--features", "16", "--threads", "1"]
+FAST = ["--dataset", "digits", *MLP, "--wandb", "disabled", "--unlabeled-batch-size", "600"]
+SUPERVISED = [*FAST, "--method", "supervised", "--steps", "6"]
+CELL = Path("runs/digits-20/supervised-mlp/seed0")
 FILES = {
     *("config.yaml", "split.json", "preparation.npz", "metrics.jsonl", "timing.jsonl", "log.txt"),
     *("checkpoint.pt", "result.json"),

@@ -27,7 +27,6 @@ class FakeServer(ThreadingHTTPServer):
         """Once set, requests are taken and never answered."""
         self.lost = threading.Event()
         """Once set, every connection is closed without an answer: the network is gone."""
-        self.has_history = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -81,8 +80,6 @@ class Handler(BaseHTTPRequestHandler):
         for name, chunk in files.items():
             for number, line in enumerate(chunk["content"], start=chunk["offset"]):
                 self.server.lines[run][name][number] = json.loads(line)
-            if name == HISTORY:
-                self.server.has_history.set()
 
     def _body(self) -> bytes:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -28,8 +28,8 @@ from ssl_isda.settings.resolve import resolve
 from ssl_isda.training.trainer import Trainer
 from tests.commands import (
     CELL,
-    DIGITS,
     ENVIRONMENT,
+    FAST,
     FILES,
     QUICK,
     RUN,
@@ -130,7 +130,7 @@ def test_seeds_skip_what_is_done_and_end_with_mean_and_deviation(after: Path) ->
 @pytest.mark.slow
 def test_validation_holds_labels_out_and_selects_an_epoch(tmp_path: Path) -> None:
     printed = train(*SUPERVISED, "--labels", "40", "--validation", cwd=tmp_path)
-    folder = tmp_path / "runs/digits-40/supervised/seed0"
+    folder = tmp_path / "runs/digits-40/supervised-mlp/seed0"
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     best = min(epochs, key=lambda epoch: epoch["validation_error"])
     result = json.loads((folder / "result.json").read_text())
@@ -149,9 +149,9 @@ def test_fault_12_two_processes_on_one_folder(tmp_path: Path) -> None:
 
 # ---- killed, interrupted, out of space, out of range
 
-OPTIONS = ["--consistency-weight", "5", "--steps", "10"]
-LONG = [*DIGITS, "--method", "mean_teacher", "--isda", *OPTIONS]
-LONG_CELL = Path("runs/digits-20/mean_teacher+isda/seed0")
+OPTIONS = ["--consistency-weight", "5", "--steps", "40"]
+LONG = [*FAST, "--method", "mean_teacher", "--isda", *OPTIONS]
+LONG_CELL = Path("runs/digits-20/mean_teacher+isda-mlp/seed0")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_nothing_of_the_dry_step_enters_the_run(
     assert cli.main([*LONG, "--seed", "1"]) == 0
 
 
-def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
+def stop_after_two_epochs(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
     """Send a signal once the second epoch is done; exit code and stderr."""
     metrics = cwd / LONG_CELL / "metrics.jsonl"
 
@@ -212,19 +212,19 @@ def stop_after_an_epoch(*arguments: str, cwd: Path, number: int) -> tuple[int, s
 def test_fault_3_a_signal_saves_and_the_same_command_goes_on(
     uninterrupted: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    code, stderr = stop_after_an_epoch(*LONG, cwd=tmp_path, number=number)
+    code, stderr = stop_after_two_epochs(*LONG, cwd=tmp_path, number=number)
     assert code == 128 + number
-    stopped = re.fullmatch(rf"run.py: {number.name} at step (\d+) of 10: saved; .*\n", stderr)
+    stopped = re.fullmatch(rf"run.py: {number.name} at step (\d+) of 40: saved; .*\n", stderr)
     assert stopped, stderr
     printed = train(*LONG, cwd=tmp_path)
-    assert printed.startswith(f"resuming at step {stopped[1]} of 10\n")
+    assert printed.startswith(f"resuming at step {stopped[1]} of 40\n")
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
 
 
 @pytest.mark.fault(1)
 @pytest.mark.slow
 def test_fault_1_killed_and_resumed(uninterrupted: Path, tmp_path: Path) -> None:
-    code, _ = stop_after_an_epoch(
+    code, _ = stop_after_two_epochs(
         *LONG, "--checkpoint-minutes", "0", cwd=tmp_path, number=signal.SIGKILL
     )
     assert code == -signal.SIGKILL
@@ -237,8 +237,9 @@ import os, time
 sync = os.fsync
 def slow_sync(descriptor):
     if ".new.partial" in os.readlink(f"/proc/self/fd/{descriptor}"):
-        print("saving", flush=True)
-        time.sleep(1)
+        with open("saves", "a") as file:
+            file.write(".")
+        time.sleep(0.5)
     sync(descriptor)
 os.fsync = slow_sync
 """
@@ -247,28 +248,24 @@ os.fsync = slow_sync
 @pytest.mark.fault(3)
 @pytest.mark.fault(4)
 @pytest.mark.slow
-@pytest.mark.parametrize("signals", [1, 2])
-def test_fault_4_signals_during_a_save(uninterrupted: Path, tmp_path: Path, signals: int) -> None:
+@pytest.mark.parametrize(("signals", "saved"), [(1, 5), (2, 2)])
+def test_fault_4_signals_during_a_save(
+    uninterrupted: Path, tmp_path: Path, signals: int, saved: int
+) -> None:
     """One: the save is finished, then the run stops. Two: it stops at once; what was, stays."""
-    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
-    with subprocess.Popen(
-        [*RUN, *LONG, "--checkpoint-epochs", "1"],
-        cwd=tmp_path,
-        env=ENVIRONMENT | {"PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stdout
-        saves = (line for line in child.stdout if line == "saving\n")
-        next(saves), next(saves)  # the second one: a whole checkpoint lies there
+    saves = tmp_path / "saves"
+
+    def strike(pid: int) -> None:
+        while not saves.exists() or saves.stat().st_size < 2:  # a whole checkpoint lies there
+            time.sleep(0.01)
         for _ in range(signals):
-            child.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
-        _, complaint = child.communicate()
-    assert child.returncode == (143 if signals == 1 else -signal.SIGTERM), complaint
-    saved = 5 if signals == 1 else 2
-    assert train(*LONG, cwd=tmp_path).startswith(f"resuming at step {saved} of 10\n")
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.1)
+
+    arguments = [*LONG, "--checkpoint-epochs", "1"]
+    child = warm_start().run(arguments, tmp_path, prelude=SLOW_DISK, watch=strike)
+    assert child.returncode == (143 if signals == 1 else -signal.SIGTERM), child.stderr
+    assert train(*LONG, cwd=tmp_path).startswith(f"resuming at step {saved} of 40\n")
     assert ends_like(tmp_path / LONG_CELL, uninterrupted)
     assert not list((tmp_path / LONG_CELL).glob("*.partial"))
 
@@ -310,34 +307,14 @@ def test_fault_35_a_gpu_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["cifar10", "svhn"])
 def test_fault_20_no_data_and_no_network(tmp_path: Path, dataset: str) -> None:
-    def seconds() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    before = seconds()
     arguments = [*QUICK, "--dataset", dataset, "--method", "vat", "--labels", "1000"]
-    line = refusal(*arguments, cwd=tmp_path, timeout=60)
-    assert seconds() - before < 10  # of processor time; about 3 on a free machine
+    began = time.monotonic()
+    line = refusal(*arguments, cwd=tmp_path)
+    assert time.monotonic() - began < 20  # about 1 on a free machine
     assert f"{dataset} is not in data" in line and "--dataset digits" in line and "http" in line
 
 
 # ---- where it is started from, and what it is called
-
-
-@pytest.mark.fault(27)
-@pytest.mark.slow
-def test_fault_27_strange_paths(finished, tmp_path: Path) -> None:
-    """Also: relative to where it is started, in another locale and time zone (fault 37)."""
-    name = "-ünï cödé 图像 $(x)/" + "n" * 200
-    elsewhere = {"LC_ALL": "C", "TZ": "Asia/Kolkata"}
-    printed = train(
-        *SUPERVISED, f"--runs-dir={name}", cwd=tmp_path, env=elsewhere, encoding="utf-8"
-    )
-    assert printed.splitlines()[-1].startswith(f"{name}/digits-20/")
-    again = tmp_path / name / CELL.relative_to("runs")
-    assert names(again) == FILES
-    reference = finished[0] / CELL / "metrics.jsonl"
-    assert (again / "metrics.jsonl").read_bytes() == reference.read_bytes()
 
 
 @pytest.mark.fault(37)
@@ -363,18 +340,6 @@ time.strftime = lambda form, t=None: strftime(form, time.localtime() if t is Non
 """
 
 
-@pytest.mark.fault(37)
-@pytest.mark.slow
-def test_fault_37_a_jumping_clock_in_turkey(finished, tmp_path: Path) -> None:
-    """Where the small letter of I is ı, in a time zone with half hours, years come and go."""
-    (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    elsewhere = {"LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kolkata", "PYTHONPATH": str(tmp_path)}
-    train(*SUPERVISED, "--checkpoint-minutes", "0.001", cwd=tmp_path, env=elsewhere)
-    assert ends_like(tmp_path / CELL, finished[0] / CELL)
-    years = {line[:4] for line in (tmp_path / CELL / "log.txt").read_text().splitlines()}
-    assert len(years) > 1  # the clock did jump
-
-
 DEAF = """
 import os, sys
 def refuse(event, arguments):
@@ -385,24 +350,32 @@ sys.addaudithook(refuse)
 """
 
 
-@pytest.mark.slow
-def test_nothing_listens_on_a_network(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(DEAF)
-    deaf = {"PYTHONPATH": str(tmp_path)}
-    train(*SUPERVISED, cwd=tmp_path, env=deaf)
-    listen = "import socket; socket.socket().bind(('127.0.0.1', 0))"
-    trap = subprocess.run([sys.executable, "-c", listen], env=deaf, capture_output=True)
-    assert trap.returncode == 99
-
-
+@pytest.mark.fault(27)
 @pytest.mark.fault(28)
+@pytest.mark.fault(37)
 @pytest.mark.slow
-def test_fault_28_another_package_called_datasets(tmp_path: Path) -> None:
+def test_fault_27_a_strange_place_to_run(finished, tmp_path: Path) -> None:
+    """A path that no one would choose, other packages of our names, a time zone with half hours, a
+    locale that knows ASCII, a clock that jumps by years; and a process that may listen to no network."""
     for name in ("datasets", "methods", "ssl_isda"):
-        (tmp_path / "others" / name).mkdir(parents=True)
-        (tmp_path / "others" / name / "__init__.py").write_text("raise SystemExit('the other')\n")
-    others = {"PYTHONPATH": str(tmp_path / "others"), "PYTHONSAFEPATH": "1"}
-    train(*SUPERVISED, cwd=tmp_path / "others", env=others)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the other')\n")
+    (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK + DEAF)
+    place = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    elsewhere = place | {"LC_ALL": "C", "TZ": "Asia/Kolkata"}
+    name = "-ünï cödé 图像 $(x)/" + "n" * 200
+    flags = [f"--runs-dir={name}", "--checkpoint-minutes", "0.001"]
+    printed = train(*SUPERVISED, *flags, cwd=tmp_path, env=elsewhere, encoding="utf-8")
+    assert printed.splitlines()[-1].startswith(f"{name}/digits-20/")
+    again = tmp_path / name / CELL.relative_to("runs")
+    assert names(again) == FILES | {"checkpoint.pt.previous"} and ends_like(
+        again, finished[0] / CELL
+    )
+    years = {line[:4] for line in (again / "log.txt").read_text().splitlines()}
+    assert len(years) > 1  # the clock did jump
+    listen = "import socket; socket.socket().bind(('127.0.0.1', 0))"
+    trap = subprocess.run([sys.executable, "-c", listen], env=place, capture_output=True)
+    assert trap.returncode == 99
 
 
 # ---- who listens
@@ -411,24 +384,22 @@ def test_fault_28_another_package_called_datasets(tmp_path: Path) -> None:
 @pytest.mark.fault(38)
 @pytest.mark.slow
 def test_fault_38_head_takes_one_line(finished, tmp_path: Path) -> None:
-    child = subprocess.run(
-        ["bash", "-c", '"$@" | head -1; exit ${PIPESTATUS[0]}', "-", *RUN, *SUPERVISED],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with subprocess.Popen(["head", "-1", pipe], stdout=subprocess.PIPE, text=True) as head:
+        child = warm_start().run(SUPERVISED, tmp_path, stdout=pipe)
+        taken, _ = head.communicate()
     assert (child.returncode, child.stderr) == (0, "")
-    assert child.stdout == finished[1].splitlines(keepends=True)[0]
-    assert names(tmp_path / CELL) == FILES
+    assert taken == finished[1].splitlines(keepends=True)[0]
+    assert ends_like(tmp_path / CELL, finished[0] / CELL)
 
 
 @pytest.mark.fault(38)
 @pytest.mark.slow
-@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-", ">/dev/full"])
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">/dev/full"])
 def test_fault_38_closed_and_full_streams(finished, tmp_path: Path, streams: str) -> None:
+    """And in Turkey, where the small letter of I is ı (fault 37)."""
     child = subprocess.run(
-        ["bash", "-c", f'"$@" {streams}', "-", *RUN, *SUPERVISED],
+        ["bash", "-c", f'env LC_ALL=tr_TR.UTF-8 "$@" {streams}', "-", *RUN, *SUPERVISED],
         cwd=tmp_path,
         env=ENVIRONMENT,
         capture_output=True,
@@ -436,9 +407,7 @@ def test_fault_38_closed_and_full_streams(finished, tmp_path: Path, streams: str
     )
     assert (child.returncode, child.stderr) == (0, "")
     assert names(tmp_path / CELL) == FILES
-    reference = finished[0] / CELL
-    for name in ("metrics.jsonl", "split.json", "checkpoint.pt"):
-        assert (tmp_path / CELL / name).read_bytes() == (reference / name).read_bytes()
+    assert ends_like(tmp_path / CELL, finished[0] / CELL)
 
 
 @pytest.mark.fault(38)

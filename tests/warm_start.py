@@ -9,6 +9,7 @@ another matter, and its tests start Python itself (``tests.commands.RUN``).
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -25,9 +26,9 @@ ROOT = Path(__file__).parents[1]
 class WarmStart:
     """The process that forks; it ends with this one."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], launcher: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [*launcher, sys.executable, __file__],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -41,22 +42,23 @@ class WarmStart:
         arguments: Sequence[str],
         cwd: Path,
         environment: Mapping[str, str] | None = None,
-        constants: Mapping[str, float] | None = None,
+        prelude: str = "",
+        stdout: Path | None = None,
         watch: Callable[[int], None] = lambda pid: None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, with these variables beside those of the start.
 
-        ``constants`` are numbers that stand in modules, such as "ssl_isda.runs.wandb_view.START_SECONDS";
-        ``watch`` is given the process and may strike it.
+        The child runs the Python of ``prelude`` first, and may print to another file; ``watch`` is
+        given the process and may strike it.
         """
         assert self.process.stdin and self.process.stdout
         with TemporaryDirectory() as folder:
-            streams = [f"{folder}/out", f"{folder}/err"]
-            child = [arguments, str(cwd), streams, dict(environment or {}), dict(constants or {})]
+            streams = [str(stdout or f"{folder}/out"), f"{folder}/err"]
+            child = [arguments, str(cwd), streams, dict(environment or {}), prelude]
             print(json.dumps(child), file=self.process.stdin, flush=True)
             watch(int(self.process.stdout.readline()))
             code = int(self.process.stdout.readline())
-            out, err = (Path(stream).read_text() for stream in streams)
+            out, err = ("" if stdout == Path(f) else Path(f).read_text() for f in streams)
         return subprocess.CompletedProcess(arguments, code, out, err)
 
 
@@ -64,6 +66,7 @@ def _serve() -> None:
     from ssl_isda import cli
 
     _load()
+    gc.freeze()  # a collection in a child would copy every page
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -98,20 +101,21 @@ def _become(
     cwd: str,
     streams: Sequence[str],
     environment: Mapping[str, str],
-    constants: Mapping[str, float],
+    prelude: str,
 ) -> None:
     """Be the process of one command, to its end."""
     os.environ.update(environment)
-    for place, value in constants.items():
-        module, _, name = place.rpartition(".")
-        setattr(importlib.import_module(module), name, value)
     os.chdir(cwd)
+    exec(prelude, {})
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv[1:] = arguments
     cli._make_printable()
-    sys.exit(cli.main(arguments))
+    code = cli.main(arguments)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)  # without taking apart, page by page, what was loaded before the fork
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 
 from ssl_isda.runs import wandb_view
 from ssl_isda.runs.wandb_view import open_view, run_id
-from tests.commands import ENVIRONMENT, warm_start
+from tests.commands import ENVIRONMENT, MLP, warm_start
 from tests.fake_wandb import HISTORY, SUMMARY, FakeServer
 
 
@@ -234,19 +234,21 @@ def test_an_error_without_words_is_named() -> None:
 
 COMMAND = [
     *("--dataset", "digits", "--method", "vat", "--isda"),
-    *("--width", "0.05", "--unlabeled-batch-size", "600", "--threads", "1"),
+    *MLP,
+    *("--unlabeled-batch-size", "600"),
 ]
+CELL = "digits-20/vat+isda-mlp/seed0"
 SHORT, LONGER = ("--steps", "4"), ("--steps", "8")
 
 
-START, FINISH = "ssl_isda.runs.wandb_view.START_SECONDS", "ssl_isda.runs.wandb_view.FINISH_SECONDS"
+WAIT = "from ssl_isda.runs import wandb_view; wandb_view.{}_SECONDS = {}"
 
 
 def train(
     runs_dir: Path,
     *flags: str,
     steps: tuple[str, str] = SHORT,
-    waits: Any = None,
+    prelude: str = "",
     **environment: str,
 ) -> tuple[Path, str, float]:
     """The run folder, what was printed, seconds."""
@@ -257,11 +259,11 @@ def train(
         [*COMMAND, *steps, "--runs-dir", str(runs_dir), *flags],
         cwd=home,
         environment={"HOME": str(home), **environment},
-        constants=waits,
+        prelude=prelude,
     )
     seconds = time.monotonic() - began
     assert (child.returncode, child.stderr) == (0, "")
-    return runs_dir / "digits-20/vat+isda/seed0", child.stdout, seconds
+    return runs_dir / CELL, child.stdout, seconds
 
 
 TWO_VIEWS = """
@@ -320,7 +322,7 @@ def test_fault_29_an_unreachable_server_costs_a_bounded_time_and_one_warning(
     disabled, tmp_path: Path
 ) -> None:
     server = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    folder, printed, seconds = train(tmp_path / "runs", waits={START: 2}, **server)
+    folder, printed, seconds = train(tmp_path / "runs", prelude=WAIT.format("START", 2), **server)
     assert printed.count("warning") == 1 and "warning: W&B online failed" in printed
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert seconds < 10 + 3 * disabled[1]
@@ -339,7 +341,7 @@ def start_and_strike(
     runs_dir: Path, number: signal.Signals, *, after_epoch: int, **environment: str
 ) -> None:
     """Start a run of 4 epochs and send it a signal, after W&B has begun at the earliest."""
-    folder = runs_dir / "digits-20/vat+isda/seed0"
+    folder = runs_dir / CELL
     metrics, segments = folder / "metrics.jsonl", folder / "wandb"
     before = len(list(segments.glob("*run-*/*.wandb")))
 
@@ -370,8 +372,8 @@ def test_fault_30_offline_each_epoch_stands_once_in_the_last_segment(tmp_path: P
     folder, printed, _ = train(tmp_path / "runs", steps=LONGER)
     assert "resuming at step" in printed
     segments = sorted((folder / "wandb").glob("offline-run-*"))
-    assert [shown_epochs(segment)[:2] for segment in segments] == [[], [1, 2], [1, 2]]
-    assert shown_epochs(segments[2]) == [1, 2, 3, 4]
+    killed, stopped, finished = map(shown_epochs, segments)
+    assert (killed, stopped[:2], finished) == ([], [1, 2], [1, 2, 3, 4])
     assert len({segment.name.rpartition("-")[2] for segment in segments}) == 1
 
 
@@ -398,7 +400,7 @@ def test_fault_31_online_is_bit_equal_and_shows_everything(
     assert "warning" not in printed
     assert_equal(folder, disabled[0])
     ((identity, run),) = server.runs.items()
-    assert run["groupName"] == "digits-20/vat+isda" and run["displayName"].endswith("/seed0")
+    assert run["groupName"] == "digits-20/vat+isda-mlp" and run["displayName"].endswith("/seed0")
     assert run["jobType"] == "train" and set(run["tags"]) == {"vat", "digits", "isda"}
     assert server.epochs(identity) == [1, 2]
     kept = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -426,10 +428,16 @@ def test_fault_29_the_network_is_lost_in_the_middle(
     disabled, server: FakeServer, tmp_path: Path
 ) -> None:
     """Training is identical, and the end is not waited for longer than it may take."""
-    threading.Thread(
-        target=lambda: server.has_history.wait() and server.lost.set(), daemon=True
-    ).start()
-    folder, _, seconds = train(tmp_path / "runs", waits={FINISH: 3}, **logged_in(server))
+    metrics = tmp_path / "runs" / CELL / "metrics.jsonl"
+
+    def lose() -> None:
+        while not metrics.exists():
+            time.sleep(0.001)
+        server.lost.set()
+
+    threading.Thread(target=lose, daemon=True).start()
+    waits = WAIT.format("FINISH", 3)
+    folder, _, seconds = train(tmp_path / "runs", prelude=waits, **logged_in(server))
     assert server.lost.is_set()
     assert 3 < seconds < 10 + 3 + 3 * disabled[1]
     assert_equal(folder, disabled[0])
@@ -439,7 +447,9 @@ def test_fault_29_the_network_is_lost_in_the_middle(
 @pytest.mark.slow
 def test_fault_29_a_server_that_never_answers(disabled, server: FakeServer, tmp_path: Path) -> None:
     server.silent.set()
-    folder, printed, seconds = train(tmp_path / "runs", waits={START: 2}, **logged_in(server))
+    folder, printed, seconds = train(
+        tmp_path / "runs", prelude=WAIT.format("START", 2), **logged_in(server)
+    )
     assert printed.count("warning") == 1 and "warning: W&B online failed" in printed
     assert 2 < seconds < 10 + 2 + 3 * disabled[1]
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
