@@ -43,7 +43,8 @@ from ssl_isda.runs import checkpoint
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
-from ssl_isda.settings.recorded import Elsewhere, Place, no_checkpoint, settings_of_run
+from ssl_isda.settings.options import Place
+from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
@@ -327,7 +328,7 @@ def evaluated_network(
 
     The run's data are not read, unless it is one of version 0.1, which kept no preparation.
     """
-    resolved = settings_of_run(path, Elsewhere(device=device, plugin=plugin))
+    resolved = settings_of_run(path, Place.model_construct(device=device, plugin=plugin))
     plugins.load(resolved.config.plugin)
     where, is_kept = device_named(device), (path / FILE_NAME).is_file()
     preparation = Preparation.read(path) if is_kept else Workspace(resolved).preparation

@@ -22,9 +22,8 @@ from ssl_isda.commands.analyze.options import (
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.report.command import ReportConfig
-from ssl_isda.settings.flags import read_command
+from ssl_isda.settings.options import read_command
 from ssl_isda.settings.resolve import answer, resolve
-from ssl_isda.settings.setting import settings_of
 from tests.pages import snippet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,8 +90,7 @@ def test_every_command_is_understood(command: str, monkeypatch) -> None:
     name = next(word for word in arguments if word != "analyze")
     if name in OPTIONS:
         after = arguments[arguments.index(name) + 1 :]
-        _, values = read_command(after, settings_of(OPTIONS[name]))
-        assert OPTIONS[name](**values)
+        assert read_command(after, OPTIONS[name])
     elif name in cli.COMMANDS:
         assert cli.main([*arguments, "--print-commands"]) == 0
     elif answer(arguments) is None:

@@ -19,7 +19,7 @@ from ssl_isda.results.writing import make_folder, write_report
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.wandb_view import open_run_view
 from ssl_isda.settings.config import Resolved
-from ssl_isda.settings.options import Options, read_options
+from ssl_isda.settings.options import Place, read_options
 from ssl_isda.settings.recorded import settings_of_run
 from ssl_isda.settings.setting import UsablePath
 
@@ -44,7 +44,7 @@ Several runs on the same data also get one figure together, side by side, with t
 """
 
 
-class ExportConfig(Options):
+class ExportConfig(Place):
     """How features are exported and drawn."""
 
     points: int = Field(2000, ge=6)
@@ -55,14 +55,6 @@ class ExportConfig(Options):
     """Where the figure of all runs goes; unset: the current folder, if there are several runs."""
     test_only: bool = False
     """Leave the training images out of features.npz."""
-    data_dir: UsablePath | None = None
-    """Where the data set lies; unset: where it lay in training."""
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    """auto: a GPU where there is one; unset: as in training."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads; unset: as in training."""
-    plugin: str | None = None
-    """Python file or module with the run's parts, whose code is run."""
     wandb: Literal["auto", "offline", "online", "disabled"] | None = None
     """Show the picture at Weights & Biases, as a run of job type "export"; unset: as in training."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn
@@ -166,29 +166,6 @@ def from_text(setting: Setting, text: str, flag: str) -> Given:
 
 def _typed(given: Given) -> str:
     return given.name if isinstance(given.value, bool) else f"{given.name} {given.text}"
-
-
-def read_command(
-    arguments: Sequence[str], settings: Mapping[str, Setting]
-) -> tuple[list[str], dict[str, Any]]:
-    """What stands behind a command's word: the plain words, and a value for each of ``settings``.
-
-    Raises
-    ------
-    UsageError
-        One line: an unknown flag, a value that is missing, wrong or given twice.
-    """
-    parser = Parser(has_words=True)
-    parser.add(None, settings.values(), is_shown=False)
-    given, words = parser.read(arguments)
-    return words, {n: s.check(given[n]) if n in given else s.default for n, s in settings.items()}
-
-
-def command_help(usage: str, settings: Mapping[str, Setting]) -> str:
-    """``usage`` and a line for each flag of a command."""
-    parser = Parser(argparse.SUPPRESS, description=usage.rstrip("\n"))
-    parser.add(None, settings.values())
-    return parser.format_help().rstrip("\n")
 
 
 def _metavar(setting: Setting) -> str:

@@ -44,8 +44,11 @@ def plugin_files(plugin: str) -> list[Path]:
         return [Path(plugin)]
     try:
         spec = importlib.util.find_spec(plugin)
-    except Exception:  # of a package's own code, which runs here
+    except (ImportError, ValueError):
         spec = None
+    except Exception as error:  # of a package's own code, which runs here
+        reason = shown(repr(error))
+        raise UsageError(f"--plugin {shown(plugin)} cannot be imported: {reason}") from error
     if spec is None or spec.origin is None:
         raise UsageError(f"--plugin {shown(plugin)}: neither a file that ends in .py nor a module")
     source = Path(spec.origin)

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.settings.config import Resolved
+from ssl_isda.settings.options import Place
 from ssl_isda.settings.resolve import resolve
-
-
-class Place(Protocol):
-    """Where a run is evaluated now, whatever its settings say: None leaves them."""
-
-    @property
-    def data_dir(self) -> Path | None: ...
-    @property
-    def device(self) -> str | None: ...
-    @property
-    def threads(self) -> int | None: ...
-    @property
-    def plugin(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """A place of which nothing need be said but what differs from the run's own."""
-
-    data_dir: Path | None = None
-    device: str | None = None
-    threads: int | None = None
-    plugin: str | None = None
 
 
 def settings_of_run(path: Path, place: Place) -> Resolved:

@@ -93,13 +93,13 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
     if config := flags.get("config"):
         path = settings_file(Path(str(config.value)))
         files.append(_read_file(path, str(config.value), components, flags))
-    chosen = {"dataset": _choose("dataset", flags, files, components)}
+    layers = [flags, *(file.settings for file in files)]
+    chosen = {"dataset": _name("dataset", layers, components)}
     files.append(_dataset_file(chosen["dataset"], components, flags))
-    chosen["method"] = _choose("method", flags, files, components)
-    layers = [{n: g for n, g in flags.items() if n in RUN_SETTINGS}]
-    layers += [file.layer(chosen.items()) for file in files]
+    chosen["method"] = _name("method", [*layers, files[-1].settings], components)
+    layers = [flags, *(file.layer(chosen.items()) for file in files)]
     for kind in PARTS.keys() - chosen.keys():
-        chosen[kind] = _name(kind, _first(kind, layers), components)
+        chosen[kind] = _name(kind, layers, components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)
     resolved = _checked(_joined([flags, *(file.layer(options) for file in files)]), options)
@@ -131,7 +131,12 @@ def _parser(
     ]
     parser = Parser(_USAGE, "\n".join(description), "\n".join(textwrap.wrap(_PRECEDENCE, 100)))
     for title, group in GROUPS.items():
-        settings = [_with_names(setting, known.get(setting.name)) for setting in group.values()]
+        settings = [
+            replace(each, description=f"{each.description} Here one of {known[name]}.")
+            if known.get(name)
+            else each
+            for name, each in group.items()
+        ]
         parser.add(title, settings + [_SEEDS] * ("seed" in group))
     options = {option.name: option for _, _, option in components.options()}
     for kind, name in components.used(
@@ -144,12 +149,6 @@ def _parser(
     parser.add("Settings and answers", _ANSWERS)
     parser.add(None, options.values(), is_shown=False)
     return parser
-
-
-def _with_names(setting: Setting, known: str | None) -> Setting:
-    if not known:
-        return setting
-    return replace(setting, description=f"{setting.description} Here one of {known}.")
 
 
 def _read_flags(
@@ -246,25 +245,15 @@ def _check_key(given: Given, settings: Mapping[str, Setting], whose: str = "") -
 # ---- together
 
 
-def _first(name: str, layers: Sequence[Mapping[str, Given]]) -> Given | None:
-    return next((layer[name] for layer in layers if name in layer), None)
-
-
-def _choose(
-    kind: str, flags: Mapping[str, Given], files: Sequence[SettingsFile], components: Components
-) -> str:
-    """The data set or the method, which no part of a file can set."""
-    given = _first(kind, [flags, *(file.settings for file in files)])
-    return _name(kind, given, components)
-
-
-def _name(kind: str, given: Given | None, components: Components) -> str:
-    """The part that is chosen, which exists."""
-    if given is None and RUN_SETTINGS[kind].default is None:
+def _name(kind: str, layers: Sequence[Mapping[str, Given]], components: Components) -> str:
+    """The part that the first layer chooses which has a word about it; it exists."""
+    given = next((layer[kind] for layer in layers if kind in layer), None)
+    default = RUN_SETTINGS[kind].default
+    if given is None and default is None:
         known = ", ".join(sorted(components.parts[kind]))
         raise UsageError(f"--{kind} is missing; choose one of {known}")
     if given is None:
-        return str(RUN_SETTINGS[kind].default)
+        return str(default)
     name = str(RUN_SETTINGS[kind].check(given))
     try:
         components.of(kind, name)
@@ -292,7 +281,10 @@ def _checked(
     sources = {name: given[name].source if name in given else "default" for name in names}
     if seeds:
         run["seed"], sources["seed"] = seeds[0], "flag"
-    isda = _isda({name: run.pop(name) for name in ISDA_SETTINGS})
+    try:
+        isda = IsdaConfig(**{name: run.pop(name) for name in ISDA_SETTINGS})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     config = RunConfig.model_construct(**run)
     for name in () if config.isda else ISDA_SETTINGS:
         if sources[name] == "flag":
@@ -314,14 +306,6 @@ def _seeds(given: Given) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise UsageError("--seeds names a seed twice; each is one run")
     return seeds
-
-
-def _isda(settings: Mapping[str, Any]) -> IsdaConfig:
-    """ISDA's own settings, unless they contradict each other."""
-    try:
-        return IsdaConfig(**settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _unusual(chosen: Mapping[str, str], dataset_file: SettingsFile) -> tuple[str, ...]:

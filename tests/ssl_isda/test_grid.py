@@ -29,7 +29,6 @@ from ssl_isda.commands.grid.expansion import GridRun, expand
 from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
-from ssl_isda.commands.grid.summary import summary
 from ssl_isda.results.paper import TABLE_6
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve
@@ -527,7 +526,7 @@ def test_a_log_gets_a_line_for_each_start_and_end(file, monkeypatch, capsys) -> 
     assert lines[1].startswith("[1/2] runs/digits-20/vat/seed0: test error 20.00 % (about ")
     assert lines[2:] == ["[2/2] failed: runs/digits-20/vat/seed1: exit code 70: a loss is nan"]
     assert seen.errors == {runs[0].path: 20.0} and not seen.left
-    assert summary(runs, seen.errors, seen.failures).splitlines()[1:] == [
+    assert seen.summary(runs).splitlines()[1:] == [
         "  runs/digits-20/vat  20.00 (n = 1)  1 failed",
         "failed: runs/digits-20/vat/seed1: exit code 70: a loss is nan",
     ]
@@ -594,8 +593,9 @@ def test_a_terminal_gets_a_table_where_rich_is_installed(has_rich, file, monkeyp
 
 def test_summary_has_mean_deviation_and_number_of_each_cell(file) -> None:
     runs = expanded(file, DIGITS + "{method: [vat, supervised], seed: [0, 1]}")
-    errors = {runs[0].path: 10.0, runs[1].path: 12.0, runs[2].path: 7.0}
-    lines = summary(runs, errors, {}).splitlines()
+    seen = Progress(runs)
+    seen.errors.update({runs[0].path: 10.0, runs[1].path: 12.0, runs[2].path: 7.0})
+    lines = seen.summary(runs).splitlines()
     assert lines[1:] == [
         "  runs/digits-20/vat         11.00 ± 1.41 (n = 2)",
         "  runs/digits-20/supervised  7.00 (n = 1)",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ssl_isda.settings.options import Options
+from ssl_isda.settings.options import Options, Place
 from ssl_isda.settings.setting import UsablePath
 
 COMPARISON_USAGE = """\
@@ -96,21 +96,13 @@ class RedrawConfig(Options):
     """Where they go, over older ones; unset: the folder, or the current one if there are several."""
 
 
-class TightnessConfig(Options):
+class TightnessConfig(Place):
     """How bounds are compared with draws."""
 
     samples: int = Field(1000, ge=10)
     """Draws for each image."""
     out: UsablePath | None = None
     """Where the table and the figure go; unset: the run's folder."""
-    data_dir: UsablePath | None = None
-    """Where the data set lies; unset: where it lay in training."""
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    """auto: a GPU where there is one; unset: as in training."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads; unset: as in training."""
-    plugin: str | None = None
-    """Python file or module with the run's parts, whose code is run."""
 
 
 class CostConfig(Options):

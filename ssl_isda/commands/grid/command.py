@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ssl_isda.base.errors import Interrupted, RunError, UsageError
 from ssl_isda.base.progress import show
@@ -19,15 +17,13 @@ from ssl_isda.commands.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
-from ssl_isda.commands.grid.summary import summary
 from ssl_isda.commands.train import train_one_of_many
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import RUN_SETTINGS
-from ssl_isda.settings.flags import command_help, read_command
+from ssl_isda.settings.options import Options, read_command, read_options
 from ssl_isda.settings.places import settings_file, shell_command
 from ssl_isda.settings.resolve import peek
-from ssl_isda.settings.setting import Setting, settings_of
-from ssl_isda.settings.yaml_files import Given
+from ssl_isda.settings.setting import Setting
 
 USAGE = """\
 usage: python run.py grid FILE [flags]
@@ -43,15 +39,10 @@ cluster that RAY_ADDRESS names; without it one after another in one process.
 Flags of run.py, such as --runs-dir, --data-dir, --steps, --threads or --wandb, set a value for all runs,
 over what FILE says; options of a method, --config and --seeds belong into FILE.
 """
-NOT_GIVEN = object()
 
 
-class GridConfig(BaseModel):
+class GridConfig(Options):
     """How the runs of a grid are started."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
 
     workers: int | None = Field(None, ge=1)
     """Most runs at a time; 1: one after another in one process, without Ray; unset: as many as find
@@ -84,19 +75,14 @@ def command(arguments: Sequence[str]) -> int:
     GridStopped
         A signal came.
     """
-    own = settings_of(GridConfig)
     if "--help" in arguments or "-h" in arguments:
-        show(command_help(USAGE, own))
+        read_options(arguments, USAGE, GridConfig)
         return 0
     components = read_components(peek(arguments).get("plugin"))
     _refuse_flags_of_one_run(arguments, components)
-    for_all = _settings_for_all_runs(components)
-    files, values = read_command(arguments, {**own, **for_all})
-    options = GridConfig(**{name: values[name] for name in own})
+    files, options, flags = read_command(arguments, GridConfig, _for_all_runs(components))
     if len(files) != 1:
         raise UsageError("grid needs one file, such as configs/table6.yaml")
-    flags = {name: _given(for_all[name], v) for name, v in values.items() if name not in own}
-    flags = {name: given for name, given in flags.items() if given.value is not NOT_GIVEN}
     grid = read_grid(settings_file(Path(files[0])), components)
     runs = expand(grid, flags)
     if options.print_commands:
@@ -115,19 +101,11 @@ def _refuse_flags_of_one_run(arguments: Sequence[str], components: Components) -
             raise UsageError(f"{flag} cannot be given to a grid: its FILE holds that")
 
 
-def _settings_for_all_runs(components: Components) -> dict[str, Setting]:
+def _for_all_runs(components: Components) -> dict[str, Setting]:
     """What can be set for all of them: everything but the options of single methods."""
     options = [option for kind, _, option in components.options() if kind != "method"]
-    return {
-        setting.name: replace(setting, default=NOT_GIVEN)
-        for setting in (*options, *RUN_SETTINGS.values())
-        if setting.name != "fresh"
-    }
-
-
-def _given(setting: Setting, value: Any) -> Given:
-    value = str(value) if isinstance(value, Path) else value
-    return Given(value, "", "flag", setting.flag)
+    settings = {setting.name: setting for setting in (*options, *RUN_SETTINGS.values())}
+    return {name: setting for name, setting in settings.items() if name != "fresh"}
 
 
 def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:
@@ -144,7 +122,7 @@ def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> 
             "goes on from what the others have saved",
             128 + number,
         ) from error
-    show(summary(runs, progress.errors, progress.failures))
+    show(progress.summary(runs))
     return int(bool(progress.failures))
 
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ssl_isda.base.errors import UsageError
@@ -58,14 +57,8 @@ class _Draft:
         """Equal for equal settings, whoever set them."""
         return tuple(self.resolved.values.items())
 
-    def value(self, name: str) -> Any:
-        return self.resolved.values.get(name)
 
-
-def expand(
-    grid: GridFile,
-    flags: Mapping[str, Given],
-) -> list[GridRun]:
+def expand(grid: GridFile, flags: Mapping[str, Given]) -> list[GridRun]:
     """The runs of a grid in the order of the file, each once.
 
     Where settings beside data set, labels, method, ISDA and seed vary, the run folders get a part for
@@ -115,11 +108,7 @@ def _axes(block: Block, flags: Mapping[str, Given]) -> dict[str, tuple[Given, ..
     return {name: values for name, values in block.axes.items() if name not in flags}
 
 
-def _draft(
-    grid: GridFile,
-    block: Block,
-    words: Mapping[str, Given],
-) -> _Draft:
+def _draft(grid: GridFile, block: Block, words: Mapping[str, Given]) -> _Draft:
     plain = {name: given for name, given in words.items() if name not in ISDA_SETTINGS}
     try:
         resolved = resolve(_arguments(grid, plain))
@@ -133,17 +122,14 @@ def _draft(
 def _varying_settings(drafts: Sequence[_Draft], flags: Mapping[str, Given]) -> list[str]:
     """Axes with several values among the runs that have the setting, in the order of the file."""
     names = dict.fromkeys(name for draft in drafts for name in draft.block.axes)
+    values = [draft.resolved.values for draft in drafts]
     return [
         name
         for name in names
         if name not in IN_THE_RUNS_OWN_PATH
         and name not in flags
-        and len({draft.value(name) for draft in drafts if _has(draft, name)}) > 1
+        and len({each[name] for each in values if name in each}) > 1
     ]
-
-
-def _has(draft: _Draft, name: str) -> bool:
-    return name in draft.resolved.values
 
 
 def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:

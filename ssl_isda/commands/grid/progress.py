@@ -17,6 +17,7 @@ from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.data.facts import data_digests
+from ssl_isda.results.estimates import estimate
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""
@@ -135,6 +136,22 @@ class Progress:
             return
         with contextlib.suppress(OSError):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def summary(self, runs: Sequence[GridRun]) -> str:
+        """Mean ± standard deviation (n) of the test errors of each cell, and each failure."""
+        cells: dict[Path, list[Path]] = {}
+        for run in runs:
+            cells.setdefault(run.path.parent, []).append(run.path)
+        width = max(len(str(cell)) for cell in cells)
+        lines = ["test error in %, mean ± standard deviation over the seeds"]
+        for cell, paths in cells.items():
+            found = estimate([self.errors[path] for path in paths if path in self.errors])
+            failed = sum(path in self.failures for path in paths)
+            lines.append(
+                f"  {cell!s:<{width}}  {found or '-'}" + f"  {failed} failed" * bool(failed)
+            )
+        failures = [f"failed: {path}: {reason}" for path, reason in self.failures.items()]
+        return "\n".join(lines + failures)
 
     def _look(self) -> None:
         self._looked = time.monotonic()

@@ -252,7 +252,7 @@ def plugin(folder: Path, source: str = METHOD, name: str = "mine") -> str:
     return f"--plugin={folder / name}.py"
 
 
-def test_a_part_is_added_by_one_file(tmp_path: Path) -> None:
+def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     mine = plugin(tmp_path)
     words = "--method=mine --temperature -2 --no-warm --rounds=4 --name none --marks 1,2 3"
     words += " --cutout-size 4"  # of an augmentation that the file names
@@ -275,6 +275,10 @@ def test_a_part_is_added_by_one_file(tmp_path: Path) -> None:
     line = refusal(mine, "--method=vat", "--no-warm")
     assert line == "--no-warm is an option of mine, not of vat"
     assert "unknown method 'mine'" in refusal("--method=mine")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/__init__.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "'pack.age' cannot be imported" in refusal("--plugin=pack.age", "--method=vat")
 
 
 @pytest.mark.parametrize(
