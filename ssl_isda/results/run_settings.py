@@ -9,7 +9,7 @@ from pathlib import Path
 from ssl_isda.base.errors import UsageError
 from ssl_isda.settings.config import FLAG_ONLY, GROUPS, RUN_SETTINGS, WHERE_AND_HOW
 from ssl_isda.settings.resolve import resolve
-from ssl_isda.settings.yaml_files import read_settings
+from ssl_isda.settings.yaml_files import PARTS, read_settings
 
 ISDA_SETTINGS = frozenset(GROUPS["ISDA"])
 """They mean nothing without ISDA."""
@@ -33,7 +33,8 @@ def read_config(path: Path) -> dict[str, object]:
     }
     if settings["method"] is None:
         raise UsageError(f"{path.name} names no method")
-    options = {n: given.value for n, given in file.layer(settings).items() if n not in RUN_SETTINGS}
+    used = {(kind, str(settings[kind])) for kind in PARTS} | file.parts.keys()
+    options = {n: given.value for n, given in file.layer(used).items() if n not in RUN_SETTINGS}
     return _with_text({**settings, **options})
 
 

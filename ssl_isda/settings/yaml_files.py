@@ -164,16 +164,12 @@ def compose(path: Path, source: str) -> Node:
     Raises
     ------
     UsageError
-        It cannot be read, is no UTF-8, no YAML, or empty, or has a tag.
+        It cannot be read, is no UTF-8, no YAML, or empty.
     """
     import yaml
 
     text = _text(path, source)
     try:
-        for event in yaml.parse(text, Loader=yaml.BaseLoader):
-            if tag := getattr(event, "tag", None):
-                where = f"{source}:{event.start_mark.line + 1}"
-                raise UsageError(f"{where}: tags such as {shown(tag)} are not allowed here")
         root: Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -219,11 +215,12 @@ def pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
     Raises
     ------
     UsageError
-        It is no mapping, or a key is not one word or stands there twice.
+        It is no mapping, a key is not one word or stands there twice, or something has a tag.
     """
     import yaml
 
     where = f"{source}:{node.start_mark.line + 1}"
+    _refuse_tag(node, where)
     if isinstance(node, yaml.ScalarNode) and node.value == "" and node.style is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
@@ -231,6 +228,7 @@ def pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
     found: dict[str, tuple[int, Node]] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
+        _refuse_tag(key, f"{source}:{line}")
         if not isinstance(key, yaml.ScalarNode):
             raise UsageError(f"{source}:{line}: a key is one word, got {_words(key)}")
         if key.value in found:
@@ -247,9 +245,16 @@ def _all_given(values: dict[str, tuple[int, Node]], source: str) -> dict[str, Gi
 
 
 def given(name: str, node: Node, source: str, line: int) -> Given:
-    """What stands in ``line`` as the value of ``name``."""
+    """What stands in ``line`` as the value of ``name``.
+
+    Raises
+    ------
+    UsageError
+        It has a tag.
+    """
     import yaml
 
+    _refuse_tag(node, f"{source}:{line}")
     if isinstance(node, yaml.SequenceNode) and all(
         isinstance(item, yaml.ScalarNode) for item in node.value
     ):
@@ -260,6 +265,18 @@ def given(name: str, node: Node, source: str, line: int) -> Given:
     value = scalar(node.value) if node.style is None else node.value
     text = shown(value) if isinstance(value, str) else shown(node.value)[1:-1] or "nothing"
     return Given(value, text, source, name, line)
+
+
+def _refuse_tag(node: Node, where: str) -> None:
+    import yaml
+
+    plain = {
+        yaml.ScalarNode: yaml.BaseLoader.DEFAULT_SCALAR_TAG,
+        yaml.SequenceNode: yaml.BaseLoader.DEFAULT_SEQUENCE_TAG,
+        yaml.MappingNode: yaml.BaseLoader.DEFAULT_MAPPING_TAG,
+    }
+    if node.tag != plain[type(node)]:
+        raise UsageError(f"{where}: tags such as {shown(node.tag)} are not allowed here")
 
 
 def _words(node: Node) -> str:

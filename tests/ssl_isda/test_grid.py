@@ -336,12 +336,15 @@ class FakeRay:
 )
 def test_a_run_gets_a_gpu_where_there_is_one(asked, gpus, given) -> None:
     nodes = FakeRay({"CPU": 4}, {"CPU": 32, "GPU": gpus})
-    assert on_ray._gpus(nodes, on_ray.Share(None, 8, asked, 3)) == given
+    assert on_ray._gpus(nodes, on_ray.Share(cpus_per_run=8, gpus_per_run=asked)) == given
 
 
 def test_a_run_that_no_node_can_hold_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no node has 8 CPUs and 0.5 of a GPU"):
-        on_ray._gpus(FakeRay({"CPU": 4, "GPU": 1}, {"CPU": 8}), on_ray.Share(None, 8, 0.5, 3))
+        on_ray._gpus(
+            FakeRay({"CPU": 4, "GPU": 1}, {"CPU": 8}),
+            on_ray.Share(cpus_per_run=8, gpus_per_run=0.5),
+        )
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not every system has it")
@@ -349,7 +352,7 @@ def test_ray_gets_the_cpus_that_this_process_may_use() -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
-        shares = [on_ray.Share(8, cpus, None, 3) for cpus in (0.5, 1, 2.5)]
+        shares = [on_ray.Share(cpus_per_run=cpus) for cpus in (0.5, 1, 2.5)]
         assert [on_ray._num_cpus(share) for share in shares] == [1, 1, 3]
     finally:
         os.sched_setaffinity(0, before)

@@ -7,8 +7,6 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
 from ssl_isda.base.errors import Interrupted, RunError, UsageError
 from ssl_isda.base.progress import show
 from ssl_isda.commands.grid.expansion import GridRun, expand
@@ -20,7 +18,7 @@ from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.train import train_one_of_many
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import RUN_SETTINGS
-from ssl_isda.settings.options import Options, read_command, read_options
+from ssl_isda.settings.options import read_command, read_options
 from ssl_isda.settings.places import settings_file, shell_command
 from ssl_isda.settings.resolve import peek
 from ssl_isda.settings.setting import Setting
@@ -41,18 +39,9 @@ over what FILE says; options of a method, --config and --seeds belong into FILE.
 """
 
 
-class GridConfig(Options):
+class GridConfig(Share):
     """How the runs of a grid are started."""
 
-    workers: int | None = Field(None, ge=1)
-    """Most runs at a time; 1: one after another in one process, without Ray; unset: as many as find
-    room."""
-    cpus_per_run: float = Field(1.0, gt=0, allow_inf_nan=False)
-    """CPU cores that Ray sets aside for a run, which gets as many threads."""
-    gpus_per_run: float | None = Field(None, ge=0, le=1)
-    """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
-    retries: int = Field(3, ge=0)
-    """With Ray: times a killed run is started again, and times that it may lose its worker or machine."""
     print_commands: bool = False
     """Print the commands instead, one a line, for xargs or a SLURM array."""
 
@@ -136,8 +125,7 @@ def _engine(options: GridConfig, runs: Sequence[GridRun], progress: Progress) ->
     if options.workers == 1:
         one_by_one(runs, train_one_of_many, progress)
     elif is_installed():
-        share = Share(options.workers, options.cpus_per_run, options.gpus_per_run, options.retries)
-        on_ray(runs, share, progress)
+        on_ray(runs, options, progress)
     elif options.workers or os.environ.get("RAY_ADDRESS"):
         raise UsageError("grid needs Ray for this: pip install -e '.[grid]', or --workers 1")
     else:

@@ -73,7 +73,10 @@ def read_grid(path: Path, components: Components) -> GridFile:
     return GridFile(
         source,
         _config(path, *parts["config"]) if "config" in parts else None,
-        {name: _setting(name, *at, source, components) for name, at in settings.items()},
+        {
+            name: _checked(given(name, value, source, line), components, is_for_all=True)
+            for name, (line, value) in settings.items()
+        },
         tuple(_blocks(parts["runs"][1], source, components)),
     )
 
@@ -89,10 +92,6 @@ def _config(grid: Path, line: int, node: Node) -> str:
     raise UsageError(
         f"{source}:{line}: config: {shown(text)} is neither in the current folder nor beside this file"
     )
-
-
-def _setting(name: str, line: int, node: Node, source: str, components: Components) -> Given:
-    return _checked(given(name, node, source, line), components, is_for_all=True)
 
 
 def _blocks(node: Node, source: str, components: Components) -> Iterator[Block]:

@@ -12,14 +12,16 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from typing import Any
+
+from pydantic import Field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.grid.attempts import TICK, Outcome
 from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import hear_sigterm
+from ssl_isda.settings.options import Options
 from ssl_isda.settings.places import PACKAGE, program
 
 LOST = -1
@@ -32,16 +34,18 @@ OBJECT_STORE = 100 * 2**20
 """Bytes; a task takes a command and gives back a line."""
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Options):
     """What each run gets, and how many run at once."""
 
-    workers: int | None
-    """None: as many as Ray finds room for."""
-    cpus_per_run: float
-    gpus_per_run: float | None
-    """None: one where there are GPUs."""
-    retries: int
+    workers: int | None = Field(None, ge=1)
+    """Most runs at a time; 1: one after another in one process, without Ray; unset: as many as find
+    room."""
+    cpus_per_run: float = Field(1.0, gt=0)
+    """CPU cores that Ray sets aside for a run, which gets as many threads."""
+    gpus_per_run: float | None = Field(None, ge=0, le=1)
+    """Share of a GPU for a run: with 0.5 two run on each; unset: 1 where there are GPUs."""
+    retries: int = Field(3, ge=0)
+    """With Ray: times a killed run is started again, and times that it may lose its worker or machine."""
 
 
 def is_installed() -> bool:

@@ -319,6 +319,8 @@ def test_two_chosen_parts_do_not_share_an_option(tmp_path: Path) -> None:
     line = refusal(mine, "--method=mine")
     assert "width is an option of" in line and "mine.py" in line and "models/cnn13.py" in line
     assert run(mine, "--method=mine", "--model=resnet20", "--width=3").values["width"] == 3.0
+    like_vat = plugin(tmp_path, METHOD.replace("temperature", "epsilon"))
+    assert run(like_vat, "--method=mine", "--epsilon=1").values["epsilon"] == 1.0
 
 
 FLOAT = "float = 0.5"
@@ -342,12 +344,6 @@ WRONG_OPTIONS = {
 def test_an_option_that_cannot_be_is_refused(old: str, new: str, tmp_path: Path) -> None:
     mine = plugin(tmp_path, METHOD.replace(old, new))
     assert WRONG_OPTIONS[old, new] in refusal(mine, "--method=vat")
-
-
-def test_two_methods_may_have_an_option_of_one_name_and_kind(tmp_path: Path) -> None:
-    assert run(
-        plugin(tmp_path, METHOD.replace("temperature", "epsilon")), "--method=mine", "--epsilon=1"
-    )
 
 
 def test_parts_that_python_registered_are_found() -> None:

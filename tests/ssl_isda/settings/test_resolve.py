@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ssl_isda.api import flags
 from ssl_isda.base.errors import UsageError
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import GROUPS, Resolved, RunConfig
 from ssl_isda.settings.resolve import answer, resolve
+from ssl_isda.settings.yaml_files import written
 
 COMMANDS = {"export": "RUN", "report": "RUNS"}
 
@@ -91,22 +93,10 @@ OPTIONS = {"epsilon", "xi"}
 LAYERS = ("flag", "file, method", "file", "data set, method", "data set")
 
 
-def as_flag(name: str, value: object) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag}={'none' if value is None else value}"
-
-
 def as_file(top: dict[str, object], part: dict[str, object]) -> str:
-    def word(value: object) -> str:
-        words = {None: "null", True: "true", False: "false"}
-        plain = value is None or isinstance(value, bool)
-        return words[value] if plain else f"'{value}'" if isinstance(value, str) else repr(value)
-
-    lines = [f"{name}: {word(value)}" for name, value in top.items()]
+    lines = [f"{name}: {written(value)}" for name, value in top.items()]
     lines += ["methods:", "  pi_model: {width: 7}", "  vat:"]
-    return "\n".join(lines + [f"    {name}: {word(value)}" for name, value in part.items()])
+    return "\n".join(lines + [f"    {name}: {written(value)}" for name, value in part.items()])
 
 
 @given(
@@ -127,11 +117,12 @@ def test_flags_win_over_files_which_win_over_the_data_set(layers, tmp_path: Path
     dataset.write_text(
         "dataset: digits\n" + as_file(layers["data set"], layers["data set, method"])
     )
-    flags = [as_flag(name, value) for name, value in layers["flag"].items()]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ssl_isda.settings.resolve.folder", lambda _: tmp_path)
-        resolved = run("--method=vat", "--dataset=digits", f"--config={mine}", *flags)
+        resolved = run(
+            "--method=vat", "--dataset=digits", f"--config={mine}", *flags(layers["flag"])
+        )
 
     values = resolved.values
     files = {"flag": "flag", "file": str(mine), "data set": f"{tmp_path.name}/digits.yaml"}
@@ -147,9 +138,7 @@ def test_flags_win_over_files_which_win_over_the_data_set(layers, tmp_path: Path
 def test_of_two_lengths_the_nearer_counts(tmp_path: Path) -> None:
     mine = tmp_path / "my.yaml"
     mine.write_text("steps: 7\nepochs: 3\n")
-    given = [
-        run("--method=vat", f"--config={mine}", *flags).config for flags in ([], ["--epochs=5"])
-    ]
+    given = [run("--method=vat", f"--config={mine}", *more).config for more in ([], ["--epochs=5"])]
     assert [(config.steps, config.epochs) for config in given] == [(7, 3), (None, 5)]
 
 
@@ -177,7 +166,4 @@ def test_help_shows_every_setting_and_every_method_s_options() -> None:
 
 def test_help_answers_a_command_line_that_is_wrong() -> None:
     assert help_text("--bogus", "--method") == help_text("--method", "vta") == help_text()
-
-
-def test_answers_are_given_only_when_asked_for() -> None:
     assert answer(["--method", "vat"]) is None
