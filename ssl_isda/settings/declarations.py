@@ -54,13 +54,7 @@ def declared(path: Path) -> tuple[Declared, ...]:
 
 
 def declared_class(path: Path, name: str) -> dict[str, Setting]:
-    """The options of one class of a file.
-
-    Raises
-    ------
-    UsageError
-        As ``declared`` does.
-    """
+    """The options of one class of a file; ``declared`` says what is refused."""
     return _options(_parse(_read(path), path), path, name)
 
 

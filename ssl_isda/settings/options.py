@@ -42,13 +42,7 @@ NO_SETTINGS: Mapping[str, Setting] = {}
 def read_options(
     arguments: Sequence[str], usage: str, model: type[Chosen]
 ) -> tuple[list[str], Chosen] | None:
-    """What ``read_command`` finds; None if help was asked for, and shown.
-
-    Raises
-    ------
-    UsageError
-        As ``read_command`` does.
-    """
+    """What ``read_command`` finds or refuses; None if help was asked for, and shown."""
     if "--help" in arguments or "-h" in arguments:
         parser = Parser(argparse.SUPPRESS, description=usage.rstrip("\n"))
         parser.add(None, settings_of(model).values())

@@ -59,10 +59,7 @@ _ANSWERS = (
 def answer(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMANDS) -> str | None:
     """What ``--help``, ``--version`` or ``--print-config`` print; None if none of them is asked for.
 
-    Raises
-    ------
-    UsageError
-        As ``resolve`` does, for ``--print-config``.
+    ``--print-config`` refuses what ``resolve`` does.
     """
     if "--help" in arguments or "-h" in arguments:
         chosen = peek(arguments)

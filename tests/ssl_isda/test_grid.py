@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import io
-import json
 import os
 import shlex
 import signal
@@ -200,13 +199,6 @@ def test_a_config_is_found_beside_the_grid_or_above(file, tmp_path, capsys) -> N
 # ---- without Ray, without a cluster
 
 
-def test_many_workers_need_ray(file, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(command, "is_installed", lambda: False)
-    file.write_text(DIGITS + "method: vat")
-    assert cli.main(["grid", str(file), "--workers", "2"]) == 2
-    assert "pip install -e '.[grid]'" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(("flags", "is_there"), [(["--workers", "1"], True), ([], False)])
 def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch, capsys) -> None:
     started = []
@@ -216,6 +208,9 @@ def test_one_worker_and_no_ray_go_one_by_one(flags, is_there, file, monkeypatch,
     assert cli.main(["grid", str(file), *flags]) == 0
     assert [each.resolved.config.seed for each in started] == [0, 1]
     assert ("not installed" in capsys.readouterr().out) == (not is_there)
+    monkeypatch.setattr(command, "is_installed", lambda: False)
+    assert cli.main(["grid", str(file), "--workers", "2"]) == 2
+    assert "pip install -e '.[grid]'" in capsys.readouterr().err
 
 
 def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, capsys) -> None:
@@ -268,34 +263,27 @@ def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) 
     assert threads == [1, 1] and torch.get_num_threads() == 1 and len(cleared) == 2
 
 
-def heard_too_late() -> None:
-    error = OutputFailed("disk full")
-    error.signal_number = signal.SIGTERM
-    raise error
-
-
-def swallowed() -> None:
-    with contextlib.suppress(KeyboardInterrupt):
+def trained_until(signal_comes: str) -> None:
+    if signal_comes == "while it trains":
+        raise Interrupted("saved", signal.SIGTERM)
+    if signal_comes == "too late":
+        error = OutputFailed("disk full")
+        error.signal_number = signal.SIGTERM
+        raise error
+    swallowed = KeyboardInterrupt if signal_comes == "swallowed" else ()
+    with contextlib.suppress(swallowed):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
 
 
-def while_it_trains() -> None:
-    raise Interrupted("saved", signal.SIGTERM)
-
-
-def while_it_reads_images() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(30)
-
-
 @pytest.mark.parametrize(
-    "train", [while_it_trains, while_it_reads_images, heard_too_late, swallowed]
+    "signal_comes", ["while it trains", "while it reads images", "too late", "swallowed"]
 )
-def test_a_signal_ends_one_process_and_its_grid(train, file, monkeypatch, capsys) -> None:
+def test_a_signal_ends_one_process_and_its_grid(signal_comes, file, monkeypatch, capsys) -> None:
     trained = []
     monkeypatch.setattr(
-        "ssl_isda.commands.train.train_seeds", lambda resolved: (trained.append(resolved), train())
+        "ssl_isda.commands.train.train_seeds",
+        lambda resolved: (trained.append(resolved), trained_until(signal_comes)),
     )
     file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
     assert cli.main(["grid", str(file), "--workers", "1"]) == 143
@@ -321,30 +309,20 @@ def test_a_cluster_that_does_not_answer_is_one_line(file, monkeypatch, capsys) -
     assert "RAY_ADDRESS=127.0.0.1:9 cannot be joined" in error and error.count("\n") == 1
 
 
-class FakeRay:
-    """A cluster of these nodes."""
-
-    def __init__(self, *resources: dict[str, float]) -> None:
-        self.resources = resources
-
-    def nodes(self) -> list[dict[str, object]]:
-        return [{"Alive": True, "Resources": each} for each in self.resources]
-
-
 @pytest.mark.parametrize(
-    ("asked", "gpus", "given"), [(None, 8, 1), (None, 0, 0), (0.5, 8, 0.5), (0.0, 8, 0)]
+    ("asked", "gpus", "given"),
+    [(None, 8, 1), (None, 0, 0), (0.5, 8, 0.5), (0.0, 8, 0), (0.5, 0, None)],
 )
 def test_a_run_gets_a_gpu_where_there_is_one(asked, gpus, given) -> None:
-    nodes = FakeRay({"CPU": 4}, {"CPU": 32, "GPU": gpus})
-    assert on_ray._gpus(nodes, on_ray.Share(cpus_per_run=8, gpus_per_run=asked)) == given
-
-
-def test_a_run_that_no_node_can_hold_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no node has 8 CPUs and 0.5 of a GPU"):
-        on_ray._gpus(
-            FakeRay({"CPU": 4, "GPU": 1}, {"CPU": 8}),
-            on_ray.Share(cpus_per_run=8, gpus_per_run=0.5),
-        )
+    resources = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 32.0, "GPU": gpus}]
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": each} for each in resources])
+    share = on_ray.Share(cpus_per_run=8, gpus_per_run=asked)
+    if given is None:
+        with pytest.raises(UsageError, match=r"no node has 8 CPUs and 0.5 of a GPU"):
+            on_ray._gpus(ray, share)
+    else:
+        resources[0].pop("GPU")
+        assert on_ray._gpus(ray, share) == given
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not every system has it")
@@ -535,17 +513,13 @@ def test_a_log_gets_a_line_for_each_start_and_end(file, monkeypatch, capsys) -> 
     ]
 
 
-def test_a_result_that_is_not_here_is_no_success(file, monkeypatch) -> None:
-    runs, seen = watched(file, monkeypatch)
-    seen.ended(runs[0], Outcome(0, ""))
-    assert "shared file system" in seen.failures[runs[0].path] and not seen.errors
-
-
-def test_a_folder_with_other_settings_fails_before_it_starts(file, monkeypatch) -> None:
+def test_other_settings_there_and_a_result_elsewhere_are_failures(file, monkeypatch) -> None:
     write_run(file.parent / "runs", "--dataset", "digits", "--width", "0.5")
     runs, seen = watched(file, monkeypatch)
     assert "other settings (width: 0.5 there" in seen.failures[runs[0].path]
     assert [*seen.left] == [runs[1].path]
+    seen.ended(runs[1], Outcome(0, ""))
+    assert "shared file system" in seen.failures[runs[1].path] and not seen.errors
 
 
 def test_the_time_left_follows_from_epochs_done_here(file, monkeypatch, capsys) -> None:
@@ -594,22 +568,17 @@ def test_a_terminal_gets_a_table_where_rich_is_installed(has_rich, file, monkeyp
     assert (f"started {runs[0].path}" in text) != has_rich and ("\x1b" in text) == has_rich
 
 
-def test_summary_has_mean_deviation_and_number_of_each_cell(file) -> None:
-    runs = expanded(file, DIGITS + "{method: [vat, supervised], seed: [0, 1]}")
-    seen = Progress(runs)
-    seen.errors.update({runs[0].path: 10.0, runs[1].path: 12.0, runs[2].path: 7.0})
-    lines = seen.summary(runs).splitlines()
-    assert lines[1:] == [
+def test_nothing_is_left_to_start_when_all_is_done(file, monkeypatch, capsys) -> None:
+    """The summary has mean, deviation and number of each cell."""
+    for method, seed, error in (("vat", "0", 10.0), ("vat", "1", 12.0), ("supervised", "0", 7.0)):
+        words = ("--dataset", "digits", "--method", method, "--seed", seed)
+        write_run(file.parent / "runs", *words, errors=[error])
+    monkeypatch.setattr(command, "_engine", None)
+    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}\n  - {method: supervised}")
+    assert cli.main(["grid", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "grid: 3 runs, 3 of them done before",
+        "test error in %, mean ± standard deviation over the seeds",
         "  runs/digits-20/vat         11.00 ± 1.41 (n = 2)",
         "  runs/digits-20/supervised  7.00 (n = 1)",
     ]
-
-
-def test_nothing_is_left_to_start_when_all_is_done(file, monkeypatch, capsys) -> None:
-    for seed in "01":
-        folder = write_run(file.parent / "runs", "--dataset", "digits", "--seed", seed)
-        assert json.loads((folder / "result.json").read_text())["error"] == 10.0
-    monkeypatch.setattr(command, "_engine", None)
-    file.write_text(DIGITS + "{method: vat, seed: [0, 1]}")
-    assert cli.main(["grid", str(file)]) == 0
-    assert "2 runs, 2 of them done before" in capsys.readouterr().out
