@@ -16,14 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 from ssl_isda.runs.checkpoint import load, save
-from tests.commands import (
-    DIGITS,
-    QUICK,
-    names,
-    refusal,
-    run,
-    train,
-)
+from tests.commands import DIGITS, QUICK, names, refusal, run, train
 
 CELLS = {
     "supervised": Path("runs/digits-20/supervised/seed0"),
@@ -81,8 +74,12 @@ def test_nothing_else_is_written_or_changed(trained: Path, exported) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", CELLS)
-def test_the_exported_predictions_have_the_error_of_the_last_epoch(exported, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "key"), [("supervised", "student"), ("mean_teacher", "objective")]
+)
+def test_predictions_have_the_error_of_the_last_epoch_and_logits_are_the_head_on_the_features(
+    exported, method: str, key: str
+) -> None:
     """Mean Teacher is tested, and so exported, with its teacher."""
     path = exported[0] / CELLS[method]
     found = arrays(path / "features.npz")
@@ -91,17 +88,6 @@ def test_the_exported_predictions_have_the_error_of_the_last_epoch(exported, met
     wrong = found["predictions"][test] != found["labels"][test]
     assert test.sum() == 450 and 100 * wrong.mean() == pytest.approx(expected, abs=1e-12)
     assert (found["logits"].argmax(1) == found["predictions"]).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "key"), [("supervised", "student"), ("mean_teacher", "objective")]
-)
-def test_the_logits_are_the_head_of_the_evaluated_network_on_the_features(
-    exported, method: str, key: str
-) -> None:
-    path = exported[0] / CELLS[method]
-    found = arrays(path / "features.npz")
     weights = load(path / "checkpoint.pt")[key]
     (name,) = (name for name in weights if name.endswith(HEADS[method]))
     head, bias = weights[name], weights[name.replace("weight", "bias")]
@@ -119,8 +105,7 @@ def test_parts_places_and_labels_are_those_of_the_split_and_the_data(exported, m
     split = json.loads((path / "split.json").read_text())
     part_names = found["part_names"].tolist()
     places = {
-        name: found["index"][found["part"] == part_names.index(name)].tolist()
-        for name in part_names
+        name: found["index"][found["part"] == k].tolist() for k, name in enumerate(part_names)
     }
     taken = {*split["labeled"], *split["validation"]}
     assert places == {
@@ -208,15 +193,12 @@ def test_a_moved_run_and_only_the_test_images(runs: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_training_goes_on_after_an_export_as_if_there_had_been_none(runs: Path) -> None:
     cell = runs / CELLS["supervised"]
-    reference = (cell / "checkpoint.pt").read_bytes(), (cell / "metrics.jsonl").read_bytes()
+    before = {name: (cell / name).read_bytes() for name in ("checkpoint.pt", "metrics.jsonl")}
     (cell / "result.json").unlink()
     train("export", str(cell), *FEW, cwd=runs)
     flags = ["--method", "supervised", "--steps", "6"]
     assert "resuming at step 6 of 6" in train(*DIGITS, *flags, cwd=runs)
-    assert (
-        (cell / "checkpoint.pt").read_bytes(),
-        (cell / "metrics.jsonl").read_bytes(),
-    ) == reference
+    assert {name: (cell / name).read_bytes() for name in before} == before
     assert names(cell) >= WRITTEN
 
 

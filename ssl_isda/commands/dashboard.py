@@ -40,13 +40,7 @@ class DashboardConfig(Options):
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Make the workspace that the words after ``dashboard`` ask for; the exit code.
-
-    Raises
-    ------
-    UsageError
-        A flag is wrong, the package is missing, or W&B does not accept the workspace.
-    """
+    """Make the workspace that the words after ``dashboard`` ask for; the exit code."""
     found = read_options(arguments, USAGE, DashboardConfig)
     if found is None:
         return 0

@@ -60,15 +60,7 @@ class ExportConfig(Place):
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Answer the words after ``export``.
-
-    Raises
-    ------
-    UsageError
-        A flag or a run cannot be used, or the runs do not fit into one figure.
-    OutputFailed
-        The disk is full.
-    """
+    """Answer the words after ``export``."""
     given = read_options(arguments, USAGE, ExportConfig)
     if given is None:
         return 0

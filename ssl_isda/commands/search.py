@@ -71,15 +71,7 @@ class Tried:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Search as the words after ``search`` ask for; the exit code.
-
-    Raises
-    ------
-    UsageError
-        Flags that a training does not know, or that the search sets itself.
-    TrainingFailed
-        No setting could be trained.
-    """
+    """Search as the words after ``search`` ask for; the exit code."""
     if "--help" in arguments or "-h" in arguments:
         show(USAGE.rstrip("\n"))
         return 0

@@ -59,7 +59,7 @@ def classes_of(cell: Cell) -> Classes | None:
     indices = range(len(names))
     return Classes(
         names,
-        [_error([matrix[i] for matrix in matrices], i) for i in indices],
+        [estimate([100 - matrix[i][i] for matrix in matrices if matrix[i]]) for i in indices],
         [_mean_row([matrix[i] for matrix in matrices]) for i in indices],
         len(matrices),
     )
@@ -68,10 +68,6 @@ def classes_of(cell: Cell) -> Classes | None:
 def _shares(counts: Sequence[Sequence[float]]) -> list[list[float]]:
     """Percent of each row; an empty row for a class without images."""
     return [[100 * x / sum(row) for x in row] if sum(row) else [] for row in counts]
-
-
-def _error(rows: Sequence[Sequence[float]], own: int) -> Estimate | None:
-    return estimate([100 - row[own] for row in rows if row])
 
 
 def _mean_row(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -67,12 +67,7 @@ def embed(points: np.ndarray, perplexity: float) -> np.ndarray:
     """(n, 2) float32: t-SNE from the first two principal components, with a fixed seed.
 
     In one thread: sums in another order end in another picture, and threads that wait for a busy
-    core cost more than they bring.
-
-    Raises
-    ------
-    UsageError
-        As ``check_embeddable`` does.
+    core cost more than they bring. Raises what ``check_embeddable`` does.
     """
     check_embeddable(points, perplexity)
     from sklearn.manifold import TSNE

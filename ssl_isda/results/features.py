@@ -146,32 +146,26 @@ def _checked(arrays: dict[str, np.ndarray]) -> Features:
     if digest.dtype.kind != "U" or digest.ndim:
         raise ValueError("its checkpoint digest is no text")
     found = Features(**arrays, checkpoint_sha256=str(digest))
-    _check_shapes(found)
-    _check_ranges(found)
+    _check(found)
     return found
 
 
-def _check_shapes(found: Features) -> None:
+def _check(found: Features) -> None:
     for name, array in (("features", found.features), ("logits", found.logits)):
         if array.dtype != np.float32 or array.ndim != 2 or len(array) != len(found.labels):
             raise ValueError(f"its {name} are not one row of float32 for each label")
-    for name in ("labels", "predictions", "index", "part"):
-        array = getattr(found, name)
-        if array.dtype != np.int64 or array.shape != (len(found.features),):
-            raise ValueError(f"its {name} are not one int64 for each image")
     if found.class_names.dtype.kind != "U" or found.class_names.shape != found.logits.shape[1:]:
         raise ValueError("its class names are not one text for each logit")
-
-
-def _check_ranges(found: Features) -> None:
-    num_classes = len(found.class_names)
+    n, c = found.logits.shape
     limits = {
-        "labels": (-1, num_classes),
-        "predictions": (0, num_classes),
-        "index": (0, len(found.index)),
+        "labels": (-1, c),
+        "predictions": (0, c),
+        "index": (0, n),
         "part": (0, len(PART_NAMES)),
     }
     for name, (lowest, end) in limits.items():
-        values = getattr(found, name)
-        if len(values) and not (values.min() >= lowest and values.max() < end):
+        array = getattr(found, name)
+        if array.dtype != np.int64 or array.shape != (n,):
+            raise ValueError(f"its {name} are not one int64 for each image")
+        if n and not (array.min() >= lowest and array.max() < end):
             raise ValueError(f"its {name} are not all from {lowest} to {end - 1}")

@@ -53,8 +53,9 @@ def as_svg(figure_of: Callable[Drawn, Figure]) -> Callable[Drawn, bytes]:
 
         left = ("backend", "backend_fallback", "date.epoch")
         defaults = {n: v for n, v in matplotlib.rcParamsDefault.items() if n not in left}
+        settings: Any = {**defaults, **_SETTINGS}
         content = io.BytesIO()
-        with matplotlib.rc_context({**defaults, **_SETTINGS}):
+        with matplotlib.rc_context(settings):
             figure = figure_of(*args, **kwargs)
             figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
         return content.getvalue()

@@ -58,9 +58,11 @@ def number(value: object) -> float | None:
 def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
     """The numbers of each epoch in ``metrics.jsonl`` or ``timing.jsonl``.
 
-    They are 1, 2, 3 ... Half a line at the end is what a killed run leaves behind; only a finished
-    one cannot have it.
+    They are 1, 2, 3 ... Half a line at the end is what a killed run leaves behind, and one that has
+    just begun has no file; only a finished one cannot be so.
     """
+    if not is_finished and not path.exists():
+        return []
     lines = _text(path).split("\n")
     if lines.pop() and is_finished:
         raise Damaged(f"{path.name} ends in the middle of a line")

@@ -159,7 +159,7 @@ def _run_folders(place: Path) -> Iterator[Path]:
 def _read_rest(run: Run, folder: Path) -> Run:
     is_finished = (folder / "result.json").exists()
     result = read_result(folder / "result.json") if is_finished else {}
-    epochs = _epochs(folder / "metrics.jsonl", is_finished)
+    epochs = read_epochs(folder / "metrics.jsonl", is_finished=is_finished)
     log = read_log(folder / "log.txt")
     if is_finished:
         _hold_result_against_metrics(result, epochs)
@@ -168,17 +168,11 @@ def _read_rest(run: Run, folder: Path) -> Run:
         state="finished" if is_finished else "failed" if log.failure else "unfinished",
         problem="" if is_finished else _how_far(log, len(epochs)),
         epochs=epochs,
-        timing=_epochs(folder / "timing.jsonl", is_finished=False),
+        timing=read_epochs(folder / "timing.jsonl", is_finished=False),
         result=result,
         split=read_split(folder / "split.json") if (folder / "split.json").exists() else None,
         warnings=log.warnings + _doubts(result),
     )
-
-
-def _epochs(path: Path, is_finished: bool) -> list[dict[str, float]]:
-    if not is_finished and not path.exists():
-        return []
-    return read_epochs(path, is_finished=is_finished)
 
 
 def _hold_result_against_metrics(

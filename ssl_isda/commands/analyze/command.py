@@ -40,13 +40,7 @@ Each has a --help of its own.
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Answer the words after ``analyze``.
-
-    Raises
-    ------
-    UsageError
-        There is no such analysis; and whatever the analysis raises.
-    """
+    """Answer the words after ``analyze``."""
     if not arguments:
         raise UsageError(f"analyze needs the name of an analysis: {', '.join(ANALYSES)}")
     name, *words = arguments

@@ -35,13 +35,7 @@ def cost_files(costs: Sequence[Cost], machine: str) -> dict[str, str]:
 
 
 def read_cost(file: Path) -> tuple[list[Cost], str]:
-    """Costs and machine from a cost.json.
-
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        It is none.
-    """
+    """Costs and machine from a cost.json; ValueError, TypeError or KeyError if it is none."""
     kept = json.loads(file.read_bytes())
     costs = [
         Cost(**row | {"case": Case(**row["case"]), "ratios": tuple(row["ratios"])})

@@ -104,33 +104,31 @@ def measure(trainer: Trainer, state: dict[str, Any], num_samples: int) -> Moment
     strength = isda.strength(step.progress)
     labels, (logits, features), unlabeled = _predictions(trainer, state["next_step"])
     weight, bias = linear_map(student.head)
-    head = (weight.detach(), bias.detach())
-    draws = functools.partial(_expected, num_samples=num_samples)
+    weight, bias = weight.detach(), bias.detach()
+    given = (weight, bias, covariance, strength)
     with torch.no_grad():
         supervised = Bound(
-            isda_cross_entropy(logits, labels, head[0], covariance, 0.0).item(),
-            isda_cross_entropy(logits, labels, head[0], covariance, strength).item(),
-            *draws(
-                functools.partial(
-                    sampled_isda_cross_entropy, features, labels, *head, covariance, strength
-                ),
-                generator=step.generator("draws of Prop. 1"),
+            isda_cross_entropy(logits, labels, weight, covariance, 0.0).item(),
+            isda_cross_entropy(logits, labels, weight, covariance, strength).item(),
+            *_expected(
+                functools.partial(sampled_isda_cross_entropy, features, labels, *given),
+                num_samples,
+                step.generator("draws of Prop. 1"),
             ),
         )
         if unlabeled is None:
             return Moment(step.index, strength, supervised, None)
         logits, features = unlabeled
+        seen = (logits, weight, covariance, strength)
         semantic = Bound(
             entropy(logits).item(),
-            semantic_consistency(logits, head[0], covariance, strength).item(),
-            *draws(
-                functools.partial(
-                    sampled_semantic_consistency, features, *head, covariance, strength
-                ),
-                generator=step.generator("draws of Prop. 2"),
+            semantic_consistency(*seen).item(),
+            *_expected(
+                functools.partial(sampled_semantic_consistency, features, *given),
+                num_samples,
+                step.generator("draws of Prop. 2"),
             ),
         )
-        seen = (logits, head[0], covariance, strength)
         divergences = {
             "centered_bound": centered_semantic_consistency(*seen).item() - semantic.floor,
             "second_order": second_order_consistency(*seen).item(),
@@ -170,7 +168,7 @@ def _predictions(
 
 
 def _expected(
-    sampled: Callable[..., Tensor], *, num_samples: int, generator: torch.Generator
+    sampled: Callable[..., Tensor], num_samples: int, generator: torch.Generator
 ) -> tuple[float, float]:
     """Mean and standard error of ``num_samples`` draws for each image."""
     part = -(-num_samples // NUM_PARTS)

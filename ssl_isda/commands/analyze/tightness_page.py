@@ -38,13 +38,7 @@ def tightness_files(moments: Sequence[Moment], num_samples: int) -> dict[str, st
 
 
 def read_tightness(file: Path) -> tuple[list[Moment], int]:
-    """Moments and number of draws from a tightness.json.
-
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        It is none.
-    """
+    """Moments and draws from a tightness.json; ValueError, TypeError or KeyError if it is none."""
     kept = json.loads(file.read_bytes())
     if not kept["moments"]:
         raise ValueError("no moment is in it")

@@ -32,15 +32,7 @@ class ReportConfig(Options):
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Write the report that the words after ``report`` ask for; the exit code.
-
-    Raises
-    ------
-    UsageError
-        An unknown flag, no such folder, no runs.
-    OutputFailed
-        A file could not be written.
-    """
+    """Write the report that the words after ``report`` ask for; the exit code."""
     found = read_options(arguments, USAGE, ReportConfig)
     if found is None:
         return 0

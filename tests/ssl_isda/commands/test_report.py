@@ -105,30 +105,32 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Report:
+def example(tmp_path_factory) -> dict[str, str]:
+    """The files of its report, by name."""
     runs = tmp_path_factory.mktemp("example")
     write_example(runs)
-    return report_of(runs)
+    return report_files(report_of(runs))
 
 
-def test_nothing_of_a_run_becomes_markup_and_nothing_is_fetched(example: Report) -> None:
+def test_nothing_of_a_run_becomes_markup_and_nothing_is_fetched(
+    example: dict[str, str],
+) -> None:
     """Folder, class, version, commit, command and log hold what HTML, TeX and Markdown take amiss."""
-    files = report_files(example)
-    page = Page(files["report.html"])
+    page = Page(example["report.html"])
     assert EVIL in page.text and not {"script", "iframe"} & {tag for tag, _ in page.tags}
     names = ("src", "href", "srcset", "action")
     links = [str(value) for _, attrs in page.tags for key, value in attrs.items() if key in names]
     assert links and all(link.startswith(("#", "data:")) for link in links)
     policies = [attrs["content"] for _, attrs in page.tags if "http-equiv" in attrs]
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
-    assert "<script" not in files["report.md"]
-    assert len(re.findall(r"(?<!\\)&", files["table.tex"].split(r"\hline")[1])) == 6
+    assert "<script" not in example["report.md"]
+    assert len(re.findall(r"(?<!\\)&", example["table.tex"].split(r"\hline")[1])) == 6
 
 
-def test_the_pictures_show_what_was_logged_and_nothing_else(example: Report) -> None:
-    images = [
-        attrs for tag, attrs in Page(report_files(example)["report.html"]).tags if tag == "img"
-    ]
+def test_the_pictures_show_what_was_logged_and_nothing_else(
+    example: dict[str, str],
+) -> None:
+    images = [attrs for tag, attrs in Page(example["report.html"]).tags if tag == "img"]
     shown = [str(image["alt"]) for image in images]
     for meaning in ("Uncertainty loss", "Student and teacher agree", "Strength λ of ISDA"):
         assert f"{meaning} over the training, CIFAR-10, 4,000 labels" in shown

@@ -32,13 +32,8 @@ class Trained:
     def __call__(self, resolved: Resolved) -> list[dict[str, Any]]:
         self.asked.append(resolved)
         error = self.error(resolved.isda.lambda_0, resolved.isda.eta_1)
-        split = {
-            "seed": 0,
-            "checksum": "",
-            "digest": "",
-            "labeled": [0],
-            "validation": [*range(250)],
-        }
+        split = {"seed": 0, "checksum": "", "digest": "", "labeled": [0]}
+        split |= {"validation": [*range(250)]}
         for seed in resolved.seeds:
             folder = RunFolder(resolved.for_seed(seed))
             folder.path.mkdir(parents=True, exist_ok=True)

@@ -24,10 +24,6 @@ def report_of(runs: Path) -> Report:
     return Report(find_runs([runs]))
 
 
-def estimates(report: Report) -> dict[str, str]:
-    return {cell.name: str(cell.estimate) for cell in report.cells}
-
-
 # ---- what is averaged
 
 
@@ -36,15 +32,6 @@ def test_an_error_is_the_mean_of_the_last_epochs_not_the_last(tmp_path: Path) ->
     (cell,) = report_of(tmp_path).cells
     assert str(cell.estimate) == "10.00 (n = 1)"
     assert cell.difference == pytest.approx(10 - 11.10)
-
-
-def test_runs_of_other_settings_are_never_averaged(tmp_path: Path) -> None:
-    write_seeds(tmp_path / "a", *CIFAR, last=[10.0, 12.0])
-    write_seeds(tmp_path / "b", *CIFAR, "--width", "0.25", last=[20.0, 22.0])
-    assert estimates(report_of(tmp_path)) == {
-        "VAT (width 1)": "11.00 ± 1.41 (n = 2)",
-        "VAT (width 0.25)": "21.00 ± 1.41 (n = 2)",
-    }
 
 
 def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
@@ -143,15 +130,6 @@ def test_the_papers_own_recipe_differs_in_nothing_and_other_settings_are_named(
         assert "; ".join(cell.deviations) == said
 
 
-def test_columns_and_rows_stand_as_in_table_6(tmp_path: Path) -> None:
-    for dataset, labels in (("digits", "20"), ("svhn", "500"), ("cifar10", "4000")):
-        for flags in (["--method", "vat", "--isda"], ["--method", "pi_model"], []):
-            write_run(tmp_path, "--dataset", dataset, "--labels", labels, *flags)
-    report = report_of(tmp_path)
-    assert [column.dataset for column in report.columns] == ["cifar10", "svhn", "digits"]
-    assert [row[:2] for row in report.rows] == [("pi_model", False), ("vat", False), ("vat", True)]
-
-
 # ---- curves, classes, time
 
 
@@ -208,14 +186,6 @@ def test_a_strange_confusion_matrix_is_left_out_and_named(tmp_path: Path, counts
     report = report_of(tmp_path)
     assert "confusion matrix is not a square table" in report.cautions["Warnings in the logs"][0]
     assert classes_of(report.cells[0]) is None
-
-
-def test_time_and_speed(tmp_path: Path) -> None:
-    write_run(tmp_path, *CIFAR, errors=[9.0] * 8)
-    (cell,) = report_of(tmp_path).cells
-    assert cell.seconds == Estimate(16.0, None, 1)
-    assert cell.images_per_second == Estimate(640.0, None, 1)
-    assert cell.machine == "x86_64, 1 thread, bf16"
 
 
 # ---- tables

@@ -11,9 +11,6 @@ import torch
 from ssl_isda import assembly, cli
 from ssl_isda.commands.analyze.tightness import Bound, Moment, snapshots, tightness
 from ssl_isda.commands.analyze.tightness_page import tightness_files, verdict
-from ssl_isda.isda.covariance import ClassCovariance
-from ssl_isda.isda.propositions import sampled_semantic_consistency, semantic_consistency
-from ssl_isda.losses.consistency import entropy
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.resolve import resolve
@@ -92,21 +89,16 @@ def test_the_other_forms_are_the_losses_of_the_trainings_that_take_them(
         assert moment.divergences[form] + floor == losses[moment.step]["semantic"]
 
 
-def test_the_centered_form_is_the_closer_bound_on_the_page_too(mean_teacher) -> None:
+def test_bounds_lie_above_what_is_drawn_and_the_centered_form_is_the_closer(mean_teacher) -> None:
     trainer, _ = mean_teacher
     moments = [*tightness(trainer, snapshots(trainer.tracker.folder), num_samples=1000)]
+    for found in (moments[-1].supervised, moments[-1].semantic):
+        assert found.floor < found.expected - 3 * found.standard_error
+        assert found.expected + 3 * found.standard_error < found.bound
     text = tightness_files(moments, 1000)["tightness.md"].split("Values of --consistency")[1]
     rows = [line.split(" | ")[3:] for line in text.splitlines() if line.startswith("| 5 | 4.167")]
     ((upper, centered, _),) = [[float(number.strip(" |")) for number in row] for row in rows]
     assert 1 < centered < upper
-
-
-def test_bounds_lie_above_what_is_drawn_and_draws_above_the_floor(mean_teacher) -> None:
-    trainer, _ = mean_teacher
-    moment = [*tightness(trainer, snapshots(trainer.tracker.folder), num_samples=1000)][-1]
-    for found in (moment.supervised, moment.semantic):
-        assert found.floor < found.expected - 3 * found.standard_error
-        assert found.expected + 3 * found.standard_error < found.bound
 
 
 def test_draws_are_the_same_at_every_call(mean_teacher) -> None:
@@ -114,30 +106,6 @@ def test_draws_are_the_same_at_every_call(mean_teacher) -> None:
     files = snapshots(trainer.tracker.folder)
     first, second = ([*tightness(trainer, files, num_samples=20)] for _ in range(2))
     assert tightness_files(first, 20) == tightness_files(second, 20)
-
-
-def test_to_first_order_the_bound_of_the_divergence_is_twice_the_divergence() -> None:
-    """lambda / 2 against lambda / 4 times the mean over i of sum_jk p_j p_k q[j, k]."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(32, 6, generator=generator)
-    weight, bias = torch.randn(4, 6, generator=generator), torch.randn(4, generator=generator)
-    covariance = ClassCovariance(4, 6)
-    covariance.update(torch.randn(200, 6, generator=generator), torch.arange(200) % 4)
-    weight, bias, covariance = weight.double(), bias.double(), covariance.double()
-    features = features.double()
-    logits = features @ weight.T + bias
-    p, strength = logits.softmax(1), 1e-3
-    difference = weight.unsqueeze(1) - weight
-    sigma = torch.stack([covariance.matrix(c) for c in p.argmax(1).tolist()])
-    q = torch.einsum("jka,iab,jkb->ijk", difference, sigma, difference)
-    theory = strength / 4 * torch.einsum("ij,ik,ijk->i", p, p, q).mean()
-    floor = entropy(logits)
-    bound = semantic_consistency(logits, weight, covariance, strength) - floor
-    drawn = sampled_semantic_consistency(
-        *(features, weight, bias, covariance, strength), num_samples=4000, generator=generator
-    )
-    assert (bound / theory).item() == pytest.approx(2, rel=0.01)
-    assert ((drawn - floor) / theory).item() == pytest.approx(1, rel=0.03)
 
 
 # ---- snapshots
@@ -209,9 +177,8 @@ def test_the_command_writes_three_files_and_changes_nothing_else(tmp_path: Path,
 
 
 def test_a_run_without_isda_has_no_bound(tmp_path: Path, capsys) -> None:
-    flags = [*FLAGS.split(), "--steps", "6", "--snapshots", "2"]
-    flags += ["--method", "supervised", "--runs-dir", str(tmp_path)]
-    assert cli.main(flags) == 0
+    flags = [*FLAGS.split(), "--steps", "1", "--snapshots", "1", "--method", "supervised"]
+    assert cli.main([*flags, "--runs-dir", str(tmp_path)]) == 0
     folder = tmp_path / "digits-20/supervised/seed0"
     assert cli.main(["analyze", "tightness", str(folder)]) == 2
     assert "was trained without ISDA: there is no bound" in capsys.readouterr().err
