@@ -33,7 +33,7 @@ from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 
-NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 50, 3, 36
+NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 20, 3, 36
 ISDA = {
     "plain": None,
     "isda": IsdaConfig(),
@@ -161,7 +161,7 @@ def build(
 
 def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
-    num_steps = 5 if network == "cnn13" else NUM_STEPS
+    num_steps = 4 if network == "cnn13" else NUM_STEPS
     trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
     record = trainer.watch.record

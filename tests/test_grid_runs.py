@@ -122,7 +122,7 @@ def interrupted(
     text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
     (folder / "grid.yaml").write_text(text)
     with subprocess.Popen(
-        [*RUN, "grid", "grid.yaml", *flags, "--steps", "2000"],
+        [*RUN, "grid", "grid.yaml", *flags, "--steps", "6000"],
         cwd=folder,
         env=ENVIRONMENT | RAY,
         text=True,
@@ -144,9 +144,9 @@ def interrupted(
 @pytest.mark.parametrize(
     ("number", "flags", "begun", "again"),
     [
-        (signal.SIGINT, ["--workers", "1"], {"supervised"}, False),
-        (signal.SIGTERM, ["--workers", "1"], {"supervised"}, True),
-        (signal.SIGTERM, ["--cpus-per-run", "0.5"], {"supervised", "mean_teacher"}, False),
+        (signal.SIGINT, ["--workers", "1"], {"supervised-mlp"}, False),
+        (signal.SIGTERM, ["--workers", "1"], {"supervised-mlp"}, True),
+        (signal.SIGTERM, ["--cpus-per-run", "0.5"], {"supervised-mlp", "mean_teacher-mlp"}, False),
     ],
     ids=["SIGINT", "SIGTERM", "SIGTERM, Ray"],
 )
@@ -182,7 +182,7 @@ def test_an_interrupted_grid_has_saved_and_goes_on(
         done = num_epochs(folders[0])
         interrupted(tmp_path, number, flags, lambda: num_epochs(folders[0]) > done)
         assert (folders[0] / "metrics.jsonl").read_text().startswith(before)
-        assert f"resuming at step {step} of 2000" in (folders[0] / "log.txt").read_text()
+        assert f"resuming at step {step} of 6000" in (folders[0] / "log.txt").read_text()
 
 
 # ---- on a cluster

@@ -12,7 +12,7 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.models import CNN13
 from ssl_isda.training import compilation
-from tests.several_processes import build
+from tests.several_processes import SmallNetwork, build
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_traced_passes_of_every_method_equal_eager(method, num_graphs, monkeypat
     without parameter gradients, and those that leave BatchNorm alone, are traced right."""
     losses = {}
     for traced in (False, True):
-        trainer = build(method, "isda", torch.float64, tmp_path)
+        trainer = build(method, "isda", torch.float64, tmp_path, "small")
         if traced:
             (counted,) = compile_counted([trainer.student], monkeypatch, "aot_eager")
             trainer.config = dataclasses.replace(trainer.config, compiled=True)
@@ -108,7 +108,7 @@ def test_the_last_step_of_an_epoch_runs_as_it_is_written(monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_networks_of_many_shapes_are_all_compiled_each_for_its_own(monkeypatch):
     """By default PyTorch gives up at the ninth, and compiles for any shape from the second on."""
-    networks = [CNN13(3, width=0.05) for _ in range(3)]
+    networks = [SmallNetwork() for _ in range(3)]
     counted = compile_counted(networks, monkeypatch)
     for network in networks:
         for n in range(2, 5):
