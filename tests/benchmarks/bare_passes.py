@@ -60,6 +60,7 @@ def build(
         "supervised": supervised,
         "temporal_ensembling": temporal_ensembling,
         "pi_model": pi_model,
+        "pseudo_label": temporal_ensembling,  # one batch too; a comparison with a constant target
         "mean_teacher": functools.partial(mean_teacher, teacher=teacher),
         "vat": functools.partial(vat, clean_backward=isda),
     }[method]
