@@ -92,8 +92,9 @@ class SettingsFile:
 
         Settings that version 0.1 had for every run count for the part whose options they are now.
         """
-        method_last = sorted(used, key=lambda part: part[0] == "method")
-        layers = [self.parts.get(part, {}) for part in method_last]
+        kinds = [*reversed(PARTS)]
+        ordered = sorted(used, key=lambda part: (kinds.index(part[0]), part[1]))
+        layers = [self.parts.get(part, {}) for part in ordered]
         moved = {name for name, part in MOVED.items() if part not in used}
         return {
             name: given
