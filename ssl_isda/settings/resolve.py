@@ -95,7 +95,7 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
     files.append(_dataset_file(chosen["dataset"], components, flags))
     chosen["method"] = _name("method", [*layers, files[-1].settings], components)
     layers = [flags, *(file.layer(chosen.items()) for file in files)]
-    for kind in PARTS.keys() - chosen.keys():
+    for kind in (kind for kind in PARTS if kind not in chosen):
         chosen[kind] = _name(kind, layers, components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)

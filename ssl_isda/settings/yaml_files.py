@@ -92,8 +92,9 @@ class SettingsFile:
 
         Settings that version 0.1 had for every run count for the part whose options they are now.
         """
-        method_last = sorted(used, key=lambda part: part[0] == "method")
-        layers = [self.parts.get(part, {}) for part in method_last]
+        kinds = [*reversed(PARTS)]
+        ordered = sorted(used, key=lambda part: (kinds.index(part[0]), part[1]))
+        layers = [self.parts.get(part, {}) for part in ordered]
         moved = {name for name, part in MOVED.items() if part not in used}
         return {
             name: given
@@ -268,14 +269,8 @@ def given(name: str, node: Node, source: str, line: int) -> Given:
 
 
 def _refuse_tag(node: Node, where: str) -> None:
-    import yaml
-
-    plain = {
-        yaml.ScalarNode: yaml.BaseLoader.DEFAULT_SCALAR_TAG,
-        yaml.SequenceNode: yaml.BaseLoader.DEFAULT_SEQUENCE_TAG,
-        yaml.MappingNode: yaml.BaseLoader.DEFAULT_MAPPING_TAG,
-    }
-    if node.tag != plain[type(node)]:
+    plain = {"scalar": "str", "sequence": "seq", "mapping": "map"}
+    if node.tag != f"tag:yaml.org,2002:{plain[node.id]}":
         raise UsageError(f"{where}: tags such as {shown(node.tag)} are not allowed here")
 
 
