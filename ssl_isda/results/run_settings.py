@@ -33,7 +33,8 @@ def read_config(path: Path) -> dict[str, object]:
     }
     if settings["method"] is None:
         raise UsageError(f"{path.name} names no method")
-    used = {(kind, str(settings[kind])) for kind in PARTS} | file.parts.keys()
+    chosen = [(kind, str(settings[kind])) for kind in reversed(PARTS)]
+    used = dict.fromkeys([*chosen, *file.parts])  # in one order in every process
     options = {n: given.value for n, given in file.layer(used).items() if n not in RUN_SETTINGS}
     return _with_text({**settings, **options})
 
@@ -54,7 +55,7 @@ def shipped(dataset: str, method: str) -> Mapping[str, object]:
     """The settings of a training that sets nothing but these two: the defaults and ``configs/``;
     without the method's own options."""
     resolved = resolve([f"--dataset={dataset}", f"--method={method}"])
-    left_out = FLAG_ONLY | resolved.options["method"].keys()
+    left_out = FLAG_ONLY | resolved.options["method", method].keys()
     return {n: v for n, v in _with_text(resolved.values).items() if n not in left_out}
 
 
