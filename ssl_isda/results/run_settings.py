@@ -33,7 +33,8 @@ def read_config(path: Path) -> dict[str, object]:
     }
     if settings["method"] is None:
         raise UsageError(f"{path.name} names no method")
-    used = {(kind, str(settings[kind])) for kind in PARTS} | file.parts.keys()
+    chosen = [(kind, str(settings[kind])) for kind in reversed(PARTS)]
+    used = dict.fromkeys([*chosen, *file.parts])  # in one order in every process
     options = {n: given.value for n, given in file.layer(used).items() if n not in RUN_SETTINGS}
     return _with_text({**settings, **options})
 
