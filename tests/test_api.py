@@ -20,7 +20,9 @@ from tests.commands import CELL, SUPERVISED, ends_like, train
 SETTINGS: dict[str, Any] = {
     "dataset": "digits",
     "method": "supervised",
-    "width": 0.05,
+    "model": "mlp",
+    "hidden": 16,
+    "features": 16,
     "threads": 1,
     "wandb": "disabled",
     "unlabeled_batch_size": 600,
@@ -172,7 +174,7 @@ def test_own_images_train_and_are_recognized_when_they_change(tmp_path: Path) ->
     settings["method"] = "temporal_ensembling"  # it keeps something for each image
     some = np.where(np.arange(450) < 300, LABELS, -1)
     run = ssl_isda.train(data=(PIXELS, some), **settings)
-    assert run.path == tmp_path / "mine-all/temporal_ensembling/seed0"
+    assert run.path == tmp_path / "mine-all/temporal_ensembling-mlp/seed0"
     assert ssl_isda.train(data=(PIXELS, some), **settings) == run
     assert ssl_isda.load(run.path).predict(PIXELS).features.shape[0] == 450
     with pytest.raises(ssl_isda.UsageError, match="other images"):

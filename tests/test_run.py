@@ -31,6 +31,7 @@ from tests.commands import (
     ENVIRONMENT,
     FAST,
     FILES,
+    MLP,
     QUICK,
     RUN,
     SUPERVISED,
@@ -439,7 +440,8 @@ def images(tmp_path_factory) -> Path:
     return folder
 
 
-FOLDER = [*QUICK, "--dataset", "folder", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
+FOLDER = [*MLP, "--wandb", "disabled", "--dataset", "folder", "--image-size", "16"]
+FOLDER += ["--steps", "4", "--batch-size", "4"]
 
 
 @pytest.mark.slow
@@ -450,7 +452,7 @@ def test_own_images_train_with_every_method(images: Path, tmp_path: Path, method
     arguments = ["--data-dir", str(images), "--unlabeled-batch-size", "9", "--method", method]
     printed = train(*FOLDER, *arguments, "--isda", cwd=tmp_path)
     assert "all labels of 18 images, 3 classes" in printed
-    assert names(tmp_path / f"runs/my images-all/{method}+isda/seed0") == FILES
+    assert names(tmp_path / f"runs/my images-all/{method}+isda-mlp/seed0") == FILES
 
 
 @pytest.mark.fault(39)
@@ -561,7 +563,7 @@ def test_a_finished_run_of_other_images_is_no_result(images: Path, tmp_path: Pat
     assert train(*arguments, "--data-dir", "others/photos", cwd=tmp_path) in printed
     next((others / "test/a").iterdir()).unlink()
     line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)
-    assert "runs/photos-all/supervised/seed0 holds a run on other images" in line
+    assert "runs/photos-all/supervised-mlp/seed0 holds a run on other images" in line
     assert "(digest 2:" in line
     next(tmp_path.glob("runs/*/*/*/result.json")).unlink()  # as if it had been interrupted
     line = refusal(*arguments, "--data-dir", "others/photos", cwd=tmp_path)

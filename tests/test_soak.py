@@ -9,7 +9,7 @@ import pytest
 
 from tests import soak
 
-QUICK = ["--only", "mean_teacher+isda", "--steps", "24", "--kills", "1", "--terms", "1"]
+QUICK = ["--only", "mean_teacher+isda", "--steps", "12", "--kills", "1", "--terms", "1"]
 
 
 @pytest.mark.fault(1)
@@ -17,7 +17,7 @@ QUICK = ["--only", "mean_teacher+isda", "--steps", "24", "--kills", "1", "--term
 def test_fault_1_a_short_soak_ends_with_the_same_bytes(capsys) -> None:
     assert soak.main(QUICK) == 0
     header, row, verdict = capsys.readouterr().out.splitlines()
-    assert row.split()[:5] == ["mean_teacher+isda", "24", "1", "1", "3"] and "identical" in row
+    assert row.split()[:5] == ["mean_teacher+isda", "12", "1", "1", "3"] and "identical" in row
     assert verdict == "all ended with the same bytes" and "SHA-256" in header
 
 

@@ -60,7 +60,7 @@ def build(
         "supervised": supervised,
         "temporal_ensembling": temporal_ensembling,
         "pi_model": pi_model,
-        "pseudo_label": temporal_ensembling,  # one batch too; a comparison with a constant target
+        "pseudo_label": pseudo_label,
         "mean_teacher": functools.partial(mean_teacher, teacher=teacher),
         "vat": functools.partial(vat, clean_backward=isda),
     }[method]
@@ -93,6 +93,13 @@ def pi_model(bare: Bare) -> None:
     labeled, first = bare.predict(bare.joined).tensor_split(2)
     second = bare.predict(bare.unlabeled).softmax(1)
     bare.descend(F.cross_entropy(labeled, bare.labels) + F.mse_loss(first.softmax(1), second))
+
+
+def pseudo_label(bare: Bare) -> None:
+    """Forward and backward of labeled and of unlabeled images."""
+    labeled, unlabeled = bare.predict(bare.labeled), bare.predict(bare.unlabeled)
+    chosen = unlabeled.detach().argmax(1)
+    bare.descend(F.cross_entropy(labeled, bare.labels) + F.cross_entropy(unlabeled, chosen))
 
 
 def mean_teacher(bare: Bare, teacher: nn.Module) -> None:

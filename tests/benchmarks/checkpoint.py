@@ -38,6 +38,6 @@ def _saves(method: str, settings: Settings, num_images: int) -> tuple[list[float
     )
     trainer.train_step(trainer.step(0))  # from then on the optimizer has its momentum
     with tempfile.TemporaryDirectory() as folder:
-        trainer.checkpoint_file = Path(folder) / "checkpoint.pt"
+        trainer.run_state.file = Path(folder) / "checkpoint.pt"
         seconds = interleaved({"ours": trainer.save}, settings)["ours"]
-        return seconds, trainer.checkpoint_file.stat().st_size / 1e6
+        return seconds, trainer.run_state.file.stat().st_size / 1e6
