@@ -269,8 +269,14 @@ def given(name: str, node: Node, source: str, line: int) -> Given:
 
 
 def _refuse_tag(node: Node, where: str) -> None:
-    plain = {"scalar": "str", "sequence": "seq", "mapping": "map"}
-    if node.tag != f"tag:yaml.org,2002:{plain[node.id]}":
+    import yaml
+
+    plain = {
+        yaml.ScalarNode: yaml.BaseLoader.DEFAULT_SCALAR_TAG,
+        yaml.SequenceNode: yaml.BaseLoader.DEFAULT_SEQUENCE_TAG,
+        yaml.MappingNode: yaml.BaseLoader.DEFAULT_MAPPING_TAG,
+    }
+    if node.tag != plain[type(node)]:
         raise UsageError(f"{where}: tags such as {shown(node.tag)} are not allowed here")
 
 
