@@ -102,16 +102,6 @@ def test_fault_14_other_settings_are_refused(finished) -> None:
     assert modified(folder) == before  # seed 5 has not trained first
 
 
-@pytest.mark.fault(14)
-@pytest.mark.slow
-def test_fault_14_fresh_starts_over(after: Path) -> None:
-    (after / CELL / "note.txt").touch()
-    printed = train(*SUPERVISED, "--learning-rate", "0.2", "--fresh", cwd=after)
-    assert "epoch 3/3" in printed
-    assert names(after / CELL) == FILES
-    assert "learning_rate: 0.2" in (after / CELL / "config.yaml").read_text()
-
-
 @pytest.mark.slow
 def test_seeds_skip_what_is_done_and_end_with_mean_and_deviation(after: Path) -> None:
     before = modified(after / CELL)

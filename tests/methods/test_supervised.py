@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.training.method import METHODS
 from tests.methods import tiny
 
@@ -26,27 +27,9 @@ def test_weight_zero_is_supervised(name: str, isda: bool) -> None:
     """On a network without BatchNorm; with ISDA, eta_1 = 0 as well."""
     method = tiny.build(name, tiny.student(), consistency_weight=0.0)
     assert all(method.weight(tiny.step(t)) == 0 for t in range(12))
-    network, _, losses = _train_without_semantic_term(name, isda)
-    baseline, _, expected = _train_without_semantic_term("supervised", isda)
+    config = IsdaConfig(eta_1=0.0) if isda else None
+    network, _, losses = tiny.train(name, isda=config, consistency_weight=0.0)
+    baseline, _, expected = tiny.train("supervised", isda=config)
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected), rtol=1e-12, atol=0)
     for p, q in zip(network.parameters(), baseline.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-15)
-
-
-def _train_without_semantic_term(name: str, isda: bool):
-    from ssl_isda.isda.config import IsdaConfig
-    from ssl_isda.training.objective import Objective
-
-    network = tiny.student()
-    options = {} if name == "supervised" else {"consistency_weight": 0.0}
-    method = tiny.build(name, network, **options)
-    config = IsdaConfig(eta_1=0.0) if isda else None
-    objective = Objective(method, config, tiny.C, tiny.A).double()
-    losses = []
-    for t in range(12):
-        # The labeled part is drawn first, so it is the same with and without views.
-        terms = objective(network, tiny.batch(t, len(method.views)), tiny.step(t))
-        tiny.descend(network, terms.total)
-        method.after_step(network, tiny.step(t))
-        losses.append(terms.total.item())
-    return network, objective, losses

@@ -61,12 +61,12 @@ def step(t: int, num_steps: int = 12, steps_per_epoch: int = 3) -> Step:
 
 
 def train(
-    name: str, steps: int = 12, *, isda: bool = False, noisy: bool = False, **options
+    name: str, steps: int = 12, *, isda: IsdaConfig | None = None, noisy: bool = False, **options
 ) -> tuple[TinyClassifier, Objective, list[float]]:
     """Plain SGD by the project's objective; the total loss of each step."""
     network = student(noisy)
     method = build(name, network, **options)
-    objective = Objective(method, IsdaConfig() if isda else None, C, A).double()
+    objective = Objective(method, isda, C, A).double()
     losses = []
     for t in range(steps):
         terms = objective(network, batch(t, len(method.views)), step(t))
