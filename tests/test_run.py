@@ -359,9 +359,8 @@ def test_fault_27_a_strange_place_to_run(finished, tmp_path: Path) -> None:
     printed = train(*SUPERVISED, *flags, cwd=tmp_path, env=elsewhere, encoding="utf-8")
     assert printed.splitlines()[-1].startswith(f"{name}/digits-20/")
     again = tmp_path / name / CELL.relative_to("runs")
-    assert names(again) == FILES | {"checkpoint.pt.previous"} and ends_like(
-        again, finished[0] / CELL
-    )
+    assert names(again) - {"checkpoint.pt.previous"} == FILES  # it may have saved on the way
+    assert ends_like(again, finished[0] / CELL)
     years = {line[:4] for line in (again / "log.txt").read_text().splitlines()}
     assert len(years) > 1  # the clock did jump
     listen = "import socket; socket.socket().bind(('127.0.0.1', 0))"

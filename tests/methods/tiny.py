@@ -15,6 +15,7 @@ from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 
+importlib.import_module("ssl_isda.methods")
 C, A, N, PIXELS = 3, 5, 12, (2, 4, 4)
 
 
@@ -38,7 +39,6 @@ def student(noisy: bool = False, seed: int = 0) -> TinyClassifier:
 
 def build(name: str, network: nn.Module, num_images: int = N, **options) -> Method:
     """The method ``name`` with its default configuration but for ``options``."""
-    importlib.import_module("ssl_isda.methods")
     config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=network, num_images=num_images, num_classes=C)
     return method.double()
