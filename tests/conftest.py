@@ -1,7 +1,9 @@
 """For every test: one thread, and shapes in signatures checked at run time."""
 
 import os
+import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,9 +13,8 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Entered for good, not left at the end of a block: modules are imported once.
-install_import_hook(
-    ["ssl_isda.isda.covariance", "ssl_isda.isda.propositions"], "beartype.beartype"
-).__enter__()
+CHECKED = ("isda.covariance", "isda.propositions", "losses.consistency")
+install_import_hook([f"ssl_isda.{name}" for name in CHECKED], "beartype.beartype").__enter__()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -26,3 +27,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of many slow tests first: a worker takes whole files, and none should be left for the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(autouse=True)
+def no_part_of_a_test_stays() -> Iterator[None]:
+    """What a test registers, by a plugin or a page's example, is in no registry of the next test."""
+    yield
+    contract = sys.modules.get("ssl_isda.base.registry")
+    loaded = [m for name, m in [*sys.modules.items()] if name.startswith("ssl_isda.")]
+    for registry in {
+        id(value): value
+        for module in loaded
+        for name, value in vars(module).items()
+        if name.isupper() and contract and isinstance(value, contract.Registry)
+    }.values():
+        for name in [*registry]:
+            if not str(getattr(registry[name], "__module__", "")).startswith("ssl_isda."):
+                del registry._entries[name], registry._configs[name]

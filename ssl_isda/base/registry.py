@@ -17,6 +17,11 @@ class NoOptions:
     """The options of a part that has none."""
 
 
+def _origin(entry: object) -> tuple[object, object]:
+    """Where an entry was written: a cell of a notebook that runs again replaces what it registered."""
+    return getattr(entry, "__module__", entry), getattr(entry, "__qualname__", entry)
+
+
 class Registry(Generic[T]):
     """Names and what they stand for.
 
@@ -44,7 +49,7 @@ class Registry(Generic[T]):
         """
 
         def file_it(entry: T) -> T:
-            if name in self._entries:
+            if name in self._entries and _origin(self._entries[name]) != _origin(entry):
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = entry
             module = sys.modules.get(getattr(entry, "__module__", ""))

@@ -33,6 +33,16 @@ def test_a_duplicate_is_refused_and_the_first_stays(registry) -> None:
     assert registry["vat"] is int
 
 
+def test_a_cell_that_runs_again_replaces_what_it_registered(registry) -> None:
+    def cell() -> type:
+        class Mine: ...
+
+        return registry.register("mine")(Mine)
+
+    first, second = cell(), cell()
+    assert registry["mine"] is second is not first
+
+
 def test_an_unknown_name_says_the_nearest_and_all_known(registry) -> None:
     with pytest.raises(ValueError) as caught:
         registry["vta"]
