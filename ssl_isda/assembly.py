@@ -311,7 +311,7 @@ def _newest(file: Path, device: torch.device) -> tuple[dict[str, Any], Path]:
 
 @contextmanager
 def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
-    """The trainer of a run that is there, while nobody else has its folder."""
+    """The trainer of a run that is there, while no other process uses its folder."""
     resolved = settings_of_run(path, place)
 
     folder = RunFolder(resolved, path)

@@ -26,6 +26,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The one sentence for a name that nobody registered: what was asked, the nearest, all known."""
+    """The one sentence for a name that is not registered: what was asked, the nearest, all known."""
     known = list(known)
     return f"unknown {kind} {shown(name)}{nearest(name, known)} (known: {', '.join(known)})"

@@ -6,7 +6,7 @@ import os
 
 
 def num_launched() -> int:
-    """How many processes were started for this command; 1 if nobody says otherwise."""
+    """How many processes were started for this command; 1 unless a launcher says otherwise."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 

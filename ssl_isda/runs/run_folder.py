@@ -134,7 +134,7 @@ class RunFolder:
         write_json(self.result_file, result)
 
     def has_begun(self) -> bool:
-        """Whether there is anything to go on from; settings that led to nothing bind nobody."""
+        """Whether a run began here. A folder whose run never started may be used with other settings."""
         return any((self.path / name).exists() for name in TRACES)
 
     def _refuse_other_settings(self) -> None:

@@ -59,7 +59,7 @@ def declared_class(path: Path, name: str) -> dict[str, Setting]:
 
 
 def options_of(config: type[Any]) -> dict[str, Setting]:
-    """The options of a dataclass that exists already, whose source nobody needs to have."""
+    """The options of a dataclass that exists already, whose source is not needed."""
     hints = typing.get_type_hints(config, include_extras=True)
     return {
         field.name: Setting(field.name, _as_fields(hints[field.name]), field.default, "")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from yaml import Node
 
 LARGEST_FILE = 65_536
-"""Bytes; a settings file has about a thousand, and an answer shall come at once."""
+"""Bytes; a settings file has about a thousand, and answers should come at once."""
 
 PARTS = {
     "method": "methods",

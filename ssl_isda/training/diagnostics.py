@@ -30,7 +30,7 @@ class PseudoLabels:
         ----------
         student : (n, C), the student's logits, in evaluation mode
         evaluated : (n, C), those of the network that is tested; None where it is the student
-        labels : (n,), integers; -1 where nobody knows
+        labels : (n,), integers; -1 where it is unknown
         """
         pseudo_labels = student.argmax(1)
         self.num_images += len(labels)
