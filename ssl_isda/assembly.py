@@ -189,6 +189,13 @@ def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
 def batches_of(
     resolved: Resolved, workspace: Workspace, split: Split, method: Method
 ) -> TwoStreamBatches:
+    """The run's labeled and unlabeled batches, with the views that its method declares.
+
+    Raises
+    ------
+    UsageError
+        A translation or a batch size that these images or processes do not allow.
+    """
     config = resolved.config
     smaller_side = min(workspace.data.train.shape[1:])
     if config.max_translation >= smaller_side:
@@ -258,6 +265,13 @@ def precision_of(resolved: Resolved, device: torch.device) -> Precision:
 
 
 def device_named(name: str) -> torch.device:
+    """The device that ``--device`` stands for on this process.
+
+    Raises
+    ------
+    UsageError
+        There is no GPU, or fewer than processes.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no GPU is available here; --device cpu trains without one")
     if name == "cpu" or not torch.cuda.is_available():
