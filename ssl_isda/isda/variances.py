@@ -114,9 +114,9 @@ class _AboutMean(torch.autograd.Function):
         by_gram = by_product.unsqueeze(2) * mean.unsqueeze(1)
         if not torch.is_grad_enabled():
             return grads[0], by_gram, None
-        product = torch.einsum("njk,nk->nj", gram, mean)
-        by_mean = total * product + torch.einsum("njk,nj->nk", gram, by_product)
-        return grads[0], by_gram, by_mean
+        product = (gram @ mean.unsqueeze(2)).squeeze(2)
+        through = (gram.mT @ by_product.unsqueeze(2)).squeeze(2)
+        return grads[0], by_gram, total * product + through
 
 
 def _about_mean(own: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
