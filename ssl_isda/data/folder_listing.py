@@ -77,11 +77,16 @@ class FolderListing:
         return f"2:{_sha256_of(self.contents(self.files))}", _sha256_of(sizes)
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
-        """The name of each file and the SHA-256 of its bytes."""
-        return [[file.name, self._hashes[file.name]] for file in files]
+        """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
+        return [[file.name, self._hashes[0].get(file.name, "")] for file in files]
+
+    @property
+    def unopened(self) -> Mapping[str, str]:
+        """The files that cannot be opened or read, and what can be done about each."""
+        return self._hashes[1]
 
     @cached_property
-    def _hashes(self) -> dict[str, str]:
+    def _hashes(self) -> tuple[dict[str, str], dict[str, str]]:
         return file_hashes(self.root, {file.name: [file.size, *file.times] for file in self.files})
 
 
@@ -177,5 +182,11 @@ def _require_each(walk: Walk, class_names: Sequence[str], train: Sequence[ImageF
     """Every class has an image to learn from."""
     found = {file.label for file in train}
     for label, name in enumerate(class_names):
-        also = "".join(f" ({line})" for line in folder_notes.passed_over(walk))
-        _require(walk.root / "train" / name, label in found, f"holds no image{also}")
+        if label not in found:
+            odd = [k for k in sorted(walk.unreadable) if k.startswith(f"train/{name}/")]
+            lines = [
+                *folder_notes.passed_over(walk),
+                *(f"{k} is {walk.unreadable[k]}" for k in odd[:1]),
+            ]
+            complaint = "".join(["holds no image", *(f" ({shown(line)})" for line in lines)])
+            _require(walk.root / "train" / name, False, complaint)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,6 +24,12 @@ class ImageData:
     class_names: tuple[str, ...]
     train: DataSource
     test: DataSource
+    notes: tuple[str, ...] = ()
+    """What a person should know of the images before a run begins, one line each."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The images that were left out because they cannot be read: name and reason."""
+    bits: int = 16
+    """Of images of 16 bits, how many they use."""
 
     @classmethod
     def from_arrays(
