@@ -109,14 +109,11 @@ def _decoded_late(path: Path, image_size: int, bits: int) -> np.ndarray:
 
 
 def _notes(read: FolderRead) -> tuple[str, ...]:
-    files = [*read.train, *read.test]
-    contents = [(f, h) for f, (_, h) in zip(files, read.listing.contents(files), strict=True)]
-    train, test = contents[: len(read.train)], contents[len(read.train) :]
     return (
         *read.listing.notes,
         *folder_notes.left_out(read.unreadable),
-        *sixteen_bits.note([file.name for file in files], read.largest),
-        *folder_notes.copies(train, test),
+        *sixteen_bits.note([file.name for file in (*read.train, *read.test)], read.largest),
+        *folder_notes.copies(read.train, read.test, read.listing.hashes),
     )
 
 

@@ -61,7 +61,7 @@ class FolderListing:
             counts[file.label] += 1
         return counts
 
-    @property
+    @cached_property
     def files(self) -> tuple[ImageFile, ...]:
         """All of them."""
         return (*self.train, *self.unlabeled, *self.test)
@@ -78,7 +78,13 @@ class FolderListing:
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
         """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
-        return [[file.name, self._hashes[0].get(file.name, "")] for file in files]
+        hashes = self.hashes
+        return [[file.name, hashes.get(file.name, "")] for file in files]
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The SHA-256 of each file's bytes, by name; without the files that cannot be read."""
+        return self._hashes[0]
 
     @property
     def unopened(self) -> Mapping[str, str]:

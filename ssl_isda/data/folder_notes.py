@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ssl_isda.data.folder_classes import listed
@@ -50,18 +51,29 @@ def lacking(class_names: Sequence[str], test: Sequence[ImageFile]) -> list[str]:
     ]
 
 
-def copies(train: Sequence[Content], test: Sequence[Content]) -> list[str]:
+def copies(
+    train: Sequence[ImageFile], test: Sequence[ImageFile], hashes: Mapping[str, str]
+) -> list[str]:
     """The same bytes in train and test, or in two classes: one line for each kind, with examples.
 
     Copies within a class, and of labeled images among the unlabeled ones, do no harm.
+
+    Parameters
+    ----------
+    hashes : what tells the bytes of each file from others, by its name
     """
-    labeled = [each for each in train if each[0].label >= 0]
-    unlabeled = [each for each in train if each[0].label < 0]
+    counts = Counter(hashes[file.name] for file in (*train, *test))
+    if len(counts) == len(train) + len(test):
+        return []
+    copied = [(f, h) for f in train if counts[h := hashes[f.name]] > 1]
+    in_test = [(f, h) for f in test if counts[h := hashes[f.name]] > 1]
+    labeled = [each for each in copied if each[0].label >= 0]
+    unlabeled = [each for each in copied if each[0].label < 0]
     return [
-        *_shared(test, labeled, "train"),
-        *_shared(test, unlabeled, "unlabeled"),
+        *_shared(in_test, labeled, "train"),
+        *_shared(in_test, unlabeled, "unlabeled"),
         *_in_two_classes(labeled, "train"),
-        *_in_two_classes(test, "test"),
+        *_in_two_classes(in_test, "test"),
     ]
 
 

@@ -69,7 +69,8 @@ class FolderRead:
         return bits_for(int(self.largest.max(initial=NOT_16_BITS)))
 
     def _readable(self, files: Sequence[ImageFile]) -> list[ImageFile]:
-        return [file for file in files if file.name not in self.unreadable]
+        unreadable = self.unreadable
+        return [file for file in files if file.name not in unreadable] if unreadable else [*files]
 
 
 def decode_all(listing: FolderListing, image_size: int) -> FolderRead:
@@ -168,6 +169,7 @@ class _Pass:
         self, listing: FolderListing, earlier: Arrays, read: Read, images: np.ndarray | None
     ) -> None:
         self.listing, self.read, self.images = listing, read, images
+        self.names = [file.name for file in listing.files]
         self.hashes = [content for _, content in listing.contents(listing.files)]
         self.largest = np.full(len(listing.files), NOT_16_BITS, np.int32)
         self.failures: dict[int, str] = {}
@@ -187,7 +189,7 @@ class _Pass:
             self.bits, self.places = bits, {}
             self._fill(np.flatnonzero(self.largest != NOT_16_BITS).tolist())
         kept = np.array([k not in self.failures for k in range(len(self.hashes))], bool)
-        names = {self.listing.files[k].name: reason for k, reason in sorted(self.failures.items())}
+        names = {self.names[k]: reason for k, reason in sorted(self.failures.items())}
         with_what = {"decoders": decoders(), "files": names}
         found = {
             "hashes": _as_rows([h for h, keep in zip(self.hashes, kept, strict=True) if keep]),
@@ -214,7 +216,7 @@ class _Pass:
             pool.shutdown(cancel_futures=True)
 
     def _fill_one(self, k: int) -> None:
-        name = self.listing.files[k].name
+        name = self.names[k]
         if not self.hashes[k]:
             self.failures[k] = self.listing.unopened[name]
             return

@@ -73,7 +73,9 @@ class Walk:
         with os.scandir(self.root / part) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 name = f"{part}/{entry.name}"
-                if self._is_hidden(entry) or self._leads_astray(entry, name, []):
+                if self._is_hidden(entry):
+                    continue
+                if entry.is_symlink() and self._leads_astray(entry, name, []):
                     continue
                 if entry.is_dir():
                     found.append(entry.name)
@@ -113,8 +115,10 @@ class Walk:
         """``above`` are the true paths of the folders that the walk is in."""
         with os.scandir(self.root / folder) as entries:
             for entry in entries:
+                if self._is_hidden(entry):
+                    continue
                 name = f"{folder}/{entry.name}"
-                if self._is_hidden(entry) or self._leads_astray(entry, name, above):
+                if entry.is_symlink() and self._leads_astray(entry, name, above):
                     continue
                 if entry.is_dir():
                     yield from self._below(name, label, [*above, os.path.realpath(entry.path)])
@@ -124,7 +128,7 @@ class Walk:
                     yield ImageFile(name, label, facts.st_size, times)
 
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
-        is_hidden = entry.name.startswith(".") or entry.name.lower() in OF_SYSTEMS
+        is_hidden = entry.name[0] == "." or entry.name.lower() in OF_SYSTEMS
         if is_hidden:
             self.hidden.append(entry.name)
         return is_hidden
@@ -143,9 +147,7 @@ class Walk:
         return False
 
     def _leads_astray(self, entry: os.DirEntry[str], name: str, above: list[str]) -> bool:
-        """Whether it is a link that is not gone after: one to nowhere, or out of the folder."""
-        if not entry.is_symlink():
-            return False
+        """Whether a link is not gone after: one to nowhere, or out of the folder."""
         try:
             target = os.path.realpath(entry.path, strict=True)
         except OSError:

@@ -138,7 +138,7 @@ def test_a_package_that_reads_further_formats_is_used(monkeypatch) -> None:
     package.__dict__.update(register_heif_opener=lambda: made_known.append("heif"), __version__="9")
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
     image_decoding.decoders.cache_clear()
-    assert "pillow_heif 9" in image_decoding.decoders() and made_known == ["heif"]
+    assert "pillow-heif 9" in image_decoding.decoders() and made_known == ["heif"]
     monkeypatch.undo()
     image_decoding.decoders.cache_clear()
 
