@@ -78,6 +78,13 @@ class FolderListing:
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
         """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
+        return self._contents if files is self.files else self._contents_of(files)
+
+    @cached_property
+    def _contents(self) -> list[list[str]]:
+        return self._contents_of(self.files)
+
+    def _contents_of(self, files: Sequence[ImageFile]) -> list[list[str]]:
         hashes = self.hashes
         return [[file.name, hashes.get(file.name, "")] for file in files]
 

@@ -79,7 +79,7 @@ class Walk:
                     continue
                 if entry.is_dir():
                     found.append(entry.name)
-                elif self._is_image(entry, name):
+                elif self._facts_of_image(entry, name):
                     raise UsageError(
                         f"{shown(self.root / name)} lies outside a class folder; expected "
                         f"{part}/<class>/<images>"
@@ -122,8 +122,7 @@ class Walk:
                     continue
                 if entry.is_dir():
                     yield from self._below(name, label, [*above, os.path.realpath(entry.path)])
-                elif self._is_image(entry, name):
-                    facts = entry.stat()
+                elif facts := self._facts_of_image(entry, name):
                     times = (facts.st_mtime_ns, facts.st_ctime_ns)
                     yield ImageFile(name, label, facts.st_size, times)
 
@@ -133,18 +132,19 @@ class Walk:
             self.hidden.append(entry.name)
         return is_hidden
 
-    def _is_image(self, entry: os.DirEntry[str], name: str) -> bool:
-        """Whether it is a file that is to be decoded; whatever else it is, it is noted."""
+    def _facts_of_image(self, entry: os.DirEntry[str], name: str) -> os.stat_result | None:
+        """Of a file that is to be decoded; whatever else it is, it is noted."""
         ending = image_formats.extension(entry.name)
-        kind = stat.S_IFMT(entry.stat().st_mode)
+        facts = entry.stat()
+        kind = stat.S_IFMT(facts.st_mode)
         is_called_one = ending in image_formats.ALL
         if kind == stat.S_IFREG and (is_called_one or (not ending and _begins_as_one(entry.path))):
-            return True
+            return facts
         if is_called_one:
             self.unreadable[name] = ODD_KINDS.get(kind, "no regular file: remove it")
         else:
             self.without_extension.append(entry.name)
-        return False
+        return None
 
     def _leads_astray(self, entry: os.DirEntry[str], name: str, above: list[str]) -> bool:
         """Whether a link is not gone after: one to nowhere, or out of the folder."""
