@@ -333,7 +333,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     batches = itertools.chain.from_iterable(map(trainer.predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
-    return Features.gathered(shown, part, data.class_names, digest)
+    return Features.gathered(shown, part, data.class_names, digest, workspace.digests[0])
 
 
 def _load_newest(trainer: Trainer) -> str:

@@ -48,7 +48,10 @@ def train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
     tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(
-            resolved, folder.path, history=tracker.shown(), warn=tracker.warn
+            *(resolved, folder.path),
+            history=tracker.shown(),
+            warn=tracker.warn,
+            data_digest=workspace.digests[0],
         )
     commit = _commit()
     with _ended(tracker) as summary:

@@ -42,7 +42,9 @@ def refuse_other_images(
     """
     found = other_images(kept, now)
     if found is not None:
-        raise UsageError(f"{story} than {place} has now (digest {kept} there, {found} now): {advice}")
+        raise UsageError(
+            f"{story} than {place} has now (digest {kept} there, {found} now): {advice}"
+        )
 
 
 def usual_digests(digests: Iterable[str]) -> Mapping[str, str]:
