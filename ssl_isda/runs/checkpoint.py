@@ -73,7 +73,7 @@ def candidates(path: Path) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read and verify one checkpoint, made anew in today's version. Nothing in it is executed.
 
     Raises
@@ -81,6 +81,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     CheckpointDamaged
         It is not a checkpoint, is cut, altered, or from a newer version.
     """
+    path = Path(path)
     try:
         header, _, payload = path.read_bytes().partition(b"\n")
     except OSError as error:
