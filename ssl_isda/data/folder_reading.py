@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,12 +130,19 @@ def refuse_unreadable(read: FolderRead, *, skip: bool) -> None:
             f"cannot read the image {shown(root / name)}: {reason}; --skip-unreadable trains without it"
         )
     else:
-        named = [f"{shown(name)} ({reason})" for name, reason in sorted(unreadable.items())]
-        more = len(named) - MOST_NAMED
+        more = len(unreadable) - MOST_NAMED
         raise UsageError(
-            f"{len(named):,} images of {shown(root)} cannot be read: {', '.join(named[:MOST_NAMED])}"
-            f"{f', and {more:,} more' if more > 0 else ''}; --skip-unreadable trains without them"
+            f"{len(unreadable):,} images of {shown(root)} cannot be read: {_by_reason(unreadable)}"
+            f"{f'; and {more:,} more' if more > 0 else ''}; --skip-unreadable trains without them"
         )
+
+
+def _by_reason(unreadable: Mapping[str, str]) -> str:
+    """The first ``MOST_NAMED`` names, those with one reason together."""
+    names: dict[str, list[str]] = {}
+    for name in sorted(unreadable)[:MOST_NAMED]:
+        names.setdefault(unreadable[name], []).append(shown(name))
+    return "; ".join(f"{', '.join(those)} ({reason})" for reason, those in names.items())
 
 
 def _refuse_lost_classes(read: FolderRead) -> None:
@@ -144,7 +151,7 @@ def _refuse_lost_classes(read: FolderRead) -> None:
         left = {_folder_of(file.name) for file in files}
         for name, reason in sorted(read.unreadable.items()):
             folder = _folder_of(name)
-            if folder.startswith(f"{part}/") and folder not in left:
+            if folder != name and folder.startswith(f"{part}/") and folder not in left:
                 raise UsageError(
                     f"{shown(read.listing.root / folder)} has no image that can be read, for instance "
                     f"{shown(name)} ({reason})"

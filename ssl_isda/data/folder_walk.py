@@ -51,9 +51,9 @@ class Walk:
         self.root, self.follow_links = root, follow_links
         self.real_root = os.path.realpath(root)
         self.without_extension: list[str] = []
-        """Names of files that have no image's extension."""
+        """Files that have no image's extension."""
         self.hidden: list[str] = []
-        """Names of hidden files and folders, and of those that systems put there."""
+        """Hidden files and folders, and those that systems put there."""
         self.unreadable: dict[str, str] = {}
         """Of what is called an image and cannot be opened: name, and what it is and what to do."""
         self.leading_out: list[str] = []
@@ -65,7 +65,7 @@ class Walk:
         Raises
         ------
         UsageError
-            An image lies beside them.
+            An image lies beside them, or a link that leads nowhere and has no extension.
         """
         found: list[str] = []
         if self._is_closed(part):
@@ -76,6 +76,7 @@ class Walk:
                 if self._is_hidden(entry):
                     continue
                 if entry.is_symlink() and self._leads_astray(entry, name, []):
+                    self._refuse_lost_folder(name)
                     continue
                 if entry.is_dir():
                     found.append(entry.name)
@@ -129,7 +130,7 @@ class Walk:
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
         is_hidden = entry.name[0] == "." or entry.name.lower() in OF_SYSTEMS
         if is_hidden:
-            self.hidden.append(entry.name)
+            self.hidden.append(entry.path)
         return is_hidden
 
     def _facts_of_image(self, entry: os.DirEntry[str], name: str) -> os.stat_result | None:
@@ -143,7 +144,7 @@ class Walk:
         if is_called_one:
             self.unreadable[name] = ODD_KINDS.get(kind, "no regular file: remove it")
         else:
-            self.without_extension.append(entry.name)
+            self.without_extension.append(name)
         return None
 
     def _leads_astray(self, entry: os.DirEntry[str], name: str, above: list[str]) -> bool:
@@ -154,7 +155,8 @@ class Walk:
             self._note_dead_link(entry, name)
             return True
         if not self.follow_links and not _is_within(target, self.real_root):
-            self.leading_out.append(name)
+            is_other = not entry.is_dir() and _is_other(entry.name)
+            (self.without_extension if is_other else self.leading_out).append(name)
             return True
         if entry.is_dir():
             if not self.follow_links:
@@ -163,10 +165,14 @@ class Walk:
         return False
 
     def _note_dead_link(self, entry: os.DirEntry[str], name: str) -> None:
-        if image_formats.extension(entry.name) in image_formats.ALL:
+        if _is_other(entry.name):
+            self.without_extension.append(name)
+        else:  # an image, or a folder of images
             self.unreadable[name] = _about_dead_link(os.readlink(entry.path))
-        else:
-            self.without_extension.append(entry.name)
+
+    def _refuse_lost_folder(self, name: str) -> None:
+        if name in self.unreadable:
+            raise UsageError(f"{shown(self.root / name)} is {self.unreadable[name]}")
 
     def _refuse_link_to_folder(self, name: str, target: str) -> None:
         if not _is_within(target, self.real_root):
@@ -189,6 +195,12 @@ def shown(path: str | bytes | Path) -> str:
     """A path that is safe to print on one line, whatever bytes its name has."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _is_other(name: str) -> bool:
+    """Whether a name has an extension, and not an image's."""
+    ending = image_formats.extension(name)
+    return bool(ending) and ending not in image_formats.ALL
 
 
 def _is_within(path: str, folder: str) -> bool:

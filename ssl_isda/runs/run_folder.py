@@ -14,6 +14,7 @@ from typing import Any
 
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
+from ssl_isda.base.words import printed
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.settings.config import Resolved, differing_settings
@@ -133,8 +134,8 @@ class RunFolder:
     def write_unreadable(self, reasons: Mapping[str, str]) -> None:
         """Keep which images the run leaves out because they cannot be read, if any, and why."""
         if reasons:
-            lines = [f"{name}\t{reason}\n" for name, reason in sorted(reasons.items())]
-            text = "".join(lines).encode("utf-8", "backslashreplace")
+            lines = [f"{printed(name)}\t{reason}\n" for name, reason in sorted(reasons.items())]
+            text = "".join(lines).encode()
             write_atomically(self.path / "unreadable.txt", text)
 
     def recorded_digest(self) -> str:
