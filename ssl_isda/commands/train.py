@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests
 from ssl_isda.data.folder_listing import listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
@@ -38,7 +39,7 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     """
     config = resolved.config
     if own is None:
-        check_labels(config.dataset, config.labels, config.data_dir)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir)
         digests = data_digests(config.dataset, config.data_dir)
     else:
         digests = (own.train.fingerprint,)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.splits import make_split
@@ -158,7 +159,7 @@ def _held_out(
     chosen = make_split(
         labels,
         num_classes=num_classes,
-        num_labels=None,
+        amounts=Amounts(),
         seed=0,
         dataset="data",
         checksum="",

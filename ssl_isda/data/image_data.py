@@ -18,12 +18,15 @@ class ImageData:
 
     train, test : sources of uint8 images on the CPU; the label of a training image that truly has
         none is -1
+    drawn_test : where the test images were drawn from the training images: their places among all
+        labeled images in order of their names
     """
 
     name: str
     class_names: tuple[str, ...]
     train: DataSource
     test: DataSource
+    drawn_test: tuple[int, ...] | None = None
 
     @classmethod
     def from_arrays(

@@ -12,6 +12,7 @@ from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
 from ssl_isda.results.paper import deviations, spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run, State
+from ssl_isda.settings.label_words import in_words
 
 _METHOD_NAMES = {
     "supervised": "Supervised",
@@ -34,6 +35,8 @@ class Column:
     """Of the user's images, for the data set ``folder``; else empty."""
     labels: int | None
     """None: all."""
+    amounts: str = ""
+    """How many labels and images of each class there are, where their number alone does not say it."""
 
     @property
     def dataset_name(self) -> str:
@@ -43,6 +46,8 @@ class Column:
 
     @property
     def labels_name(self) -> str:
+        if self.amounts:
+            return self.amounts
         return "all labels" if self.labels is None else f"{self.labels:,} labels"
 
     @property
@@ -54,7 +59,8 @@ class Column:
         """The paper's columns come first, as in the paper."""
         known = [dataset for dataset, _ in paper.COLUMNS]
         place = known.index(self.dataset) if self.dataset in known else len(known)
-        return place, self.dataset, self.folder, self.labels is None, self.labels or 0
+        labels = (self.labels is None, self.labels or 0, self.amounts)
+        return place, self.dataset, self.folder, *labels
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class Cell:
     def papers(self) -> Estimate | None:
         """What the paper reports for this data set, these labels and this method."""
         column = self.column
+        if column.amounts:
+            return None
         return paper.TABLE_6.get((column.dataset, column.labels or 0, self.method, self.isda))
 
     @property
@@ -217,7 +225,8 @@ def _order(cell: Cell) -> tuple[object, ...]:
 def column_of(settings: Mapping[str, object]) -> Column:
     dataset, labels = str(settings["dataset"]), settings["labels"]
     folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
-    return Column(dataset, folder, labels if isinstance(labels, int) else None)
+    number = labels if isinstance(labels, int) else None
+    return Column(dataset, folder, number, in_words(settings))
 
 
 def _identity(settings: Mapping[str, object], isda: bool | None = None) -> object:
