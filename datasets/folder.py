@@ -25,7 +25,8 @@ from ssl_isda.base.options import Interval
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, cached_arrays
 from ssl_isda.data.facts import ClassFolders
-from ssl_isda.data.folder_listing import FolderListing, ImageFile, list_images
+from ssl_isda.data.folder_listing import FolderListing, ListingOptions, list_images
+from ssl_isda.data.folder_walk import ImageFile, shown
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.streaming import Streaming
@@ -44,6 +45,8 @@ class Config:
     """Height and width, in pixels, that images are resized to."""
     streaming: bool = False
     """Decode images when a step needs them, for sets larger than the memory."""
+    follow_links: bool = False
+    """Follow links that lead out of the data folder, or to folders."""
 
 
 @DATASETS.register("folder")
@@ -59,7 +62,9 @@ def folder(config: Config, data_dir: Path) -> ImageData:
     """
     if not 1 <= config.image_size <= 1024:
         raise UsageError(f"image size {config.image_size}: must be between 1 and 1024 pixels")
-    listing = list_images(data_dir)
+    listing = list_images(data_dir, ListingOptions.of(vars(config)))
+    for name, reason in listing.unreadable.items():
+        raise UsageError(f"{shown(listing.root / name)} is {reason}")
     return (_streamed if config.streaming else _in_memory)(listing, config.image_size)
 
 

@@ -13,7 +13,7 @@ from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests
-from ssl_isda.data.folder_listing import listed_once
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
@@ -39,8 +39,9 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     """
     config = resolved.config
     if own is None:
-        check_labels(config.dataset, Amounts.of(config), config.data_dir)
-        digests = data_digests(config.dataset, config.data_dir)
+        options = ListingOptions.of(resolved.values)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
+        digests = data_digests(config.dataset, config.data_dir, options)
     else:
         digests = (own.train.fingerprint,)
     if config.fresh and num_launched() > num_on_this_machine():

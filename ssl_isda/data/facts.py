@@ -10,7 +10,7 @@ from pathlib import Path
 import ssl_isda
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
-from ssl_isda.data.folder_listing import list_images
+from ssl_isda.data.folder_listing import PLAIN, ListingOptions, list_images
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def facts_of(dataset: str) -> Facts | None:
     return _all_facts(next(folder for folder in folders if folder.is_dir())).get(dataset)
 
 
-def check_labels(dataset: str, amounts: Amounts, data_dir: Path) -> None:
+def check_labels(
+    dataset: str, amounts: Amounts, data_dir: Path, options: ListingOptions = PLAIN
+) -> None:
     """Refuse numbers of labels that ``dataset`` cannot give, before any image is read.
 
     That every labeled image keeps its label is for a user's own images alone.
@@ -63,7 +65,7 @@ def check_labels(dataset: str, amounts: Amounts, data_dir: Path) -> None:
     """
     facts = facts_of(dataset)
     if isinstance(facts, ClassFolders):
-        amounts.of_classes(dataset, list_images(data_dir).train_counts())
+        amounts.of_classes(dataset, list_images(data_dir, options).train_counts())
     elif facts is not None:
         counts = facts.train_counts
         if amounts.takes_all_labels:
@@ -74,7 +76,7 @@ def check_labels(dataset: str, amounts: Amounts, data_dir: Path) -> None:
         amounts.of_classes(dataset, counts)
 
 
-def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
+def data_digests(dataset: str, data_dir: Path, options: ListingOptions = PLAIN) -> tuple[str, ...]:
     """What tells a user's images from others, in every version, the one to record first.
 
     Empty for data of fixed content, and where there is no folder.
@@ -86,7 +88,7 @@ def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
     """
     if not isinstance(facts_of(dataset), ClassFolders) or not data_dir.is_dir():
         return ()
-    return list_images(data_dir).digests
+    return list_images(data_dir, options).digests
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import shown
+from ssl_isda.data.folder_walk import shown
 
 MAX_PIXELS = 20_000 * 20_000
 """Largest image that is decoded: 1.6 GB as 8-bit RGB with Pillow's padding."""

@@ -83,9 +83,9 @@ def test_listing_is_sorted_by_code_points_for_any_names(tmp_path_factory, names)
         for label in ("x", "y"):
             (root / part / label).mkdir(parents=True)
             for name in names:
-                (root / part / label / f"n{name}").write_bytes(b"")
+                (root / part / label / f"n{name}.png").write_bytes(b"")
     found = [f.name for f in list_images(root).train]
-    assert found == sorted(f"train/{c}/n{name}" for c in ("x", "y") for name in names)
+    assert found == sorted(f"train/{c}/n{name}.png" for c in ("x", "y") for name in names)
 
 
 def test_order_is_that_of_code_points_in_the_locale_c_too(make_folder) -> None:
@@ -210,7 +210,7 @@ def _unlabeled_elsewhere(root: Path) -> None:
 
 
 def _broken_name(root: Path) -> None:
-    with open(os.fsencode(root) + b"/train/cat/\xff\n.txt", "wb") as file:
+    with open(os.fsencode(root) + b"/train/cat/\xff\n.png", "wb") as file:
         file.write(b"text")
 
 
@@ -230,14 +230,17 @@ def _text(name: str, content: bytes = b"") -> Callable[[Path], object]:
             lambda r: [(r / p / "emu").mkdir() for p in ("train", "test")],
             "train/emu holds no image",
         ),
-        (_text("train/cat/notes.txt", b"just text"), "train/cat/notes.txt is not an image"),
-        (_text("train/cat/notes.txt"), "train/cat/notes.txt"),
-        (_text("train/cat/notes.txt", b"\x89PNG\r\n\x1a\n"), "train/cat/notes.txt"),
+        (_text("train/cat/notes.png", b"just text"), "train/cat/notes.png is not an image"),
+        (_text("train/cat/notes.png"), "train/cat/notes.png"),
+        (_text("train/cat/notes.png", b"\x89PNG\r\n\x1a\n"), "train/cat/notes.png"),
         (_link("../outside.png"), "train/cat/link.png is a link that leads out of"),
-        (_link("absent"), "train/cat/link.png is a link that leads nowhere"),
+        (_link("absent.png"), "train/cat/link.png is a link that leads nowhere"),
         (_link("train"), "train/cat/link.png is a link to a folder"),
         (_unlabeled_elsewhere, "unlabeled is a link that leads out of"),
-        (_differing, "'dog' is in train but not in test (2 classes differ)"),
+        (
+            _differing,
+            "'wolf' is in test but not in train (train: 'cat', 'dog'; test: 'cat', 'wolf')",
+        ),
         (lambda r: (r / "train").rename(r / "gone"), "train is missing; expected train/<class>"),
         (lambda r: (r / "test").rename(r / "gone"), "test is missing; expected train/<class>"),
         (lambda r: r.rename(r.parent / "gone"), "is not a folder"),
