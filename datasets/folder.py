@@ -1,4 +1,5 @@
-"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``.
+"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``; or
+``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder_by_table`` says.
 
 Every image is decoded and resized once; the result is kept in ``.cache`` inside the data folder and
 used again as long as no file there has changed. With ``streaming`` an image is decoded whenever a step
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,8 @@ class Config:
     """Decode images when a step needs them, for sets larger than the memory."""
     follow_links: bool = False
     """Follow links that lead out of the data folder, or to folders."""
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    """Share of each class's images to test on, where the folder has none for that."""
 
 
 @DATASETS.register("folder")
@@ -65,7 +68,8 @@ def folder(config: Config, data_dir: Path) -> ImageData:
     listing = list_images(data_dir, ListingOptions.of(vars(config)))
     for name, reason in listing.unreadable.items():
         raise UsageError(f"{shown(listing.root / name)} is {reason}")
-    return (_streamed if config.streaming else _in_memory)(listing, config.image_size)
+    data = (_streamed if config.streaming else _in_memory)(listing, config.image_size)
+    return replace(data, drawn_test=listing.drawn_test)
 
 
 def _in_memory(listing: FolderListing, image_size: int) -> ImageData:
