@@ -18,8 +18,8 @@ class ImageData:
 
     train, test : sources of uint8 images on the CPU; the label of a training image that truly has
         none is -1
-    drawn_test : where the test images were drawn from the training images: their places among all
-        labeled images in order of their names
+    drawn_test : where a fraction of the labeled images was drawn to test on: their places among all
+        labeled images, in order of their names if they have any
     """
 
     name: str

@@ -33,8 +33,7 @@ class Split:
     checksum : the fingerprint of the training images it belongs to
     pool : images that are trained on without their labels, as far as they are not held out, where these
         are not all training images
-    test : the test images, by their places among all labeled images in order of their names, where they
-        were drawn from the training images
+    test : the test images, as ``ImageData.drawn_test``
     """
 
     dataset: str

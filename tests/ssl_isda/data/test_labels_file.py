@@ -146,7 +146,7 @@ def test_the_test_part_of_a_table_may_be_class_folders(make_table: MakeTable) ->
     assert classes(listing, "test") == {"test/cat/1.png": "cat"}
     assert listing.notes == ("test has no image of the class 'dog', which has no error of its own",)
     save_image(root / "test" / "2.png", 9)
-    with pytest.raises(UsageError, match="2.png lies outside a class folder; .* or a test.csv"):
+    with pytest.raises(UsageError, match=r"2\.png lies outside a class folder; .* or a test\.csv"):
         list_images(root)
 
 
@@ -257,5 +257,7 @@ def test_one_part_to_test_on(make_table, fraction, with_test: bool, says: str) -
 def test_too_few_different_images_to_draw_from(make_folder) -> None:
     root = make_folder(per_class=1)
     (root / "test").rename(root / "elsewhere")
-    with pytest.raises(UsageError, match="--test-fraction 0.29: no class of .* has two different"):
+    with pytest.raises(
+        UsageError, match=r"--test-fraction 0\.29: no class of .* has two different"
+    ):
         list_images(root, DRAW)
