@@ -68,6 +68,10 @@ def check_labels(
         amounts.of_classes(dataset, list_images(data_dir, options).train_counts())
     elif facts is not None:
         counts = facts.train_counts
+        if amounts.takes_all_labels and amounts.imbalance is not None:
+            raise UsageError(
+                f"{dataset}: --imbalance needs --labels, --labels-per-class or --label-fraction beside it"
+            )
         if amounts.takes_all_labels:
             raise UsageError(
                 f"{dataset} needs a number of labels, a multiple of {len(counts)} from {len(counts)} "

@@ -21,7 +21,7 @@ from ssl_isda.data.folder_walk import ImageFile, Walk, shown
 from ssl_isda.data.test_part import drawn_for_test
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
-TEST_FRACTION = "--test-fraction 0.2 draws it from the labeled images"
+TEST_FRACTION = "--test-fraction 0.2 draws one from the labeled images"
 
 
 @dataclass(frozen=True)
@@ -196,12 +196,12 @@ def _parts_by_folders(walk: Walk, options: ListingOptions) -> Parts:
 def _check_test(root: Path, parts: Parts, options: ListingOptions) -> None:
     if options.test_fraction is not None and parts.test is not None:
         raise UsageError(
-            f"{shown(root)} has {len(parts.test):,} images to test on: leave --test-fraction out, or "
-            "move them to the other labeled ones"
+            f"{shown(root)} has a part to test on, of {len(parts.test):,} image"
+            f"{'s' * (len(parts.test) > 1)}: leave --test-fraction out, or join it with the rest"
         )
     if options.test_fraction is None and parts.test is None:
         raise UsageError(
-            f"{shown(root)} has nothing to test on; expected test.csv or test/<class>/<images>, or "
+            f"{shown(root)} has no part to test on; expected test.csv or test/<class>/<images>; "
             f"{TEST_FRACTION}"
         )
 
@@ -228,7 +228,7 @@ def _require(path: Path, holds: bool, complaint: str) -> None:
 def _classes(walk: Walk, part: str) -> list[str]:
     folder = walk.root / part
     if part == "test" and not folder.is_dir():
-        raise UsageError(f"{shown(folder)} is missing; {LAYOUT}; or {TEST_FRACTION}")
+        raise UsageError(f"{shown(folder)} is missing; {LAYOUT}; {TEST_FRACTION}")
     _require(folder, folder.is_dir(), "is missing")
     names = walk.folders(part)
     walk.refuse_leading_out()

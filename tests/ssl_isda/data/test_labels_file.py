@@ -244,8 +244,8 @@ def test_drawn_images_are_loaded_as_the_test_part(make_folder) -> None:
 @pytest.mark.parametrize(
     ("fraction", "with_test", "says"),
     [
-        (0.2, True, "has 2 images to test on: leave --test-fraction out"),
-        (None, False, "nothing to test on; expected test.csv .* or --test-fraction 0.2 draws"),
+        (0.2, True, "has a part to test on, of 2 images: leave --test-fraction out"),
+        (None, False, "no part to test on; expected test.csv .*; --test-fraction 0.2 draws"),
     ],
 )
 def test_one_part_to_test_on(make_table, fraction, with_test: bool, says: str) -> None:
