@@ -35,6 +35,7 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
     if split.checksum != workspace.data.train.fingerprint:
         raise UsageError("the images of this machine are not those of the first one")
     from_first(lambda: _keep_preparation(folder, workspace, digests))
+    from_first(lambda: folder.write_unreadable(workspace.data.unreadable))
     try:
         peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
@@ -45,6 +46,8 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
     else:
         tracker.say(_opening_line(resolved, workspace, split, trainer))
+        for note in workspace.data.notes:
+            tracker.say(note)
     tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(

@@ -92,26 +92,33 @@ class FolderListing:
         which results of that version are known, where it could read the folder. Copies, whose times
         differ, have the same.
         """
-        digest = f"2:{_sha256_of(self.contents(self.files))}"
+        digest = f"2:{_sha256_of(self.identities(self.files))}"
         if self.test_is_drawn or not self.names_say_labels:
             return (digest,)
         return digest, _sha256_of([[file.name, file.size] for file in self.files])
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
-        """The name of each file and the SHA-256 of its bytes; and part and class where no name says
-        them."""
-        named = [[file.name, self.hashes[file.name]] for file in files]
+        """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
+        return [[file.name, self._hashes[0].get(file.name, "")] for file in files]
+
+    def identities(self, files: Sequence[ImageFile]) -> list[list[str]]:
+        """``contents``; and the part and the class of each file, where no name says them."""
+        contents = self.contents(files)
         if self.names_say_labels and not self.test_is_drawn:
-            return named
+            return contents
         test = {file.name for file in self.test}
-        for facts, file in zip(named, files, strict=True):
+        for facts, file in zip(contents, files, strict=True):
             label = self.class_names[file.label] if file.label >= 0 else ""
             facts += ["test" if file.name in test else "train", label]
-        return named
+        return contents
+
+    @property
+    def unopened(self) -> Mapping[str, str]:
+        """The files that cannot be opened or read, and what can be done about each."""
+        return self._hashes[1]
 
     @cached_property
-    def hashes(self) -> dict[str, str]:
-        """SHA-256, hexadecimal, of the bytes of each file, by name."""
+    def _hashes(self) -> tuple[dict[str, str], dict[str, str]]:
         return file_hashes(self.root, {file.name: [file.size, *file.times] for file in self.files})
 
 
@@ -207,7 +214,9 @@ def _check_test(root: Path, parts: Parts, options: ListingOptions) -> None:
 
 
 def _with_drawn_test(listing: FolderListing, fraction: float) -> FolderListing:
-    test = drawn_for_test(listing.train, listing.hashes, fraction)
+    hashes = dict(listing.contents(listing.train))
+    readable = [file for file in listing.train if hashes[file.name]]
+    test = drawn_for_test(readable, hashes, fraction)
     if not test:
         raise UsageError(
             f"--test-fraction {fraction:g}: no class of {shown(listing.root)} has two different images"
@@ -255,5 +264,11 @@ def _require_each(walk: Walk, class_names: Sequence[str], train: Sequence[ImageF
     """Every class has an image to learn from."""
     found = {file.label for file in train}
     for label, name in enumerate(class_names):
-        also = "".join(f" ({line})" for line in folder_notes.passed_over(walk))
-        _require(walk.root / "train" / name, label in found, f"holds no image{also}")
+        if label not in found:
+            odd = [k for k in sorted(walk.unreadable) if k.startswith(f"train/{name}/")]
+            lines = [
+                *folder_notes.passed_over(walk),
+                *(f"{k} is {walk.unreadable[k]}" for k in odd[:1]),
+            ]
+            complaint = "".join(["holds no image", *(f" ({shown(line)})" for line in lines)])
+            _require(walk.root / "train" / name, False, complaint)

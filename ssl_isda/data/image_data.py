@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,15 +18,21 @@ class ImageData:
 
     train, test : sources of uint8 images on the CPU; the label of a training image that truly has
         none is -1
-    drawn_test : where a fraction of the labeled images was drawn to test on: their places among all
-        labeled images, in order of their names if they have any
     """
 
     name: str
     class_names: tuple[str, ...]
     train: DataSource
     test: DataSource
+    notes: tuple[str, ...] = ()
+    """What a person should know of the images before a run begins, one line each."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The images that were left out because they cannot be read: name and reason."""
+    bits: int = 16
+    """Of images of 16 bits, how many they use."""
     drawn_test: tuple[int, ...] | None = None
+    """Where a fraction of the labeled images was drawn to test on: their places among all labeled
+    images, in order of their names if they have any."""
 
     @classmethod
     def from_arrays(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,13 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """The run is done."""
         write_json(self.result_file, result)
+
+    def write_unreadable(self, reasons: Mapping[str, str]) -> None:
+        """Keep which images the run leaves out because they cannot be read, if any, and why."""
+        if reasons:
+            lines = [f"{name}\t{reason}\n" for name, reason in sorted(reasons.items())]
+            text = "".join(lines).encode("utf-8", "backslashreplace")
+            write_atomically(self.path / "unreadable.txt", text)
 
     def has_begun(self) -> bool:
         """Whether a run began here. A folder whose run never started may be used with other settings."""
