@@ -24,6 +24,7 @@ from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
@@ -255,18 +256,19 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
-        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
-        check_split(source, split, labels, config.labels, config.validation)
+        split = load_split(source, labels=labels, **belongs)
+        check_split(source, split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
-            num_classes=len(data.class_names),
-            num_labels=config.labels,
+            num_classes=num_classes,
+            amounts=amounts,
             seed=config.seed,
-            dataset=data.name,
-            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
+            **belongs,
         )
     if not folder.split_file.exists():
         split.save(folder.split_file)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
@@ -39,7 +40,7 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     config = resolved.config
     if own is None:
         options = ListingOptions.of(resolved.values)
-        check_labels(config.dataset, config.labels, config.data_dir, options)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"

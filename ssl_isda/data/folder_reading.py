@@ -106,8 +106,9 @@ def examine_all(listing: FolderListing, image_size: int, *, wholly: bool) -> Fol
 
 
 def key_of(listing: FolderListing, files: Sequence[ImageFile], image_size: int) -> str:
-    """SHA-256 over what the pixels depend on: names and contents of the files; image size."""
-    parts = [CACHE_FORMAT, image_size, listing.contents(files)]
+    """SHA-256 over what the pixels and labels depend on: names and contents of the files, what tables
+    say of them; image size."""
+    parts = [CACHE_FORMAT, image_size, listing.identities(files)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
