@@ -151,7 +151,7 @@ class Model:
         from ssl_isda.data.arrays import network_input
 
         device = next(self.network.parameters()).device
-        prepared = network_input(images, self.prepare.shape, self.prepare)
+        prepared = network_input(images, self.prepare.shape, self.prepare, self.prepare.bits)
         found: list[tuple[np.ndarray, np.ndarray]] = []
         with torch.no_grad():
             for batch in prepared.split(batch_size):

@@ -169,9 +169,13 @@ def _held_out(
 
 
 def network_input(
-    images: Any, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]
+    images: Any, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor], bits: int = 16
 ) -> Tensor:
     """What a network of this input shape sees of paths, bytes or prepared numbers: float32.
+
+    Parameters
+    ----------
+    bits : that image files of 16 bits used in training
 
     Raises
     ------
@@ -181,7 +185,7 @@ def network_input(
     if isinstance(images, (str, Path)):
         images = [images]
     if isinstance(images, (list, tuple)) and all(isinstance(each, (str, Path)) for each in images):
-        return prepare(torch.from_numpy(_decoded(images, shape)))
+        return prepare(torch.from_numpy(_decoded(images, shape, bits)))
     array = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
     if np.issubdtype(array.dtype, np.floating):
         if array.shape[1:] != shape:
@@ -196,6 +200,6 @@ def network_input(
     return prepare(torch.from_numpy(np.ascontiguousarray(channels_first(array))))
 
 
-def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...]) -> np.ndarray:
-    images = [decode(Path(path), shape[-1]) for path in paths]
+def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...], bits: int) -> np.ndarray:
+    images = [decode(Path(path), shape[-1], bits) for path in paths]
     return np.stack(images) if images else np.empty((0, *shape), np.uint8)

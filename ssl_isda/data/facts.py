@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ssl_isda
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import list_images
+from ssl_isda.data.folder_listing import PLAIN, ListingOptions, list_images
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def facts_of(dataset: str) -> Facts | None:
     return _all_facts(next(folder for folder in folders if folder.is_dir())).get(dataset)
 
 
-def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
+def check_labels(
+    dataset: str, labels: int | None, data_dir: Path, options: ListingOptions = PLAIN
+) -> None:
     """Refuse a number of labels that ``dataset`` cannot give, before any image is read.
 
     ``labels=None`` stands for every labeled image and is for a user's own images alone.
@@ -56,7 +58,7 @@ def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
     """
     facts = facts_of(dataset)
     if isinstance(facts, ClassFolders):
-        listing = list_images(data_dir)
+        listing = list_images(data_dir, options)
         num_classes, fewest = len(listing.class_names), min(listing.train_counts())
     elif facts is not None:
         num_classes, fewest = facts.num_classes, facts.fewest_per_class
@@ -69,7 +71,7 @@ def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
         check_label_count(dataset, labels, num_classes, fewest)
 
 
-def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
+def data_digests(dataset: str, data_dir: Path, options: ListingOptions = PLAIN) -> tuple[str, ...]:
     """What tells a user's images from others, in every version, the one to record first.
 
     Empty for data of fixed content, and where there is no folder.
@@ -81,7 +83,7 @@ def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
     """
     if not isinstance(facts_of(dataset), ClassFolders) or not data_dir.is_dir():
         return ()
-    return list_images(data_dir).digests
+    return list_images(data_dir, options).digests
 
 
 def check_label_count(dataset: str, labels: int, num_classes: int, fewest_per_class: int) -> None:

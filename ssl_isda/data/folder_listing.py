@@ -5,34 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data import folder_classes, folder_notes
 from ssl_isda.data.file_hashes import file_hashes
+from ssl_isda.data.folder_walk import ImageFile, Walk, shown
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """One file: its name relative to the data folder, with ``/``; class index, or -1 for none.
+class ListingOptions:
+    """How a data folder is read: options of the data set ``folder``, under the names they have there."""
 
-    ``size`` (bytes) and ``times`` (of the last change of its content and of its entry, nanoseconds)
-    tell whether it has changed since it was last read.
-    """
+    follow_links: bool = False
+    """Whether links may lead out of the folder, and to folders."""
 
-    name: str
-    label: int
-    size: int
-    times: tuple[int, int]
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ListingOptions:
+        """From settings or options by name, among others."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
 
-_listed: ContextVar[dict[Path, FolderListing] | None] = ContextVar("listed", default=None)
+PLAIN = ListingOptions()
+_listed: ContextVar[dict[tuple[Path, ListingOptions], FolderListing] | None] = ContextVar(
+    "listed", default=None
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,10 @@ class FolderListing:
     train: tuple[ImageFile, ...]
     unlabeled: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Of what is called an image and cannot be opened: name, and what it is and what to do."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the folder, one line each."""
 
     def train_counts(self) -> list[int]:
         """Labeled training images of each class."""
@@ -68,11 +77,16 @@ class FolderListing:
         return f"2:{_sha256_of(self.contents(self.files))}", _sha256_of(sizes)
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
-        """The name of each file and the SHA-256 of its bytes."""
-        return [[file.name, self._hashes[file.name]] for file in files]
+        """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
+        return [[file.name, self._hashes[0].get(file.name, "")] for file in files]
+
+    @property
+    def unopened(self) -> Mapping[str, str]:
+        """The files that cannot be opened or read, and what can be done about each."""
+        return self._hashes[1]
 
     @cached_property
-    def _hashes(self) -> dict[str, str]:
+    def _hashes(self) -> tuple[dict[str, str], dict[str, str]]:
         return file_hashes(self.root, {file.name: [file.size, *file.times] for file in self.files})
 
 
@@ -86,47 +100,49 @@ def listed_once() -> Iterator[None]:
         _listed.reset(token)
 
 
-def list_images(data_dir: Path) -> FolderListing:
+def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListing:
     """List ``train/<class>``, ``unlabeled`` and ``test/<class>``, nested folders included.
 
-    Names that start with a dot are ignored; every other file counts as an image.
+    What is hidden or has no image's extension is passed over, and counted in a note. A class of test
+    is the one of train whose name a person reads as the same; test may lack classes, which is noted.
 
     Raises
     ------
     UsageError
-        Missing or empty parts, classes that differ between train and test, files outside a class,
-        links that lead out of ``data_dir`` or nowhere, links to folders.
+        Missing or empty parts, classes of test that train does not have, classes that look alike,
+        images outside a class; links that lead out of ``data_dir`` or to folders, unless they are
+        followed, and links that lead in a circle.
     """
     root = Path(data_dir)
     listed = {} if (kept := _listed.get()) is None else kept
-    if root not in listed:
-        listed[root] = _list(root)
-    return listed[root]
+    if (root, options) not in listed:
+        listed[root, options] = _list(root, options)
+    return listed[root, options]
 
 
-def _list(root: Path) -> FolderListing:
+def _list(root: Path, options: ListingOptions) -> FolderListing:
     try:
         _require(root, root.is_dir(), "is not a folder")
-        train_classes = _classes(root, "train")
-        test_classes = _classes(root, "test")
-        _require_same_classes(root, train_classes, test_classes)
-        return FolderListing(
-            root=root,
-            class_names=tuple(train_classes),
-            train=_labeled_files(root, "train", train_classes),
-            unlabeled=_unlabeled_files(root),
-            test=_labeled_files(root, "test", test_classes),
+        walk = Walk(root, follow_links=options.follow_links)
+        class_names = _classes(walk, "train")
+        folder_classes.refuse_look_alikes(shown(root / "train"), class_names)
+        places = folder_classes.places(shown(root), class_names, _classes(walk, "test"))
+        train = _labeled(walk, "train", {name: k for k, name in enumerate(class_names)})
+        unlabeled, test = _unlabeled(walk), _labeled(walk, "test", places)
+        walk.refuse_leading_out()
+        _require_each(walk, class_names, train)
+        _require(root / "test", bool(test), "holds no image")
+        notes = (
+            *folder_notes.passed_over(walk),
+            *folder_notes.respelled(class_names, places),
+            *folder_notes.lacking(class_names, test),
         )
+        parts = (tuple(train), tuple(unlabeled), tuple(test))
+        return FolderListing(root, tuple(class_names), *parts, walk.unreadable, notes)
     except OSError as error:
         raise UsageError(
             f"cannot list {shown(error.filename or root)}: {error.strerror}"
         ) from error
-
-
-def shown(path: str | bytes | Path) -> str:
-    """A path that is safe to print on one line, whatever bytes its name has."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _sha256_of(content: object) -> str:
@@ -138,72 +154,39 @@ def _require(path: Path, holds: bool, complaint: str) -> None:
         raise UsageError(f"{shown(path)} {complaint}; {LAYOUT}")
 
 
-def _classes(root: Path, part: str) -> list[str]:
-    folder = root / part
+def _classes(walk: Walk, part: str) -> list[str]:
+    folder = walk.root / part
     _require(folder, folder.is_dir(), "is missing")
-    _refuse_outward_link(root, folder)
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    for name in names:
-        _require(folder / name, (folder / name).is_dir(), "lies outside a class folder")
-    _require(folder, len(names) >= 2, f"has {len(names)} class folders and needs at least 2")
+    names = walk.folders(part)
+    walk.refuse_leading_out()
+    fewest = 2 if part == "train" else 1
+    complaint = f"has {len(names)} class folders and needs at least {fewest}"
+    _require(folder, len(names) >= fewest, complaint)
     return names
 
 
-def _require_same_classes(root: Path, train: list[str], test: list[str]) -> None:
-    differing = sorted(set(train) ^ set(test))
-    if differing:
-        name = differing[0]
-        there, absent = ("train", "test") if name in train else ("test", "train")
-        more = f" ({len(differing)} classes differ)" if len(differing) > 1 else ""
-        raise UsageError(
-            f"{shown(root)}: class {shown(name)!r} is in {there} but not in {absent}{more}; "
-            "train and test must have the same class folders"
-        )
+def _labeled(walk: Walk, part: str, places: Mapping[str, int]) -> list[ImageFile]:
+    found = [file for name, k in places.items() for file in walk.images(f"{part}/{name}", k)]
+    return sorted(found, key=lambda file: file.name)
 
 
-def _labeled_files(root: Path, part: str, class_names: list[str]) -> tuple[ImageFile, ...]:
-    files: list[ImageFile] = []
-    for label, name in enumerate(class_names):
-        found = list(_walk(root, root / part / name, label))
-        _require(root / part / name, bool(found), "holds no image")
-        files.extend(found)
-    return tuple(sorted(files, key=lambda file: file.name))
-
-
-def _unlabeled_files(root: Path) -> tuple[ImageFile, ...]:
-    folder = root / "unlabeled"
+def _unlabeled(walk: Walk) -> list[ImageFile]:
+    folder = walk.root / "unlabeled"
     if not os.path.lexists(folder):
-        return ()
+        return []
     _require(folder, folder.is_dir(), "is not a folder")
-    return tuple(sorted(_walk(root, folder, label=-1), key=lambda file: file.name))
+    return walk.images("unlabeled", label=-1)
 
 
-def _walk(root: Path, folder: Path, label: int) -> Iterator[ImageFile]:
-    _refuse_outward_link(root, folder)
-    inside = folder.relative_to(root).as_posix()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink():
-                _refuse_outward_link(root, folder / entry.name)
-            if entry.is_dir():
-                yield from _walk(root, folder / entry.name, label)
-            else:
-                facts = entry.stat()
-                name = f"{inside}/{entry.name}"
-                times = (facts.st_mtime_ns, facts.st_ctime_ns)
-                yield ImageFile(name, label, facts.st_size, times)
-
-
-def _refuse_outward_link(root: Path, path: Path) -> None:
-    """Links to files inside ``root`` are fine; all others could lead anywhere, or in a circle."""
-    if not path.is_symlink():
-        return
-    target = path.resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise UsageError(f"{shown(path)} is a link that leads out of {shown(root)}: copy it there")
-    if not target.exists():
-        raise UsageError(f"{shown(path)} is a link that leads nowhere: remove it")
-    if target.is_dir():
-        raise UsageError(f"{shown(path)} is a link to a folder: put the images themselves there")
+def _require_each(walk: Walk, class_names: Sequence[str], train: Sequence[ImageFile]) -> None:
+    """Every class has an image to learn from."""
+    found = {file.label for file in train}
+    for label, name in enumerate(class_names):
+        if label not in found:
+            odd = [k for k in sorted(walk.unreadable) if k.startswith(f"train/{name}/")]
+            lines = [
+                *folder_notes.passed_over(walk),
+                *(f"{k} is {walk.unreadable[k]}" for k in odd[:1]),
+            ]
+            complaint = "".join(["holds no image", *(f" ({shown(line)})" for line in lines)])
+            _require(walk.root / "train" / name, False, complaint)
