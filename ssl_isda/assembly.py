@@ -181,8 +181,12 @@ def network_of(
 ) -> Network:
     """The network with its initial weights, for inputs of this shape."""
     config = resolved.config
-    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
+    make = chosen(MODELS, "model", resolved)
+    try:
+        with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+            student: Network = make(num_classes=num_classes, shape=shape)
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}") from error
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
