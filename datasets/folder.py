@@ -28,6 +28,7 @@ from ssl_isda.data.facts import ClassFolders
 from ssl_isda.data.folder_listing import FolderListing, ImageFile, list_images
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.image_memory import room_for_files
 from ssl_isda.data.streaming import Streaming
 
 FACTS = {"folder": ClassFolders()}
@@ -107,10 +108,11 @@ def _key(listing: FolderListing, files: Sequence[ImageFile], image_size: int) ->
 
 
 def _decode_all(listing: FolderListing, image_size: int) -> Arrays:
-    return {
-        "train_images": _decode_files(listing.root, _training(listing), image_size),
-        "test_images": _decode_files(listing.root, listing.test, image_size),
-    }
+    with room_for_files(len(listing.files), image_size):
+        return {
+            "train_images": _decode_files(listing.root, _training(listing), image_size),
+            "test_images": _decode_files(listing.root, listing.test, image_size),
+        }
 
 
 def _decode_files(root: Path, files: Sequence[ImageFile], image_size: int) -> np.ndarray:
