@@ -16,11 +16,14 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.splits import make_split
 
 TEST_SHARE = 0.2
 """Of each class's labeled images, where no test part is given."""
 CHANNELS = (1, 3)
+AT_ONCE = 1_000
+"""Images of which float64 copies are made at a time."""
 
 
 def image_data(
@@ -44,6 +47,11 @@ def image_data(
     """
     if isinstance(data, ImageData):
         return data
+    with room_for_data(name, 0):
+        return _image_data(name, data, test_data)
+
+
+def _image_data(name: str, data: Any, test_data: Any) -> ImageData:
     images, labels = _taken_apart(data)
     class_names, numbers = _numbered(labels, getattr(data, "classes", None))
     train, test, drawn = (images, numbers), _test_part(test_data, class_names), None
@@ -118,14 +126,24 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if np.issubdtype(images.dtype, np.floating):
-        scaled = images.astype(np.float64) * 255
-        whole = scaled.round()
-        if np.abs(scaled - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255:
-            return whole.astype(np.uint8)
+        found = np.empty(images.shape, np.uint8)
+        some = range(0, len(images), AT_ONCE)
+        if all(_fill_with_255ths(found[k : k + AT_ONCE], images[k : k + AT_ONCE]) for k in some):
+            return found
     raise UsageError(
         "images to train on must be uint8, 0 to 255, or whole 255ths from 0 to 1; "
         f"got {images.dtype}: a run prepares them itself (--preprocessing)"
     )
+
+
+def _fill_with_255ths(found: np.ndarray, images: np.ndarray) -> bool:
+    """Whether these are whole 255ths from 0 to 1, which then stand in ``found``."""
+    scaled = images.astype(np.float64) * 255
+    whole = scaled.round()
+    fits = np.abs(scaled - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255
+    if fits:
+        found[:] = whole
+    return bool(fits)
 
 
 def _is_missing(label: Any) -> bool:

@@ -80,6 +80,18 @@ def check_labels(
         amounts.of_classes(dataset, counts)
 
 
+def bytes_to_load(dataset: str, *, extra: bool) -> int:
+    """What loading a published data set takes, files and images at once; 0 where nobody knows.
+
+    ``extra``: with its further images.
+    """
+    facts = facts_of(dataset)
+    if not isinstance(facts, DatasetFacts):
+        return 0
+    num_images = facts.num_train_images + extra * facts.num_extra_images
+    return 2 * num_images * facts.channels * facts.image_size**2
+
+
 def data_digests(dataset: str, data_dir: Path, options: ListingOptions = PLAIN) -> tuple[str, ...]:
     """What tells a user's images from others, in every version, the one to record first.
 
