@@ -25,6 +25,8 @@ from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.facts import data_digests
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
@@ -40,6 +42,7 @@ from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
+from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
@@ -66,11 +69,15 @@ class Workspace:
         self.device = device_named(config.device)
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
-        self.data: ImageData = own or chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        self.data: ImageData = own or images_of(resolved)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
         self.preparation: Preparation = preparation
+        options = ListingOptions.of(resolved.values)
+        listed = () if own else data_digests(config.dataset, config.data_dir, options)
+        self.digests: tuple[str, ...] = listed or self.data.digests
+        """Of the images, in every version."""
 
     def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Training images, all or those at ``indices``, with their labels, without augmentation."""
@@ -79,6 +86,13 @@ class Workspace:
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images with their labels."""
         return evaluation_batches(self.test_images, _labels(self.data.test))
+
+
+def images_of(resolved: Resolved) -> ImageData:
+    """The data set of a run."""
+    plugins.load(resolved.config.plugin)
+    data: ImageData = chosen(DATASETS, "dataset", resolved)(resolved.config.data_dir)
+    return data
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -287,9 +301,29 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda", local_rank())
 
 
+def workspace_of(folder: RunFolder) -> Workspace:
+    """The images of a run, read anew.
+
+    Raises
+    ------
+    UsageError
+        They are other images than those that the run was made on.
+    """
+    with listed_once():
+        workspace = Workspace(folder.resolved)
+    path, place = folder.path, folder.resolved.config.data_dir
+    began = Preparation.read(path).digest if (path / FILE_NAME).is_file() else ""
+    for kept in (began, folder.recorded_digest()):
+        refuse_other_images(
+            *(kept, workspace.digests, f"{path} was made on other images", place),
+            "bring them back, or say where they are with --data-dir",
+        )
+    return workspace
+
+
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
-    """The run's network, as its newest whole checkpoint has it, on the images."""
-    workspace = Workspace(folder.resolved)
+    """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
+    workspace = workspace_of(folder)
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
     digest = _load_newest(trainer)
@@ -300,7 +334,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     batches = itertools.chain.from_iterable(map(trainer.predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
-    return Features.gathered(shown, part, data.class_names, digest)
+    return Features.gathered(shown, part, data.class_names, digest, workspace.digests[0])
 
 
 def _load_newest(trainer: Trainer) -> str:
@@ -330,7 +364,7 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
     folder = RunFolder(resolved, path)
     with folder.locked():
-        workspace = Workspace(resolved)
+        workspace = workspace_of(folder)
         split = split_of(folder, workspace)
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
 
@@ -345,7 +379,8 @@ def evaluated_network(
     resolved = settings_of_run(path, Place.model_construct(device=device, plugin=plugin))
     plugins.load(resolved.config.plugin)
     where, is_kept = device_named(device), (path / FILE_NAME).is_file()
-    preparation = Preparation.read(path) if is_kept else Workspace(resolved).preparation
+    folder = RunFolder(resolved, path)
+    preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
     student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
     state, used = _newest(path / "checkpoint.pt", where)
     try:

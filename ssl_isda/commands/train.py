@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.progress import show
-from ssl_isda.data.facts import check_labels, data_digests
+from ssl_isda.data.facts import check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
@@ -40,14 +40,12 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     if own is None:
         options = ListingOptions.of(resolved.values)
         check_labels(config.dataset, config.labels, config.data_dir, options)
-        digests = data_digests(config.dataset, config.data_dir, options)
-    else:
-        digests = (own.train.fingerprint,)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
         )
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
+    digests = _digests(resolved, own, folders)
     found = _finished(folders, digests) if num_launched() == 1 else None
     results, workspace = [], None
     with nullcontext() if found and all(found) else _processes(config.device):
@@ -59,13 +57,29 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
 
                 with _owned(folder), _gpu_memory_told():
                     workspace = workspace or Workspace(resolved, own)
-                    result = train_one(folder, workspace, digests)
+                    result = train_one(folder, workspace)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
             if is_first_launched():
                 show(f"{folder.path}: {describe(result)}")
     return results
+
+
+def _digests(
+    resolved: Resolved, own: ImageData | None, folders: Sequence[RunFolder]
+) -> tuple[str, ...]:
+    """What tells the images from others that a result may have been made on; empty for data of fixed
+    content. Data that nothing is known of are read, if there is a result."""
+    if own is not None:
+        return own.digests
+    config = resolved.config
+    is_unknown = facts_of(config.dataset) is None
+    if is_unknown and any(f.result_file.exists() and not f.fresh for f in folders):
+        from ssl_isda.assembly import images_of
+
+        return images_of(resolved).digests
+    return data_digests(config.dataset, config.data_dir, ListingOptions.of(resolved.values))
 
 
 def _finished(folders: Sequence[RunFolder], digests: Sequence[str]) -> list[dict[str, Any] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import FILE_NAME, Preparation
 from ssl_isda.data.splits import Split
 from ssl_isda.parallel.distributed import from_first, is_first
+from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.runs.memory import described_peak, forget_peak
 from ssl_isda.runs.result import commit_of, provenance, summarize
 from ssl_isda.runs.run_folder import RunFolder
@@ -26,14 +27,14 @@ from ssl_isda.settings.places import PACKAGE
 from ssl_isda.training.trainer import Trainer
 
 
-def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> dict[str, Any]:
-    """Train, or go on training, the run of one folder, on images of these digests; its result."""
+def train_one(folder: RunFolder, workspace: Workspace) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder; its result."""
     resolved = folder.resolved
     tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
     split = from_first(lambda: split_of(folder, workspace))
-    if split.checksum != workspace.data.train.fingerprint:
+    if from_first(lambda: workspace.digests) != workspace.digests:
         raise UsageError("the images of this machine are not those of the first one")
-    from_first(lambda: _keep_preparation(folder, workspace, digests))
+    from_first(lambda: _keep_preparation(folder, workspace))
     from_first(lambda: folder.write_unreadable(workspace.data.unreadable))
     try:
         peak, batches = _dry_step(folder, workspace, split)
@@ -50,7 +51,10 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
     tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(
-            resolved, folder.path, history=tracker.shown(), warn=tracker.warn
+            *(resolved, folder.path),
+            history=tracker.shown(),
+            warn=tracker.warn,
+            data_digest=workspace.digests[0],
         )
     commit = _commit()
     with _ended(tracker) as summary:
@@ -59,7 +63,7 @@ def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -
         if is_first():
             summary |= summarize(tracker.history())
             result = summary | _provenance(folder, workspace, tracker, commit)
-            result |= {"data_digest": digests[0]} if digests else {}
+            result |= {"data_digest": workspace.digests[0]}
             names = workspace.data.class_names
             folder.write_result({**result, "class_names": names, "confusion": confusion})
     return summary
@@ -92,25 +96,25 @@ def _provenance(
     return {**found, "commit": commit}
 
 
-def _keep_preparation(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> None:
+def _keep_preparation(folder: RunFolder, workspace: Workspace) -> None:
     """Put the preparation into the folder of a run that begins, or has none since version 0.1.
 
     Raises
     ------
     UsageError
-        The run began with other files than there are now.
+        The run began with other images than there are now.
     """
-    path = folder.path / FILE_NAME
+    path, preparation = folder.path / FILE_NAME, workspace.preparation
     if folder.has_begun() and path.exists():
-        began = Preparation.read(folder.path).digest
-        if began and digests and began != digests[0]:
-            raise UsageError(
-                f"{folder.path} began with other images than {folder.resolved.config.data_dir} has now "
-                f"(digest {began} there, {digests[0]} now): bring them back, take another --runs-dir, "
-                "or --fresh to delete it"
-            )
-    else:
-        replace(workspace.preparation, digest=digests[0] if digests else "").save(path)
+        preparation = Preparation.read(folder.path)
+        refuse_other_images(
+            *(preparation.digest, workspace.digests, f"{folder.path} began with other images"),
+            folder.resolved.config.data_dir,
+            "bring them back, take another --runs-dir, or --fresh to delete it",
+        )
+        if preparation.digest:
+            return
+    replace(preparation, digest=workspace.digests[0]).save(path)
 
 
 @functools.cache

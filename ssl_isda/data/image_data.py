@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +43,17 @@ class ImageData:
     ) -> ImageData:
         """From (images, labels) of both parts; images (N, C, H, W) uint8, labels (N,) integers."""
         return cls(name, tuple(class_names), _in_memory(*train), _in_memory(*test))
+
+    @property
+    def digest(self) -> str:
+        """What tells these images, their labels and the names of the classes from all others."""
+        content = [self.class_names, self.train.fingerprint, self.test.fingerprint]
+        return f"2:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The same in every version; the one without a number knows the training images alone."""
+        return self.digest, self.train.fingerprint
 
 
 DATASETS: Registry[Callable[..., ImageData]] = Registry("data set")

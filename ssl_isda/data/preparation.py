@@ -55,7 +55,7 @@ class Preparation:
     shape : (C, H, W) of the training images, to which all others are brought as files are
     arrays : float32 ``scale`` and ``shift`` (C, 1, 1); or float64 ``mean`` (A,) and float32
         ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1
-    digest : of the files that the run began with; empty for data of fixed content
+    digest : of the images that the run began with; empty where an older version kept none
     bits : that images of 16 bits use in training, and so do files that are decoded later
     """
 

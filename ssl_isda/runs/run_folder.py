@@ -15,6 +15,7 @@ from typing import Any
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
 from ssl_isda.parallel.launch import is_restart
+from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.settings.config import Resolved, differing_settings
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
@@ -48,8 +49,7 @@ class RunFolder:
 
         Parameters
         ----------
-        data_digests : of the images that are there now, where they are the user's own: one for each
-            version of digest, "2:..." or, without a number, that of version 0.1
+        data_digests : of the images that are there now, as far as they are known, in every version
 
         Raises
         ------
@@ -69,15 +69,12 @@ class RunFolder:
             raise UsageError(
                 f"{self.result_file} is damaged: delete it, and the same command writes it again"
             ) from error
-        made_with = result.get("data_digest")
-        if made_with and data_digests and made_with not in data_digests:
-            now = next(
-                (d for d in data_digests if (":" in d) == (":" in made_with)), data_digests[0]
-            )
-            raise UsageError(
-                f"{self.path} holds a run on other images than {self.resolved.config.data_dir} has now "
-                f"(digest {made_with} there, {now} now): take another --runs-dir, or --fresh to delete it"
-            )
+        refuse_other_images(
+            *(str(result.get("data_digest") or ""), data_digests),
+            f"{self.path} holds a run on other images",
+            self.resolved.config.data_dir,
+            "take another --runs-dir, or --fresh to delete it",
+        )
         return result
 
     @contextmanager
@@ -139,6 +136,14 @@ class RunFolder:
             lines = [f"{name}\t{reason}\n" for name, reason in sorted(reasons.items())]
             text = "".join(lines).encode("utf-8", "backslashreplace")
             write_atomically(self.path / "unreadable.txt", text)
+
+    def recorded_digest(self) -> str:
+        """Of the images that the result was made on; empty where no result says so."""
+        try:
+            result = json.loads(self.result_file.read_text())
+            return str(result.get("data_digest") or "")
+        except (OSError, ValueError, AttributeError):
+            return ""
 
     def has_begun(self) -> bool:
         """Whether a run began here. A folder whose run never started may be used with other settings."""

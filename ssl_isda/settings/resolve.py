@@ -176,7 +176,8 @@ def _refuse_options_of_others(
         owners = components.owners(name)
         if owners and not any(owner in used for owner in owners):
             kind = owners[0][0]
-            named = " and ".join(part for _, part in owners)
+            first, *rest = (part for _, part in owners)
+            named = " and ".join([first, *rest] if len(rest) < 2 else [first, "others"])
             raise UsageError(f"{flag.name} is an option of {named}, not of {chosen[kind]}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from signal import Signals as SignalNames
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from ssl_isda.optim.sgd import sgd
 from ssl_isda.parallel import distributed
 from ssl_isda.runs.metrics import loss_of
 from ssl_isda.runs.tracking import Tracker
+from ssl_isda.training import divergence
 from ssl_isda.training.batchnorm import running_statistics
 from ssl_isda.training.compilation import as_written, begin_passes
 from ssl_isda.training.config import TrainerConfig as TrainerConfig
@@ -79,7 +81,8 @@ class Trainer:
         self.optimizer = (optimizer or sgd(SGDConfig()))(self.groups, self.device)
         self.schedule = schedule or cosine_schedule(CosineConfig())
         self._set_learning_rate(config.learning_rate)
-        self.watch = Watch(tracker, self.device, config.learning_rate)
+        diverged = partial(divergence.told, student, objective, config.learning_rate)
+        self.watch = Watch(tracker, self.device, diverged)
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
         self.run_state = RunState(
             *(student, objective, self.optimizer, self.watch),

@@ -19,10 +19,13 @@ from ssl_isda.training.objective import Terms
 
 
 class Watch:
-    """Sums an epoch's losses on the device and looks at them where that costs nothing."""
+    """Sums an epoch's losses on the device and looks at them where that costs nothing.
 
-    def __init__(self, tracker: Tracker, device: torch.device, learning_rate: float) -> None:
-        self.tracker, self.device, self.learning_rate = tracker, device, learning_rate
+    ``told`` says of a step whose loss is not finite how strong ISDA was, and what to try.
+    """
+
+    def __init__(self, tracker: Tracker, device: torch.device, told: Callable[[Step], str]) -> None:
+        self.tracker, self.device, self.told = tracker, device, told
         self.loss_sums: dict[str, Tensor] = {}
         self.gradient_norms: dict[str, Tensor] = {}
         self._dead_terms: set[str] = set()
@@ -48,15 +51,15 @@ class Watch:
         Raises
         ------
         TrainingFailed
-            One is not finite; names the step and the term.
+            One is not finite; names the step, the term, and the strength of ISDA.
         """
         if not self.loss_sums or torch.stack([*self.loss_sums.values()]).isfinite().all():
             return
         for name, loss_sum in self.loss_sums.items():
             if not torch.isfinite(loss_sum):
                 raise TrainingFailed(
-                    f"step {step.index}: the {name} loss is {loss_sum.item()}; try a smaller "
-                    f"--learning-rate than {self.learning_rate:g}. The last checkpoint stays"
+                    f"step {step.index}: the {name} loss is {loss_sum.item()}{self.told(step)}. "
+                    "The last checkpoint stays"
                 )
 
     def look_at_gradients(self, terms: Terms, trained: Iterable[nn.Parameter], step: Step) -> None:

@@ -16,6 +16,7 @@ from ssl_isda.results.cells import (
     row_order,
     seeds_name,
 )
+from ssl_isda.results.columns import odd_ones
 from ssl_isda.results.runs import Run
 
 SHORT = 12
@@ -29,6 +30,8 @@ class Report:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.cells = cells_of(runs)
+        self.odd_ones = odd_ones(runs)
+        """What was made on other images than the rest, and stands in a column of its own."""
         in_cells = [run for cell in self.cells for run in cell.runs]
         self.strays = [run for run in runs if not run.settings]
         """Runs whose settings cannot be read."""
@@ -78,6 +81,7 @@ class Report:
     def cautions(self) -> dict[str, list[str]]:
         """What must be known before a number is used, by kind; kinds without a case are left out."""
         found = {
+            "Runs on other images, in columns of their own": self.odd_ones,
             "Failed runs, in no mean": self._with_problems("failed"),
             "Damaged runs, in no mean": self._with_problems("damaged"),
             "Runs started but not finished, in no mean": self._with_problems("unfinished"),

@@ -175,6 +175,7 @@ def _facts_of(run: Run) -> dict[str, object]:
         "split_seed": split and split.seed,
         "split_digest": split and split.digest,
         "data_checksum": split and split.checksum,
+        "data_digest": run.data_digest,
         "commit": run.commit,
         "versions": run.versions,
         "finished": run.result.get("finished"),

@@ -23,7 +23,7 @@ from ssl_isda.parallel.distributed import (
     total,
     whole,
 )
-from tests.several_processes import CELLS, NUM_STEPS, train_all
+from tests.several_processes import CELLS, num_steps, train_all
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,7 +76,7 @@ def test_two_processes_train_as_one(runs, cell):
     """
     one, two = (found[cell] for found in runs)
     tolerance = 1e-6 if cell[0] == "vat" else 1e-11
-    assert len(one["losses"]) == len(two["losses"]) == (4 if cell[2] == "cnn13" else NUM_STEPS)
+    assert len(one["losses"]) == len(two["losses"]) == num_steps(cell[2])
     for mine, theirs in zip(one["losses"], two["losses"], strict=True):
         assert theirs == pytest.approx(mine, abs=tolerance)
     assert difference(one["student"], two["student"]) < tolerance
