@@ -24,6 +24,7 @@ from ssl_isda.data.folder_listing import FolderListing
 from ssl_isda.data.folder_walk import ImageFile, shown
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_decoding import Decoded, decoded, decoders, largest_value
+from ssl_isda.data.image_memory import room_for_files
 from ssl_isda.data.sixteen_bits import NOT_16_BITS, bits_for
 
 CACHE_FORMAT = 2
@@ -76,10 +77,13 @@ class FolderRead:
 def decode_all(listing: FolderListing, image_size: int) -> FolderRead:
     """Every image decoded: ``arrays`` has ``train_images`` and ``test_images``, (n, 3, h, w) uint8."""
 
+    def read(path: Path, bits: int) -> Decoded:
+        return decoded(path, image_size, bits)
+
     def compute(earlier: Arrays) -> Arrays:
-        images = np.empty((len(listing.files), 3, image_size, image_size), np.uint8)
-        found = _Pass(listing, earlier, lambda path, bits: decoded(path, image_size, bits), images)
-        return found.run()
+        with room_for_files(len(listing.files), image_size):
+            images = np.empty((len(listing.files), 3, image_size, image_size), np.uint8)
+            return _Pass(listing, earlier, read, images).run()
 
     folder = listing.root / ".cache" / f"images-{image_size}"
     key = key_of(listing, listing.files, image_size)
@@ -106,8 +110,9 @@ def examine_all(listing: FolderListing, image_size: int, *, wholly: bool) -> Fol
 
 
 def key_of(listing: FolderListing, files: Sequence[ImageFile], image_size: int) -> str:
-    """SHA-256 over what the pixels depend on: names and contents of the files; image size."""
-    parts = [CACHE_FORMAT, image_size, listing.contents(files)]
+    """SHA-256 over what the pixels and labels depend on: names and contents of the files, what tables
+    say of them; image size."""
+    parts = [CACHE_FORMAT, image_size, listing.identities(files)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

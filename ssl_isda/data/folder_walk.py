@@ -88,7 +88,7 @@ class Walk:
         return found
 
     def images(self, folder: str, label: int) -> list[ImageFile]:
-        """The images below a folder, sorted by name, whatever the locale."""
+        """The images below a folder ("": all), sorted by name, whatever the locale."""
         if self._is_closed(folder):
             return []
         found = self._below(folder, label, [os.path.realpath(self.root / folder)])
@@ -107,7 +107,7 @@ class Walk:
     def _is_closed(self, folder: str) -> bool:
         """Whether the folder itself is a link that may not be followed."""
         path = self.root / folder
-        if self.follow_links or not path.is_symlink():
+        if self.follow_links or not folder or not path.is_symlink():
             return False
         self._refuse_link_to_folder(folder, os.path.realpath(path))
         return True
@@ -118,7 +118,7 @@ class Walk:
             for entry in entries:
                 if self._is_hidden(entry):
                     continue
-                name = f"{folder}/{entry.name}"
+                name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_symlink() and self._leads_astray(entry, name, above):
                     continue
                 if entry.is_dir():
