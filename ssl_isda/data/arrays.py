@@ -48,10 +48,10 @@ def image_data(
     if isinstance(data, ImageData):
         return data
     with room_for_data(name, 0):
-        return _image_data(name, data, test_data)
+        return _image_data(name, data, test_data, test_fraction)
 
 
-def _image_data(name: str, data: Any, test_data: Any) -> ImageData:
+def _image_data(name: str, data: Any, test_data: Any, test_fraction: float | None) -> ImageData:
     images, labels = _taken_apart(data)
     class_names, numbers = _numbered(labels, getattr(data, "classes", None))
     train, test, drawn = (images, numbers), _test_part(test_data, class_names), None

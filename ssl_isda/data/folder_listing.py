@@ -120,10 +120,13 @@ class FolderListing:
         if self.names_say_labels and not self.test_is_drawn:
             return contents
         test = {file.name for file in self.test}
-        for facts, file in zip(contents, files, strict=True):
-            label = self.class_names[file.label] if file.label >= 0 else ""
-            facts += ["test" if file.name in test else "train", label]
-        return contents
+        return [
+            [*content, "test" if file.name in test else "train", self._class_of(file)]
+            for content, file in zip(contents, files, strict=True)
+        ]
+
+    def _class_of(self, file: ImageFile) -> str:
+        return self.class_names[file.label] if file.label >= 0 else ""
 
     @property
     def unopened(self) -> Mapping[str, str]:
