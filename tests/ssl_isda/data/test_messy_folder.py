@@ -280,9 +280,10 @@ def test_a_class_that_cannot_be_read_at_all_is_refused(make_folder, part: str) -
     root = make_folder()
     damage(root, *(f"{part}/dog/{path.name}" for path in (root / part / "dog").iterdir()))
     text = refusal(root, skip_unreadable=True)
-    assert (
-        f"{part}/dog has no image that can be read, for instance {part}/dog/0.png (not an" in text
+    says = (
+        f"the class 'dog' has no image in {part} that can be read; {part}/dog/0.png is not an image"
     )
+    assert says in text
     for path in (root / part / "dog").iterdir():
         path.unlink()
     (root / part / "dog" / "gone.png").symlink_to("absent")
