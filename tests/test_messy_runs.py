@@ -43,8 +43,9 @@ def trained(place: Path, **options: Any) -> ssl_isda.Run:
     return ssl_isda.train(**{**SETTINGS, **folders, **options})
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_run_tells_and_keeps_what_it_left_out(tmp_path: Path, streaming: bool) -> None:
+def test_fault_39_a_run_tells_and_keeps_what_it_left_out(tmp_path: Path, streaming: bool) -> None:
     write_folder(tmp_path / "photos", 4095)
     for name in ("bad.png", "new\nline.png", "Thumbs.db"):
         (tmp_path / "photos" / "train" / "a" / name).write_bytes(b"words")
