@@ -181,7 +181,7 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
         trainer.train_step(trainer.step(index))
     return {
         "losses": losses,
-        "confusion": trainer.confusion(trainer.evaluations["test"]),
+        "confusion": trainer.evaluation.confusion(trainer.evaluations["test"]),
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
         "gradient_norms": trainer.watch.gradient_norms,

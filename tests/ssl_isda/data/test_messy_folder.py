@@ -138,7 +138,7 @@ def test_a_package_that_reads_further_formats_is_used(monkeypatch) -> None:
     package.__dict__.update(register_heif_opener=lambda: made_known.append("heif"), __version__="9")
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
     image_decoding.decoders.cache_clear()
-    assert "pillow_heif 9" in image_decoding.decoders() and made_known == ["heif"]
+    assert "pillow-heif 9" in image_decoding.decoders() and made_known == ["heif"]
     monkeypatch.undo()
     image_decoding.decoders.cache_clear()
 
@@ -176,14 +176,20 @@ def test_what_is_no_file_is_named_and_never_opened(
     make_folder, make: Callable[[Path], None], says: str
 ) -> None:
     root = make_folder()
-    for name in ("odd.png", "odd.txt", "odd"):
-        make(root / "test" / "cat" / name)
+    for name in ("test/cat/odd.png", "test/cat/odd.txt", "train/odd.db"):
+        make(root / name)
     assert f"test/cat/odd.png: {says}" in refusal(root).replace(": a link that ", ": ")
     data = load_folder(root, skip_unreadable=True)
     assert data.notes[0].startswith(
-        "passed over 2 files that have no image's extension (odd, odd.txt)"
+        "passed over 2 files that have no image's extension (odd.db, odd.txt)"
     )
     assert list(data.unreadable) == ["test/cat/odd.png"] and len(data.test) == 2
+
+
+def test_a_pipe_outside_a_class_is_left_out_too(make_folder) -> None:
+    root = make_folder()
+    os.mkfifo(root / "train" / "odd.png")
+    assert [*load_folder(root, skip_unreadable=True).unreadable] == ["train/odd.png"]
 
 
 def test_what_may_not_be_opened_is_among_what_cannot_be_read(make_folder, monkeypatch) -> None:
@@ -223,8 +229,13 @@ def test_all_that_cannot_be_read_is_listed_at_once_and_the_rest_is_kept(
     root = make_folder()
     damage(root, *(f"train/cat/bad{k:02}.png" for k in range(12)))
     text = refusal(root)
-    assert text.startswith(f"12 images of {root} cannot be read: train/cat/bad00.png (not an image")
-    assert text.count("bad") == 10 and "and 2 more; --skip-unreadable trains without them" in text
+    assert text.startswith(
+        f"12 images of {root} cannot be read: train/cat/bad00.png, train/cat/bad01"
+    )
+    assert text.count("bad") == 10 and text.endswith(
+        "bad09.png (not an image: save it as one, or remove it); and 2 more; --skip-unreadable trains "
+        "without them"
+    )
     assert len(decodes) == 22
     assert refusal(root) == text and len(decodes) == 22
     for path in root.glob("train/cat/bad*"):
@@ -243,9 +254,7 @@ def test_what_cannot_be_read_is_left_out_on_request(make_folder, decodes, stream
         data = load_folder(root, streaming=streaming, skip_unreadable=True)
         assert [*data.unreadable] == ["train/cat/00.png", "test/dog/zz.png"]
         assert data.notes == (
-            "left out 2 images that cannot be read (00.png, zz.png)".replace(
-                "00.png, zz.png", "test/dog/zz.png, train/cat/00.png"
-            ),
+            "left out 2 images that cannot be read: test/dog/zz.png, train/cat/00.png",
         )
         for part, source in (("train", data.train), ("test", data.test)):
             expected = getattr(clean, part)
@@ -476,6 +485,18 @@ def test_links_that_lead_out_are_followed_on_request(make_folder, tmp_path) -> N
     assert list_images(root, ListingOptions(follow_links=True)).digests[0] == digest
 
 
+def test_a_link_to_a_class_that_is_gone_is_refused_and_one_to_a_text_passed_over(
+    make_folder, tmp_path
+) -> None:
+    root = make_folder()
+    write(tmp_path / "README.md")
+    (root / "train" / "README.md").symlink_to(tmp_path / "README.md")
+    assert "README.md" in load_folder(root).notes[0]
+    (root / "train" / "emu").symlink_to("absent")
+    for options in ({}, {"skip_unreadable": True}, {"follow_links": True}):
+        assert "train/emu is a link that leads nowhere: bring" in refusal(root, **options)
+
+
 @pytest.mark.parametrize(
     ("link", "target"),
     [
@@ -505,8 +526,8 @@ def test_a_circle_of_links_is_named(make_folder, tmp_path, link: str, target: st
     ("train", "test", "note"),
     [
         ("Caf\u00e9", "Cafe\u0301", ()),
-        ("cat", "Cat", ("test/Cat is taken for the class 'cat'",)),
-        ("cat", "cat ", ("test/cat  is taken for the class 'cat'",)),
+        ("cat", "Cat", ("the class 'Cat' of test is taken for 'cat' of train",)),
+        ("cat", "cat ", ("the class 'cat ' of test is taken for 'cat' of train",)),
     ],
 )
 def test_names_of_classes_are_compared_as_a_person_reads_them(
