@@ -40,9 +40,9 @@ class Formulas(Preprocessor):
 class FormulasExtension(Extension):
     """Before fences are read (25), after control characters are removed (30)."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         md.preprocessors.register(Formulas(md), "formulas", 28)
 
 
-def makeExtension(**settings: Any) -> FormulasExtension:  # noqa: N802
+def makeExtension(**settings: Any) -> FormulasExtension:
     return FormulasExtension(**settings)
