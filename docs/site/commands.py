@@ -69,7 +69,14 @@ def commands_reference() -> str:
     for name in cli.COMMANDS:
         lines += [f"### {name}", "", "```text", helped([name]), "```", ""]
         for analysis in ANALYSES if name == "analyze" else ():
-            lines += [f"#### analyze {analysis}", "", "```text", helped([name, analysis]), "```", ""]
+            lines += [
+                f"#### analyze {analysis}",
+                "",
+                "```text",
+                helped([name, analysis]),
+                "```",
+                "",
+            ]
     return "\n".join(lines)
 
 
