@@ -19,8 +19,13 @@ from tests.commands import answer
 from tests.synthetic_runs import write_run
 
 SETTINGS: dict[str, Any] = {
-    **{"method": "supervised", "model": "linear", "steps": 2, "batch_size": 4, "threads": 1},
-    **{"wandb": "disabled", "quiet": True},
+    "method": "supervised",
+    "model": "linear",
+    "steps": 2,
+    "batch_size": 4,
+    "threads": 1,
+    "wandb": "disabled",
+    "quiet": True,
 }
 PLUGIN = """
 import numpy as np
