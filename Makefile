@@ -25,9 +25,9 @@ demo: $(READY)
 	@$(DEMO) --method vat
 	@$(DEMO) --method vat --isda
 	@printf '\nTest error on 450 digits, from the same 20 labels:\n'
-	@printf '  supervised   '; $(DEMO) --method supervised | sed 's/.*test error //'
-	@printf '  VAT          '; $(DEMO) --method vat | sed 's/.*test error //'
-	@printf '  VAT + ISDA   '; $(DEMO) --method vat --isda | sed 's/.*test error //'
+	@printf '  supervised   '; $(DEMO) --method supervised | sed 's/.*test error //; s/ (bal.*//'
+	@printf '  VAT          '; $(DEMO) --method vat | sed 's/.*test error //; s/ (bal.*//'
+	@printf '  VAT + ISDA   '; $(DEMO) --method vat --isda | sed 's/.*test error //; s/ (bal.*//'
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

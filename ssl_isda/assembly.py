@@ -9,7 +9,7 @@ import functools
 import hashlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -20,17 +20,20 @@ from torch import Tensor, nn
 
 from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.memory import in_words
 from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.facts import data_digests
+from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
-from ssl_isda.data.source import DataSource
+from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
@@ -43,6 +46,7 @@ from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.memory import free_bytes
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
@@ -71,6 +75,7 @@ class Workspace:
         plugins.load(config.plugin)
         self.data: ImageData = own or images_of(resolved)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
         self.preparation: Preparation = preparation
@@ -88,11 +93,26 @@ class Workspace:
         return evaluation_batches(self.test_images, _labels(self.data.test))
 
 
+def _refuse_what_no_gpu_holds(parts: Sequence[PreparedImages], device: torch.device) -> None:
+    """Images in memory go to the GPU as a whole."""
+    sources = (part.source for part in parts)
+    needed = sum(source.images.nbytes for source in sources if isinstance(source, InMemory))
+    free = free_bytes(device) if device.type == "cuda" else None
+    if free is not None and needed > free:
+        raise UsageError(
+            f"the images need {in_words(needed)} of GPU memory, {in_words(free)} are free: of a folder, "
+            "--streaming or a smaller --image-size fits; --device cpu uses the machine's memory"
+        )
+
+
 def images_of(resolved: Resolved) -> ImageData:
     """The data set of a run."""
-    plugins.load(resolved.config.plugin)
-    data: ImageData = chosen(DATASETS, "dataset", resolved)(resolved.config.data_dir)
-    return data
+    config = resolved.config
+    plugins.load(config.plugin)
+    extra = bool(resolved.values.get("svhn_extra"))
+    with room_for_data(config.dataset, bytes_to_load(config.dataset, extra=extra)):
+        data: ImageData = chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        return data
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -180,8 +200,12 @@ def network_of(
 ) -> Network:
     """The network with its initial weights, for inputs of this shape."""
     config = resolved.config
-    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
+    make = chosen(MODELS, "model", resolved)
+    try:
+        with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+            student: Network = make(num_classes=num_classes, shape=shape)
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}") from error
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
@@ -255,18 +279,19 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
-        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
-        check_split(source, split, labels, config.labels, config.validation)
+        split = load_split(source, labels=labels, **belongs)
+        check_split(source, split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
-            num_classes=len(data.class_names),
-            num_labels=config.labels,
+            num_classes=num_classes,
+            amounts=amounts,
             seed=config.seed,
-            dataset=data.name,
-            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
+            **belongs,
         )
     if not folder.split_file.exists():
         split.save(folder.split_file)

@@ -95,8 +95,8 @@ def complaint(path: Path, error: Exception) -> str:
             return text
     if type(error).__name__ != "UnidentifiedImageError":
         return (
-            f"{_in_words(error)}: it is damaged, cut short, or of a kind that Pillow does not decode; "
-            "copy it again, or save it as PNG"
+            f"damaged, or of a kind that Pillow does not decode: {_in_words(error)}; copy it again, or "
+            "save it as PNG"
         )
     if image_formats.begins_as_image(head):
         return "damaged or cut short: copy it again"

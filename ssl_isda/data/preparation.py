@@ -16,7 +16,8 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
 from ssl_isda.data.image_decoding import fitted
-from ssl_isda.data.source import DataSource, Shape
+from ssl_isda.data.image_memory import room_for_numbers
+from ssl_isda.data.source import DataSource, InMemory, Shape
 from ssl_isda.data.whitening import Whitening
 
 FILE_NAME = "preparation.npz"
@@ -85,8 +86,17 @@ class Preparation:
         return _finished(self._whole(images), *self._pointwise)
 
     def of(self, source: DataSource) -> PreparedImages:
-        """The source's images, prepared but for the pointwise step, and without their labels."""
-        return PreparedImages(source.mapped(self._whole), *self._pointwise)
+        """The source's images, prepared but for the pointwise step, and without their labels.
+
+        Raises
+        ------
+        UsageError
+            The numbers of images that are in memory do not fit beside them.
+        """
+        if "scale" in self.arrays or not isinstance(source, InMemory):
+            return PreparedImages(source.mapped(self._whole), *self._pointwise)
+        with room_for_numbers(len(source), source.shape, self.name):
+            return PreparedImages(source.mapped(self._whole))
 
     def save(self, path: Path) -> None:
         """Write it to ``path``, whole or not at all.

@@ -14,9 +14,11 @@ from typing import Any
 
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
+from ssl_isda.base.words import printed
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.settings.config import Resolved, differing_settings
+from ssl_isda.settings.label_words import for_folder
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
@@ -27,7 +29,7 @@ def cell_name(resolved: Resolved) -> str:
     view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``."""
     config = resolved.config
     dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
-    labels = "all" if config.labels is None else config.labels
+    labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
     return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual])}"
 
@@ -133,8 +135,8 @@ class RunFolder:
     def write_unreadable(self, reasons: Mapping[str, str]) -> None:
         """Keep which images the run leaves out because they cannot be read, if any, and why."""
         if reasons:
-            lines = [f"{name}\t{reason}\n" for name, reason in sorted(reasons.items())]
-            text = "".join(lines).encode("utf-8", "backslashreplace")
+            lines = [f"{printed(name)}\t{reason}\n" for name, reason in sorted(reasons.items())]
+            text = "".join(lines).encode()
             write_atomically(self.path / "unreadable.txt", text)
 
     def recorded_digest(self) -> str:
