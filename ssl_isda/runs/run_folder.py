@@ -5,7 +5,9 @@ config.yaml  split.json  preparation.npz  metrics.jsonl  timing.jsonl  log.txt  
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +26,27 @@ TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metri
 
 def cell_name(resolved: Resolved) -> str:
     """What all seeds of an experiment share: ``cifar10-4000/vat+isda``, and after it the network, loss,
-    view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``."""
+    view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``; and where it
+    starts, if not from drawn weights: ``digits-20/vat-from_supervised``."""
     config = resolved.config
     dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
     labels = "all" if config.labels is None else config.labels
     method = f"{config.method}{'+isda' if config.isda else ''}"
-    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual])}"
+    start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
+    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
+
+
+def _name_of_weights(path: Path) -> str:
+    """A run's cell, or a file's name: ``supervised`` for runs/digits-20/supervised/seed3."""
+    path = path.resolve()
+    return path.parent.name if re.fullmatch("seed[0-9]+", path.name) else path.stem
+
+
+def sha256_of_weights(place: Path) -> str | None:
+    """Of the file that ``--weights`` means, a run's newest checkpoint or the file; None if it is gone."""
+    names = [*(f"checkpoint.pt{end}" for end in (".new", "", ".previous")), ""]
+    file = next((file for name in names if (file := place / name).is_file()), None)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class RunFolder:
@@ -43,6 +60,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.split_file = self.path / "split.json"
         self.result_file = self.path / "result.json"
+        self.weights_file = self.path / "weights.json"
 
     def finished(self, data_digests: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of a run that is done, read without touching anything; else None.
@@ -75,6 +93,7 @@ class RunFolder:
             self.resolved.config.data_dir,
             "take another --runs-dir, or --fresh to delete it",
         )
+        self._refuse_other_weights(result.get("weights"))
         return result
 
     @contextmanager
@@ -100,6 +119,7 @@ class RunFolder:
             self._refuse_other_settings()
             if not self.has_begun():
                 self.split_file.unlink(missing_ok=True)
+                self.weights_file.unlink(missing_ok=True)
                 write_atomically(self.config_file, self.resolved.to_yaml().encode())
             remove_stray_files(self.path)
             yield
@@ -125,6 +145,29 @@ class RunFolder:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
         with held:
             yield
+
+    def keep_origin(self) -> None:
+        """Note which weights the run starts from, as they are now."""
+        place = self.resolved.config.weights
+        if place is not None:
+            origin = {"place": str(place), "sha256": sha256_of_weights(place)}
+            write_json(self.weights_file, origin)
+
+    def origin(self) -> dict[str, Any]:
+        """What a result says of the weights that the run started from; empty if they were drawn."""
+        if not self.weights_file.is_file():
+            return {}
+        return {"weights": json.loads(self.weights_file.read_text())}
+
+    def _refuse_other_weights(self, origin: Any) -> None:
+        place = self.resolved.config.weights
+        began = origin.get("sha256") if isinstance(origin, dict) else None
+        now = sha256_of_weights(place) if began and place else None
+        if now and now != began:
+            raise UsageError(
+                f"{self.path} holds a run that started from other weights than {place} has now "
+                f"(digest {began} there, {now} now): take another --runs-dir, or --fresh to delete it"
+            )
 
     def write_result(self, result: dict[str, Any]) -> None:
         """The run is done."""

@@ -44,6 +44,8 @@ class WhatToTrain(_Settings):
     """How the learning rate changes over the run."""
     task: Name = "classification"
     """What is learned of an image."""
+    weights: UsablePath | None = None
+    """Start from the network of this run folder, or from this file of a state dict."""
     sync_batchnorm: bool = True
     """On several processes: normalize by the whole batch, not by each process's part."""
     seed: int = Field(0, ge=0)
