@@ -18,6 +18,7 @@ from ssl_isda.data.splits import Split
 from ssl_isda.parallel.distributed import from_first, is_first
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.extension import extended_from
 from ssl_isda.runs.memory import described_peak, forget_peak
 from ssl_isda.runs.result import commit_of, provenance, summarize
 from ssl_isda.runs.run_folder import RunFolder
@@ -55,6 +56,7 @@ def train_one(
     trainer = build_trainer(resolved, workspace, split, tracker, batches, weights)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
+        _tell_of_extension(folder, tracker, trainer.config.num_steps)
     else:
         tracker.say(_opening_line(resolved, workspace, trainer))
     tracker.say(peak)
@@ -73,9 +75,20 @@ def train_one(
             summary |= summarize(tracker.history())
             result = summary | _provenance(folder, workspace, tracker, commit)
             result |= {"data_digest": workspace.digests[0], **folder.origin()}
+            if shorter := extended_from(folder.path, trainer.config.num_steps):
+                result["extended_from"] = shorter
             names = workspace.data.class_names
             folder.write_result({**result, "class_names": names, "confusion": confusion})
     return summary
+
+
+def _tell_of_extension(folder: RunFolder, tracker: Tracker, num_steps: int) -> None:
+    shorter = extended_from(folder.path, num_steps)
+    if shorter:
+        tracker.say(
+            f"extended from {shorter[-1][0]:,} steps to {num_steps:,}: schedules are functions of the "
+            "share of the run that is done, so this is not the result of so many steps from the start"
+        )
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from typing import Any
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
 from ssl_isda.parallel.launch import is_restart
+from ssl_isda.runs import extension
 from ssl_isda.runs.data_digest import refuse_other_images
-from ssl_isda.settings.config import Resolved, differing_settings
+from ssl_isda.settings.config import Resolved, differences
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
@@ -77,7 +78,7 @@ class RunFolder:
         if self.fresh:
             return None
         try:
-            self._refuse_other_settings()
+            is_extended = self._refuse_other_settings()
             if not self.result_file.exists():
                 return None
             result: dict[str, Any] = json.loads(self.result_file.read_text())
@@ -94,7 +95,7 @@ class RunFolder:
             "take another --runs-dir, or --fresh to delete it",
         )
         self._refuse_other_weights(result.get("weights"))
-        return result
+        return None if is_extended else result
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -103,7 +104,7 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It cannot be made or written, or its settings differ.
+            It cannot be made or written, or its settings differ by more than a length to extend it to.
         FolderInUse
             Another process has it.
         """
@@ -116,7 +117,8 @@ class RunFolder:
         with self.locked():
             if self.fresh:
                 self._empty()
-            self._refuse_other_settings()
+            if self._refuse_other_settings():
+                self._extend()
             if not self.has_begun():
                 self.split_file.unlink(missing_ok=True)
                 self.weights_file.unlink(missing_ok=True)
@@ -185,15 +187,31 @@ class RunFolder:
         """Whether a run began here. A folder whose run never started may be used with other settings."""
         return any((self.path / name).exists() for name in TRACES)
 
-    def _refuse_other_settings(self) -> None:
+    def _refuse_other_settings(self) -> bool:
+        """Whether the run is finished and is to go on to a greater length."""
+        config = self.resolved.config
         if not self.has_begun():
-            return
-        differing = differing_settings(self.config_file, self.resolved)
+            if config.extend:
+                raise UsageError(f"--extend: {self.path} holds no run that could go on")
+            return False
+        differing = differences(self.config_file, self.resolved)
         if differing:
-            raise UsageError(
-                f"{self.path} holds a run with other settings ({'; '.join(differing)}): "
-                "take its settings, another --runs-dir, or --fresh to delete it"
-            )
+            done = extension.finished_length(self.path, self.result_file, self.config_file)
+            extension.refuse_other_settings(self.path, config, differing, done)
+        return bool(differing)
+
+    def _extend(self) -> None:
+        """Begin to go on from the end, if the state of the end is there."""
+        from ssl_isda.runs import checkpoint
+
+        try:
+            state, _ = checkpoint.load_latest(self.path / "checkpoint.pt")
+        except checkpoint.CheckpointDamaged as error:
+            raise UsageError(f"--extend: {error}") from error
+        if state is None:
+            raise UsageError(f"--extend: {self.path} is done, but its checkpoint is not here")
+        extension.put_aside(self.path, self.result_file, state.get("next_step"))
+        write_atomically(self.config_file, self.resolved.to_yaml().encode())
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():
