@@ -30,7 +30,8 @@ class Formulas(Preprocessor):
 
     def _block(self, latex: str) -> str:
         formula = convert(" ".join(textwrap.dedent(latex).split()), display="block")
-        return f"\n{self._kept(f'<div class="formula">{formula}</div>')}\n"
+        kept = self._kept(f'<div class="formula">{formula}</div>')
+        return f"\n{kept}\n"
 
     def _kept(self, html: str) -> str:
         kept: str = self.md.htmlStash.store(html)
@@ -40,9 +41,9 @@ class Formulas(Preprocessor):
 class FormulasExtension(Extension):
     """Before fences are read (25), after control characters are removed (30)."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         md.preprocessors.register(Formulas(md), "formulas", 28)
 
 
-def makeExtension(**settings: Any) -> FormulasExtension:  # noqa: N802
+def makeExtension(**settings: Any) -> FormulasExtension:
     return FormulasExtension(**settings)
