@@ -27,13 +27,13 @@ from ssl_isda.data.folder_reading import (
     decode_all,
     examine_all,
     key_of,
-    refuse_unreadable,
 )
 from ssl_isda.data.folder_walk import ImageFile
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.streaming import Streaming
+from ssl_isda.data.unreadable_images import refuse_unreadable
 
 FACTS = {"folder": ClassFolders()}
 

@@ -8,6 +8,7 @@ with exit code 1.
 
 from __future__ import annotations
 
+import importlib.resources
 import re
 import shutil
 import subprocess
@@ -16,13 +17,15 @@ import time
 from pathlib import Path
 
 from docs.site.commands import commands_reference, settings_reference
-from docs.site.links import dead_links
+from docs.site.links import dead_links, unread_formulas
 from docs.site.notebooks import write_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES, PACKAGE, SITE = (ROOT / "build" / name for name in ("pages", "package", "html"))
 SHOWN_RESULTS = (".md", ".svg", ".png", ".html")
 """Of the kept results: what pages link to. Metrics and logs stay in the repository."""
+MATH_FONT = importlib.resources.files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
+"""Browsers draw formulas well in a font with a table for them alone, and not every system has one."""
 PARTS = {"<!-- settings -->": settings_reference, "<!-- commands -->": commands_reference}
 """Where docs/commands.md wants what is made here."""
 
@@ -34,6 +37,7 @@ def gather() -> None:
     PAGES.mkdir(parents=True)
     for path in [*(ROOT / "docs").glob("*.*"), ROOT / "docs/site/style.css"]:
         shutil.copy(path, PAGES)
+    shutil.copy(str(MATH_FONT), PAGES)
     for path in (ROOT / "docs/results").rglob("*"):
         if path.suffix in SHOWN_RESULTS:
             target = PAGES / path.relative_to(ROOT / "docs")
@@ -42,6 +46,7 @@ def gather() -> None:
     for path in (ROOT / "docs/notebooks").glob("*.ipynb"):
         write_page(path, PAGES / "notebooks" / f"{path.stem}.md")
     _write_first_page()
+    _link_notebooks()
     _fill(PAGES / "commands.md")
     _gather_package()
 
@@ -53,6 +58,13 @@ def _write_first_page() -> None:
     text = text.replace("](CHANGELOG.md)", "](changelog.md)")
     (PAGES / "index.md").write_text(text, encoding="utf-8")
     shutil.copy(ROOT / "CHANGELOG.md", PAGES / "changelog.md")
+
+
+def _link_notebooks() -> None:
+    """On the site a notebook is a page."""
+    for path in PAGES.glob("*.md"):
+        text = path.read_text("utf-8")
+        path.write_text(text.replace(".ipynb)", ".md)"), encoding="utf-8")
 
 
 def _fill(page: Path) -> None:
@@ -81,12 +93,12 @@ def main() -> int:
     if built.returncode:
         print(built.stdout + built.stderr, file=sys.stderr)
         return 1
-    dead = dead_links(SITE)
-    for line in dead:
+    wrong = [*dead_links(SITE), *unread_formulas(SITE)]
+    for line in wrong:
         print(line, file=sys.stderr)
     pages = sum(1 for _ in SITE.rglob("*.html"))
     print(f"build/html/index.html: {pages} pages in {time.monotonic() - start:.0f} s")
-    return 1 if dead else 0
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -15,13 +15,17 @@ SECTION = re.compile(r"^(?:Parameters|Attributes)\n-+\n(?:.+\n?)*", re.MULTILINE
 
 
 def rewritten(text: str) -> str:
-    """In sections an entry's meaning goes below its name; elsewhere entries become a list."""
+    """In sections the meaning goes below each name that it is about; elsewhere entries become a list."""
     parts, end = [], 0
     for section in SECTION.finditer(text):
         parts += [ENTRY.sub(_listed, text[end : section.start()])]
-        parts += [ENTRY.sub(r"\1\n    \2", section[0])]
+        parts += [ENTRY.sub(_apart, section[0])]
         end = section.end()
     return "".join([*parts, ENTRY.sub(_listed, text[end:])])
+
+
+def _apart(found: re.Match[str]) -> str:
+    return "\n".join(f"{name.strip()}\n    {found[2]}" for name in found[1].split(","))
 
 
 def _listed(found: re.Match[str]) -> str:

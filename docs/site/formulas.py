@@ -30,7 +30,8 @@ class Formulas(Preprocessor):
 
     def _block(self, latex: str) -> str:
         formula = convert(" ".join(textwrap.dedent(latex).split()), display="block")
-        return f"\n{self._kept(f'<div class="formula">{formula}</div>')}\n"
+        kept = self._kept(f'<div class="formula">{formula}</div>')
+        return f"\n{kept}\n"
 
     def _kept(self, html: str) -> str:
         kept: str = self.md.htmlStash.store(html)

@@ -41,6 +41,16 @@ def dead_links(site: Path) -> list[str]:
     ]
 
 
+def unread_formulas(site: Path) -> list[str]:
+    """One line for each page on which a formula has stayed text."""
+    return [
+        f"{path.relative_to(site)}: a formula that nobody has read: {mark}"
+        for path in sorted(site.rglob("*.html"))
+        for mark in (".. math::", "$<code>", "language-math")
+        if mark in path.read_text("utf-8")
+    ]
+
+
 def _parsed(path: Path) -> _Page:
     page = _Page()
     page.feed(path.read_text("utf-8"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, renewed_arrays
 from ssl_isda.data.folder_listing import FolderListing
-from ssl_isda.data.folder_walk import ImageFile, shown
+from ssl_isda.data.folder_walk import ImageFile
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_decoding import Decoded, decoded, decoders, largest_value
 from ssl_isda.data.image_memory import room_for_files
@@ -30,7 +29,6 @@ from ssl_isda.data.sixteen_bits import NOT_16_BITS, bits_for
 CACHE_FORMAT = 2
 """To be raised whenever the same files would give other pixels."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
-MOST_NAMED = 10
 DARKEST_OF_16_BITS = 64
 """What the brightest pixel of an image reaches that uses 14 bits of 16, read as if it used all."""
 Read = Callable[[Path, int], Decoded]
@@ -114,58 +112,6 @@ def key_of(listing: FolderListing, files: Sequence[ImageFile], image_size: int) 
     say of them; image size."""
     parts = [CACHE_FORMAT, image_size, listing.identities(files)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def refuse_unreadable(read: FolderRead, *, skip: bool) -> None:
-    """Refuse a folder with images that cannot be read or, to ``skip`` them, with a class of such alone.
-
-    Raises
-    ------
-    UsageError
-        Names the images, ``MOST_NAMED`` at most, and what can be done about each.
-    """
-    root, unreadable = read.listing.root, read.unreadable
-    if not unreadable:
-        return
-    if skip:
-        _refuse_lost_classes(read)
-    elif len(unreadable) == 1:
-        ((name, reason),) = unreadable.items()
-        raise UsageError(
-            f"cannot read the image {shown(root / name)}: {reason}; --skip-unreadable trains without it"
-        )
-    else:
-        more = len(unreadable) - MOST_NAMED
-        raise UsageError(
-            f"{len(unreadable):,} images of {shown(root)} cannot be read: {_by_reason(unreadable)}"
-            f"{f'; and {more:,} more' if more > 0 else ''}; --skip-unreadable trains without them"
-        )
-
-
-def _by_reason(unreadable: Mapping[str, str]) -> str:
-    """The first ``MOST_NAMED`` names, those with one reason together."""
-    names: dict[str, list[str]] = {}
-    for name in sorted(unreadable)[:MOST_NAMED]:
-        names.setdefault(unreadable[name], []).append(shown(name))
-    return "; ".join(f"{', '.join(those)} ({reason})" for reason, those in names.items())
-
-
-def _refuse_lost_classes(read: FolderRead) -> None:
-    """Where files that cannot be read are all that a class has in train, or in test."""
-    for part, files in (("train", read.train), ("test", read.test)):
-        left = {_folder_of(file.name) for file in files}
-        for name, reason in sorted(read.unreadable.items()):
-            folder = _folder_of(name)
-            if folder != name and folder.startswith(f"{part}/") and folder not in left:
-                raise UsageError(
-                    f"{shown(read.listing.root / folder)} has no image that can be read, for instance "
-                    f"{shown(name)} ({reason})"
-                )
-
-
-def _folder_of(name: str) -> str:
-    """train/cat, of train/cat/old/1.png."""
-    return "/".join(name.split("/")[:2])
 
 
 class _Pass:

@@ -50,6 +50,7 @@ class Walk:
     def __init__(self, root: Path, *, follow_links: bool) -> None:
         self.root, self.follow_links = root, follow_links
         self.real_root = os.path.realpath(root)
+        self.own_cache = os.path.join(root, ".cache")
         self.without_extension: list[str] = []
         """Files that have no image's extension."""
         self.hidden: list[str] = []
@@ -136,7 +137,7 @@ class Walk:
 
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
         is_hidden = entry.name[0] == "." or entry.name.lower() in OF_SYSTEMS
-        if is_hidden:
+        if is_hidden and entry.path != self.own_cache:
             self.hidden.append(entry.path)
         return is_hidden
 
