@@ -58,6 +58,7 @@ from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from ssl_isda.training.weights import Weights, read_weights
 
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
@@ -140,10 +141,19 @@ def build_trainer(
     split: Split,
     tracker: Tracker,
     batches: TwoStreamBatches | None = None,
+    weights: Weights | None = None,
 ) -> Trainer:
-    """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
+    """The run's network, method, objective and data, joined.
+
+    Parameters
+    ----------
+    batches : if they are made already
+    weights : that the network starts from, and so does every copy that its method makes
+    """
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
+    if weights:
+        tracker.say(weights.load_into(student, data.class_names))
     shape = (len(data.class_names), student.head.weight.shape[1])
     loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
     student = loss.prepared(student)
@@ -214,6 +224,23 @@ def network_of(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
+
+
+def starting_weights(resolved: Resolved) -> Weights | None:
+    """What ``--weights`` names: the network that a run's method tests, or a file.
+
+    Raises
+    ------
+    UsageError
+        It is not there or cannot be used.
+    """
+    config = resolved.config
+    if config.weights is None:
+        return None
+    if not config.weights.is_dir():
+        return read_weights(config.weights)
+    network, preparation, _ = evaluated_network(config.weights, "cpu", config.plugin)
+    return Weights(config.weights, network.state_dict(), preparation.class_names)
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:

@@ -22,6 +22,7 @@ from ssl_isda.commands.analyze.options import (
 )
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
+from ssl_isda.commands.models import ModelsConfig
 from ssl_isda.commands.report.command import ReportConfig
 from ssl_isda.settings.options import read_command
 from ssl_isda.settings.resolve import answer, resolve
@@ -41,6 +42,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "report": ReportConfig,
     "dashboard": DashboardConfig,
     "export": ExportConfig,
+    "models": ModelsConfig,
     "comparison": ComparisonConfig,
     "tightness": TightnessConfig,
     "cost": CostConfig,

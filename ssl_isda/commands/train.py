@@ -55,11 +55,12 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
         for folder, result in zip(folders, found, strict=True):
             if result is None:
                 from ssl_isda.assembly import Workspace
-                from ssl_isda.commands.train_one import train_one
+                from ssl_isda.commands.train_one import train_one, weights_to_begin_with
 
                 with _owned(folder), _memory_told():
+                    weights = weights_to_begin_with(folder)
                     workspace = workspace or Workspace(resolved, own)
-                    result = train_one(folder, workspace)
+                    result = train_one(folder, workspace, weights)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
@@ -142,13 +143,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
     """The run's folder, opened by the first process for all of them."""
     from ssl_isda.parallel.distributed import from_first
 
-    split = folder.resolved.config.split
+    split, weights = folder.resolved.config.split, folder.resolved.config.weights
     with ExitStack() as stack:
 
         def own() -> None:
             stack.enter_context(folder.opened())
             if split and not folder.split_file.exists() and not os.path.isfile(split):
                 raise UsageError(f"--split {split}: no such file")
+            if weights and not folder.has_begun() and not os.path.exists(weights):
+                raise UsageError(f"--weights {weights}: no such file or run folder")
 
         from_first(own)
         yield

@@ -115,6 +115,8 @@ def describe(result: Mapping[str, Any]) -> str:
             f", {result['selected_error']:.2f} % at epoch {result['selected_epoch']} "
             f"selected by validation ({result['selected_validation_error']:.2f} %)"
         )
+    if result.get("extended_from"):
+        text += f"; extended from {result['extended_from'][-1][0]:,} steps"
     return text
 
 

@@ -208,7 +208,7 @@ def _read_file(
     of_a_method = {
         name: setting
         for name, setting in {**RUN_SETTINGS, **moved}.items()
-        if name not in ("dataset", "method", *FLAG_ONLY - {"fresh"})
+        if name not in ("dataset", "method", "plugin")
     }
     for (kind, part), options in file.parts.items():
         try:
@@ -299,6 +299,8 @@ def _checked(
     if config.imbalance_unlabeled is not None and config.imbalance is None:
         place = given["imbalance_unlabeled"].place
         raise UsageError(f"{place} needs --imbalance, the ratio of the labeled images")
+    if config.extend and config.fresh:
+        raise UsageError("--extend goes on with a run that --fresh deletes: leave one of them out")
     for name in () if config.isda else ISDA_SETTINGS:
         if sources[name] == "flag":
             raise UsageError(f"{RUN_SETTINGS[name].flag} is a setting of ISDA: add --isda")

@@ -291,6 +291,8 @@ class Trainer:
             self.tracker.resume_at(0)
             return False
         last = self.step(self.next_step - 1)  # with losses in its sums its epoch is not over
+        if self.next_step and not self.watch.loss_sums and not last.is_last_of_epoch:
+            self._open_epoch_again(last)
         finished = last.epoch + (not self.watch.loss_sums) if self.next_step else 0
         self.tracker.resume_at(finished)
         if changes:
@@ -299,6 +301,18 @@ class Trainer:
                 "that was never moved"
             )
         return True
+
+    def _open_epoch_again(self, last: Step) -> None:
+        """Of a run that ended within an epoch, and goes on to a greater length: its sums are the means
+        that it logged, times the steps. They are saved before the epoch's line goes."""
+        logged = distributed.from_first(self.tracker.history)[last.epoch]
+        steps = last.index + 1 - last.epoch * last.steps_per_epoch
+        self.watch.loss_sums = {
+            name.removesuffix("_loss"): torch.tensor(mean * steps, device=self.device)
+            for name, mean in logged.items()
+            if name.endswith("_loss")
+        }
+        self.run_state.save()
 
     def load_networks(self, state: Mapping[str, Any]) -> None:
         """Take student, method and covariances out of a checkpoint's state: enough to evaluate.

@@ -105,7 +105,7 @@ def telling_what_fits(
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not is_lack_of_memory(error):
+        if not (isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error)):
             raise
         there = f"memory, of which {in_words(available_bytes() or 0)} are free"
         if isinstance(error, torch.OutOfMemoryError):

@@ -123,6 +123,8 @@ class Report:
                     yield f"runs of different {what}", cell
             if any(run.commit.endswith("-dirty") for run in cell.finished):
                 yield "made with files that differ from the commit", cell
+            if any(run.result.get("extended_from") for run in cell.finished):
+                yield "extended from a shorter run, which is not so long a run from the start", cell
             digests = [run.split.digest for run in cell.finished if run.split]
             if len(digests) > 1 and len(set(digests)) == 1:
                 yield "all seeds have the same labeled images", cell
