@@ -25,9 +25,10 @@ from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
-from ssl_isda.data.folder_listing import listed_once
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
@@ -79,7 +80,8 @@ class Workspace:
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
         self.preparation: Preparation = preparation
-        listed = () if own else data_digests(config.dataset, config.data_dir)
+        options = ListingOptions.of(resolved.values)
+        listed = () if own else data_digests(config.dataset, config.data_dir, options)
         self.digests: tuple[str, ...] = listed or self.data.digests
         """Of the images, in every version."""
 
@@ -208,8 +210,12 @@ def network_of(
 ) -> Network:
     """The network with its initial weights, for inputs of this shape."""
     config = resolved.config
-    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
+    make = chosen(MODELS, "model", resolved)
+    try:
+        with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+            student: Network = make(num_classes=num_classes, shape=shape)
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}") from error
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
@@ -300,18 +306,19 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
-        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
-        check_split(source, split, labels, config.labels, config.validation)
+        split = load_split(source, labels=labels, **belongs)
+        check_split(source, split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
-            num_classes=len(data.class_names),
-            num_labels=config.labels,
+            num_classes=num_classes,
+            amounts=amounts,
             seed=config.seed,
-            dataset=data.name,
-            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
+            **belongs,
         )
     if not folder.split_file.exists():
         split.save(folder.split_file)

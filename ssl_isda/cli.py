@@ -43,6 +43,10 @@ COMMANDS: Mapping[str, Command] = {
         "comparison runs   # what ISDA changes; the paper's analyses",
         "ssl_isda.commands.analyze.command",
     ),
+    "models": Command(
+        "               # every network: parameters, multiply-adds, source",
+        "ssl_isda.commands.models",
+    ),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds",
         "ssl_isda.commands.dashboard",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of
-from ssl_isda.data.folder_listing import listed_once
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
@@ -39,7 +40,8 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     """
     config = resolved.config
     if own is None:
-        check_labels(config.dataset, config.labels, config.data_dir)
+        options = ListingOptions.of(resolved.values)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
@@ -80,7 +82,7 @@ def _digests(
         from ssl_isda.assembly import images_of
 
         return images_of(resolved).digests
-    return data_digests(config.dataset, config.data_dir)
+    return data_digests(config.dataset, config.data_dir, ListingOptions.of(resolved.values))
 
 
 def _finished(folders: Sequence[RunFolder], digests: Sequence[str]) -> list[dict[str, Any] | None]:

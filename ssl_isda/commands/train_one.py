@@ -12,6 +12,7 @@ import torch
 
 from ssl_isda.assembly import Workspace, build_trainer, split_of, starting_weights
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import FILE_NAME, Preparation
 from ssl_isda.data.splits import Split
@@ -46,6 +47,7 @@ def train_one(
     if from_first(lambda: workspace.digests) != workspace.digests:
         raise UsageError("the images of this machine are not those of the first one")
     from_first(lambda: _keep_preparation(folder, workspace))
+    from_first(lambda: folder.write_unreadable(workspace.data.unreadable))
     try:
         peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
@@ -58,7 +60,9 @@ def train_one(
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
         _tell_of_extension(folder, tracker, trainer.config.num_steps)
     else:
-        tracker.say(_opening_line(resolved, workspace, trainer))
+        tracker.say(_opening_line(resolved, workspace, split, trainer))
+        for note in workspace.data.notes:
+            tracker.say(note)
     tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(
@@ -70,15 +74,16 @@ def train_one(
     commit = _commit()
     with _ended(tracker) as summary:
         trainer.run()
-        confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
+        names = workspace.data.class_names
+        confusion, scores = trainer.final(trainer.evaluations["test"], names)
         if is_first():
-            summary |= summarize(tracker.history())
+            summary |= summarize(tracker.history()) | scores
             result = summary | _provenance(folder, workspace, tracker, commit)
             result |= {"data_digest": workspace.digests[0], **folder.origin()}
             if shorter := extended_from(folder.path, trainer.config.num_steps):
                 result["extended_from"] = shorter
-            names = workspace.data.class_names
-            folder.write_result({**result, "class_names": names, "confusion": confusion})
+            found = {"class_names": names, "confusion": confusion.tolist()}
+            folder.write_result({**result, **found})
     return summary
 
 
@@ -165,12 +170,15 @@ def _dry_step(
     return peak, batches
 
 
-def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) -> str:
+def _opening_line(resolved: Resolved, workspace: Workspace, split: Split, trainer: Trainer) -> str:
     config, data = resolved.config, workspace.data
+    num_labels = len(split.labeled) + len(split.validation)
+    num_images = len(data.train if split.pool is None else split.pool)
+    all_labels = Amounts.of(config).takes_all_labels and split.pool is None
     count = sum(parameter.numel() for parameter in trainer.student.parameters())
     return (
         f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
-        f"{config.labels or 'all'} labels of {len(data.train):,} images, "
+        f"{'all' if all_labels else num_labels} labels of {num_images:,} images, "
         f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
     )

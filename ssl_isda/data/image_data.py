@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,6 +26,15 @@ class ImageData:
     class_names: tuple[str, ...]
     train: DataSource
     test: DataSource
+    notes: tuple[str, ...] = ()
+    """What a person should know of the images before a run begins, one line each."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The images that were left out because they cannot be read: name and reason."""
+    bits: int = 16
+    """Of images of 16 bits, how many they use."""
+    drawn_test: tuple[int, ...] | None = None
+    """Where a fraction of the labeled images was drawn to test on: their places among all labeled
+    images, in order of their names if they have any."""
 
     @classmethod
     def from_arrays(

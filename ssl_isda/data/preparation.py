@@ -57,6 +57,7 @@ class Preparation:
     arrays : float32 ``scale`` and ``shift`` (C, 1, 1); or float64 ``mean`` (A,) and float32
         ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1
     digest : of the images that the run began with; empty where an older version kept none
+    bits : that images of 16 bits use in training, and so do files that are decoded later
     """
 
     name: str
@@ -64,6 +65,7 @@ class Preparation:
     class_names: tuple[str, ...]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
+    bits: int = 16
 
     def __call__(self, images: Tensor) -> Tensor:
         """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training.
@@ -110,6 +112,7 @@ class Preparation:
             "shape": self.shape,
             "class_names": self.class_names,
             "digest": self.digest,
+            "bits": self.bits,
         }
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, words=np.array(json.dumps(words)), **self.arrays)

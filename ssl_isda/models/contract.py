@@ -32,12 +32,29 @@ class Network(nn.Module):
     head: nn.Linear | nn.Conv2d
     smallest_side: int = 1
     """Images must have at least this height and width, in pixels."""
+    source: str | None = None
+    """Where it is from: authors, title, venue."""
     preprocessing: str | None = None
     """The preparation of images that its weights were trained with; None: any."""
 
     def features(self, images: Tensor) -> Tensor:
         """(n, channels, height, width), or (n, d) vectors, to (n, a) or (n, a, h, w)."""
         raise NotImplementedError
+
+    def refuse_small(self, images: Tensor) -> None:
+        """For the first line of ``features``.
+
+        Raises
+        ------
+        ValueError
+            The images are smaller than ``smallest_side``, or they are vectors.
+        """
+        side = self.smallest_side
+        if images.ndim != 4 or min(images.shape[2:]) < side:
+            raise ValueError(
+                f"{type(self).__name__} needs images of {side} x {side} pixels or more; "
+                f"got {tuple(images.shape[1:])}"
+            )
 
     def forward(self, images: Tensor) -> Prediction:
         """Logits and features, both in the head's own precision even under autocast."""
@@ -53,7 +70,22 @@ class Network(nn.Module):
 
 
 def linear_map(head: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """W (c, a) and b (c,) of a head; b is zero where it has none."""
+    """W (c, a) and b (c,) of a head; b is zero where it has none.
+
+    Raises
+    ------
+    ValueError
+        It is neither a linear layer nor a 1 x 1 convolution.
+    """
+    one_by_one = isinstance(head, nn.Conv2d) and (
+        (head.kernel_size, head.stride, head.groups) == ((1, 1), (1, 1), 1)
+        and head.padding in ((0, 0), "valid", "same")
+    )
+    if not isinstance(head, nn.Linear) and not one_by_one:
+        raise ValueError(
+            "head is an nn.Linear, or an nn.Conv2d with 1 x 1 kernel, stride 1, one group and no "
+            f"padding: the last layer, which makes logits of features; got {head}"
+        )
     weight = head.weight.flatten(1)
     return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias
 

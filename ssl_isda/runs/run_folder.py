@@ -9,17 +9,19 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
+from ssl_isda.base.words import printed
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.runs import extension
 from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.settings.config import Resolved, differences
+from ssl_isda.settings.label_words import for_folder
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
@@ -31,7 +33,7 @@ def cell_name(resolved: Resolved) -> str:
     starts, if not from drawn weights: ``digits-20/vat-from_supervised``."""
     config = resolved.config
     dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
-    labels = "all" if config.labels is None else config.labels
+    labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
     start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
     return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
@@ -174,6 +176,13 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """The run is done."""
         write_json(self.result_file, result)
+
+    def write_unreadable(self, reasons: Mapping[str, str]) -> None:
+        """Keep which images the run leaves out because they cannot be read, if any, and why."""
+        if reasons:
+            lines = [f"{printed(name)}\t{reason}\n" for name, reason in sorted(reasons.items())]
+            text = "".join(lines).encode()
+            write_atomically(self.path / "unreadable.txt", text)
 
     def recorded_digest(self) -> str:
         """Of the images that the result was made on; empty where no result says so."""

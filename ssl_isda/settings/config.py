@@ -59,6 +59,14 @@ class Data(_Settings):
     """The data set; its configs/DATASET.yaml is read."""
     labels: int | None = None
     """Labeled images, the same number for each class; the rest serve without their labels."""
+    labels_per_class: int | None = Field(None, ge=1)
+    """Labeled images of each class, with --imbalance of the first one; instead of --labels."""
+    label_fraction: float | None = Field(None, gt=0, le=1)
+    """Share of each class's images that are labeled, at least one; instead of --labels."""
+    imbalance: float | None = Field(None, ge=1)
+    """Train on a long tail: the first class has this many times the images of the last one."""
+    imbalance_unlabeled: float | None = Field(None, ge=1)
+    """The same of the unlabeled images, if it differs."""
     validation: bool = False
     """Hold out 25 % of the labeled images to choose settings on."""
     split: UsablePath | None = None

@@ -32,7 +32,7 @@ from ssl_isda.training.compilation import as_written, begin_passes
 from ssl_isda.training.config import TrainerConfig as TrainerConfig
 from ssl_isda.training.diagnostics import gradient_norm
 from ssl_isda.training.epochs import diagnosed, in_force, log_epoch
-from ssl_isda.training.evaluation import Evaluation, LabeledBatches
+from ssl_isda.training.evaluation import Evaluation, Final, LabeledBatches
 from ssl_isda.training.objective import Objective, Terms
 from ssl_isda.training.state import RunState
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
@@ -234,9 +234,9 @@ class Trainer:
         for prediction, labels in self.evaluation.predictions(batches):
             yield *prediction, labels
 
-    def confusion(self, batches: LabeledBatches) -> Tensor:
-        """(c, c) int64: true classes in rows, predicted ones in columns. Raises as ``predict``."""
-        return self.evaluation.confusion(batches)
+    def final(self, batches: LabeledBatches, class_names: Sequence[str]) -> Final:
+        """What a finished run tells of a set. Raises as ``predict``."""
+        return self.evaluation.final(batches, class_names)
 
     def evaluate(self, batches: LabeledBatches) -> float:
         """The task's headline of that network: its error in percent. Raises as ``predict``."""

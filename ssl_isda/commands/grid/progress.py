@@ -17,6 +17,7 @@ from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.data.facts import data_digests
+from ssl_isda.data.folder_listing import ListingOptions
 from ssl_isda.results.estimates import estimate
 from ssl_isda.runs.data_digest import other_images, usual_digests
 
@@ -189,7 +190,8 @@ class Progress:
         """Whether the run has ended, by its result or by a folder that it cannot use."""
         config = run.resolved.config
         try:
-            result = run.folder.finished(self._digest(config.dataset, config.data_dir))
+            options = ListingOptions.of(run.resolved.values)
+            result = run.folder.finished(self._digest(config.dataset, config.data_dir, options))
         except UsageError as error:
             self.failures[run.path] = str(error)
             return True

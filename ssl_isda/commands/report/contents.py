@@ -23,6 +23,12 @@ SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 FACTS = ("commit", "versions", "machine", "command")
 """What a run was made with."""
+BESIDE_IN_WORDS = (
+    "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
+    "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
+    "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
+)
+"""What the scores beside the error are."""
 
 
 class Report:

@@ -285,7 +285,8 @@ def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     ("flags", "line"),
     [
         ("--cutout-size 1", "--cutout-size is an option of cutout, not of weak"),
-        ("--width 1 --model resnet20", "--width is an option of cnn13, not of resnet20"),
+        ("--width 1 --model mlp", "--width is an option of cnn13 and others, not of mlp"),
+        ("--hidden 9 --model resnet20", "--hidden is an option of mlp, not of resnet20"),
         ("--beta-1 0.5", "--beta-1 is an option of adamw, not of sgd"),
         ("--smoothing 0.5", "--smoothing is an option of label_smoothing, not of cross_entropy"),
         ("--svhn-extra", "--svhn-extra is an option of svhn, not of cifar10"),
@@ -307,7 +308,10 @@ def test_settings_of_version_0_1_belong_to_the_parts_they_moved_to(
     file.write_text(MOVED)
     values = run("--method=vat", f"--config={file}", *flags.split()).values
     if "resnet" in flags:
-        assert "width" not in values and values["weight_decay"] == 0.01  # AdamW's own default
+        assert (values["width"], values["weight_decay"]) == (
+            1,
+            0.01,
+        )  # ResNet's and AdamW's defaults
         assert values["beta_1"] == 0.9
     else:
         assert (values["width"], values["momentum"], values["weight_decay"]) == (0.5, 0.8, 0.01)
@@ -318,7 +322,7 @@ def test_two_chosen_parts_do_not_share_an_option(tmp_path: Path) -> None:
     mine = plugin(tmp_path, METHOD.replace("temperature", "width"))
     line = refusal(mine, "--method=mine")
     assert "width is an option of" in line and "mine.py" in line and "models/cnn13.py" in line
-    assert run(mine, "--method=mine", "--model=resnet20", "--width=3").values["width"] == 3.0
+    assert run(mine, "--method=mine", "--model=mlp", "--width=3").values["width"] == 3.0
     like_vat = plugin(tmp_path, METHOD.replace("temperature", "epsilon"))
     assert run(like_vat, "--method=mine", "--epsilon=1").values["epsilon"] == 1.0
 
