@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ssl_isda.data.folder_classes import listed
@@ -31,7 +32,7 @@ def respelled(class_names: Sequence[str], places: Mapping[str, int]) -> list[str
     """The classes of test whose names train spells in a way that looks different."""
     pairs = [(name, class_names[place]) for name, place in places.items()]
     return [
-        f"test/{shown(name)} is taken for the class {shown(known)!r}"
+        f"the class {listed([name])} of test is taken for {listed([known])} of train"
         for name, known in pairs
         if unicodedata.normalize("NFC", name) != unicodedata.normalize("NFC", known)
     ]
@@ -50,18 +51,29 @@ def lacking(class_names: Sequence[str], test: Sequence[ImageFile]) -> list[str]:
     ]
 
 
-def copies(train: Sequence[Content], test: Sequence[Content]) -> list[str]:
+def copies(
+    train: Sequence[ImageFile], test: Sequence[ImageFile], hashes: Mapping[str, str]
+) -> list[str]:
     """The same bytes in train and test, or in two classes: one line for each kind, with examples.
 
     Copies within a class, and of labeled images among the unlabeled ones, do no harm.
+
+    Parameters
+    ----------
+    hashes : what tells the bytes of each file from others, by its name
     """
-    labeled = [each for each in train if each[0].label >= 0]
-    unlabeled = [each for each in train if each[0].label < 0]
+    counts = Counter(hashes[file.name] for file in (*train, *test))
+    if len(counts) == len(train) + len(test):
+        return []
+    copied = [(f, h) for f in train if counts[h := hashes[f.name]] > 1]
+    in_test = [(f, h) for f in test if counts[h := hashes[f.name]] > 1]
+    labeled = [each for each in copied if each[0].label >= 0]
+    unlabeled = [each for each in copied if each[0].label < 0]
     return [
-        *_shared(test, labeled, "train"),
-        *_shared(test, unlabeled, "unlabeled"),
+        *_shared(in_test, labeled, "train"),
+        *_shared(in_test, unlabeled, "unlabeled"),
         *_in_two_classes(labeled, "train"),
-        *_in_two_classes(test, "test"),
+        *_in_two_classes(in_test, "test"),
     ]
 
 
@@ -70,8 +82,9 @@ def left_out(unreadable: Mapping[str, str]) -> list[str]:
     if not unreadable:
         return []
     images = "image that" if len(unreadable) == 1 else "images that"
-    names = sorted(unreadable)
-    return [f"left out {len(unreadable):,} {images} cannot be read ({_few(names)})"]
+    named = ", ".join(shown(name) for name in sorted(unreadable)[:MOST_EXAMPLES])
+    more = ", ..." if len(unreadable) > MOST_EXAMPLES else ""
+    return [f"left out {len(unreadable):,} {images} cannot be read: {named}{more}"]
 
 
 def _shared(test: Sequence[Content], others: Sequence[Content], part: str) -> list[str]:
@@ -103,6 +116,6 @@ def _examples(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    distinct = sorted(set(names))
+    distinct = sorted({name.rpartition("/")[2] for name in names})
     named = ", ".join(shown(name) for name in distinct[:MOST_EXAMPLES])
     return f"{named}, ..." if len(distinct) > MOST_EXAMPLES else named

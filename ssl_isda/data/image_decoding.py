@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import threading
 import warnings
 from collections.abc import Callable
@@ -124,12 +123,15 @@ def decoders() -> str:
     import PIL
 
     names = [f"Pillow {PIL.__version__}"]
-    for package, opener in (("pillow_heif", "register_heif_opener"), ("pillow_avif", None)):
-        with contextlib.suppress(ImportError):
-            module = importlib.import_module(package)
-            if opener:
-                getattr(module, opener)()
-            names.append(f"{package} {module.__version__}")
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        names.append(f"pillow-heif {pillow_heif.__version__}")
+    with contextlib.suppress(ImportError):
+        import pillow_avif
+
+        names.append(f"pillow-avif-plugin {pillow_avif.__version__}")
     return ", ".join(names)
 
 
@@ -151,7 +153,7 @@ def _read(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result
         raise UsageError(f"{shown(path)} does not fit in memory: make it smaller") from error
     # Decoders of damaged files raise what they stumble over: SyntaxError, IndexError, zlib.error.
     except Exception as error:
-        raise Unreadable(path, image_complaints.complaint(path, error)) from error
+        raise Unreadable(path, error) from error
 
 
 def _opened(source: Path | bytes, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:

@@ -50,6 +50,9 @@ NUM_FIRST_BYTES = 132
 def extension(name: str) -> str:
     """Of a file's name, in small letters and with its dot; "" where what follows the dot is no
     extension: five small or capital letters and digits at most, one of them a letter."""
+    found = name[name.rfind(".") :].lower()
+    if found in ALL:
+        return found
     found = os.path.splitext(name.strip().lower())[1]
     return found if _EXTENSION.fullmatch(found) else ""
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
 from ssl_isda.data.image_decoding import fitted
-from ssl_isda.data.source import DataSource, Shape
+from ssl_isda.data.image_memory import room_for_numbers
+from ssl_isda.data.source import DataSource, InMemory, Shape
 from ssl_isda.data.whitening import Whitening
 
 FILE_NAME = "preparation.npz"
@@ -98,11 +99,19 @@ class Preparation:
         return _finished(self._whole(images), *self._pointwise)
 
     def of(self, source: DataSource) -> PreparedImages:
-        """The source's images, prepared but for the pointwise step, and without their labels."""
-        images = source.mapped(self._whole)
+        """The source's images, prepared but for the pointwise step, and without their labels.
+
+        Raises
+        ------
+        UsageError
+            The numbers of images that are in memory do not fit beside them.
+        """
         if "scale" in self.arrays:
-            return PreparedImages(images, *self._pointwise)
-        return self.kept(images, source)
+            return PreparedImages(source.mapped(self._whole), *self._pointwise)
+        if not isinstance(source, InMemory):
+            return self.kept(source.mapped(self._whole), source)
+        with room_for_numbers(len(source), source.shape, self.name):
+            return self.kept(source.mapped(self._whole), source)
 
     def kept(self, prepared: DataSource, source: DataSource) -> PreparedImages:
         """The source's images, which are prepared already, with their pixels and without their labels."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, cached_arrays
+from ssl_isda.data.image_memory import room_for_numbers
 from ssl_isda.data.source import InMemory
 
 EPSILON = 1e-5
@@ -96,7 +97,8 @@ def cached_whitened(
 
     def compute() -> Arrays:
         parts = {"train": train.images, "test": test.images}
-        return {name: whitening.apply(images).numpy() for name, images in parts.items()}
+        with room_for_numbers(len(train) + len(test), train.shape, "zca"):
+            return {name: whitening.apply(images).numpy() for name, images in parts.items()}
 
     kept = cached_arrays(Path(cache_dir) / f"zca-images-{key[:16]}", key, compute)
     return whitening, torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
+from ssl_isda.data.amounts import Amounts, check_label_count
 from ssl_isda.data.facts import (
     ClassFolders,
     DatasetFacts,
-    check_label_count,
     check_labels,
     data_digests,
     facts_of,
@@ -39,7 +39,9 @@ def test_every_data_set_says_what_is_known_of_it(name: str) -> None:
     facts = facts_of(name)
     assert facts is not None
     if isinstance(facts, DatasetFacts):
-        assert facts.num_classes * facts.fewest_per_class <= facts.num_train_images
+        assert sum(facts.train_counts) == facts.num_train_images
+        assert min(facts.train_counts) == facts.fewest_per_class
+        assert len(facts.train_counts) == facts.num_classes
 
 
 @pytest.mark.parametrize("kind", ["digits", "folder", "folder streamed"])
@@ -59,7 +61,7 @@ def test_a_loaded_data_set_is_what_its_facts_say(kind: str, make_folder, tmp_pat
     if isinstance(facts, DatasetFacts):
         assert data.train.shape == (facts.channels, facts.image_size, facts.image_size)
         assert len(data.train) == facts.num_train_images
-        assert torch.bincount(data.train.labels).min() == facts.fewest_per_class
+        assert tuple(torch.bincount(data.train.labels).tolist()) == facts.train_counts
 
 
 def test_digits_have_the_same_pixels_and_division_on_every_machine(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_facts_need_neither_torch_nor_the_data_sets() -> None:
     """Nor NumPy and Pillow: a wrong number of labels answers at once."""
     code = (
         "import sys; from pathlib import Path; from ssl_isda.data.facts import *\n"
-        "check_labels('svhn', 500, Path('absent'))\n"
+        "check_labels('svhn', Amounts(500), Path('absent'))\n"
         "print(*({'torch', 'PIL', 'numpy', 'ssl_isda.datasets'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -113,10 +115,10 @@ def test_facts_need_neither_torch_nor_the_data_sets() -> None:
 )
 def test_fault_24_label_counts(dataset: str, labels: int | None, says: str | None) -> None:
     if says is None:
-        check_labels(dataset, labels, Path("/nowhere"))
+        check_labels(dataset, Amounts(labels), Path("/nowhere"))
         return
     with pytest.raises(UsageError, match=says) as caught:
-        check_labels(dataset, labels, Path("/nowhere"))
+        check_labels(dataset, Amounts(labels), Path("/nowhere"))
     assert "\n" not in str(caught.value)
 
 
@@ -126,10 +128,10 @@ def test_fault_24_folder_is_counted_without_decoding(make_folder) -> None:
     for path in root.rglob("*.png"):
         path.write_bytes(b"no image at all")
     assert isinstance(facts_of("folder"), ClassFolders)
-    check_labels("folder", 6, root)
-    check_labels("folder", None, root)
+    check_labels("folder", Amounts(6), root)
+    check_labels("folder", Amounts(None), root)
     with pytest.raises(UsageError, match=r"rarest with 3 images.*nearest is 6"):
-        check_labels("folder", 8, root)
+        check_labels("folder", Amounts(8), root)
     assert data_digests("digits", root) == data_digests("folder", root / "absent") == ()
 
 
