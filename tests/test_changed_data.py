@@ -151,6 +151,16 @@ def test_fault_44_a_digest_of_names_and_sizes_is_compared_with_its_like(tmp_path
         train(tmp_path, 1)
 
 
+@pytest.mark.fault(43)
+def test_fault_43_a_page_at_wandb_can_group_by_the_digest(tmp_path: Path, monkeypatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "ssl_isda.runs.wandb_view.open_view", lambda mode, **given: shown.append(given["config"])
+    )
+    run = KINDS["arrays"](tmp_path, 1)
+    assert [config["data_digest"] for config in shown] == [run.result["data_digest"]]
+
+
 # ---- readers that join runs
 
 A, B, OLD = "2:" + "a" * 64, "2:" + "b" * 64, "c" * 64

@@ -46,8 +46,9 @@ def parts_by_table(walk: Walk) -> Parts:
         folders beside a table; fewer than two classes, or such as look alike.
     """
     images = {file.name: file for file in walk.images("", -1)}
+    for name in (LABELS, TEST):
+        walk.look_at_table(name)
     walk.refuse_leading_out()
-    walk.without_extension = [n for n in walk.without_extension if n not in (LABELS, TEST)]
     _refuse_class_folders(walk.root, "train", images, LABELS)
     table = LabelsFile(walk.root / LABELS, images)
     class_names = _class_names(table)

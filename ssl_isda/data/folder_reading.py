@@ -131,6 +131,7 @@ class _Pass:
         self.hashes = [content for _, content in listing.contents(listing.files)]
         self.largest = np.full(len(listing.files), NOT_16_BITS, np.int32)
         self.failures: dict[int, str] = {}
+        self.is_lasting = True
         self.earlier = earlier if "hashes" in earlier else {}
         self.places = {
             row.tobytes().hex(): k for k, row in enumerate(self.earlier.get("hashes", ()))
@@ -148,7 +149,7 @@ class _Pass:
             self._fill(np.flatnonzero(self.largest != NOT_16_BITS).tolist())
         kept = np.array([k not in self.failures for k in range(len(self.hashes))], bool)
         names = {self.names[k]: reason for k, reason in sorted(self.failures.items())}
-        with_what = {"decoders": decoders(), "files": names}
+        with_what = {"decoders": decoders() if self.is_lasting else "", "files": names}
         found = {
             "hashes": _as_rows([h for h, keep in zip(self.hashes, kept, strict=True) if keep]),
             "largest": self.largest[kept],
@@ -182,6 +183,7 @@ class _Pass:
             found = self._found(k) or self.read(self.listing.root / name, self.bits)
         except Unreadable as error:
             self.failures[k] = error.reason
+            self.is_lasting &= error.is_lasting
             return
         self.largest[k] = found.largest
         if self.images is not None:

@@ -95,6 +95,13 @@ class Walk:
         found = self._below(folder, label, [os.path.realpath(self.root / folder)])
         return sorted(found, key=lambda file: file.name)
 
+    def look_at_table(self, name: str) -> None:
+        """Note a table of labels if it is a link that may not be followed; else it is not passed over."""
+        is_within = _is_within(os.path.realpath(self.root / name), self.real_root)
+        if not self.follow_links and not is_within:
+            self.leading_out.append(name)
+        self.without_extension = [other for other in self.without_extension if other != name]
+
     def refuse_leading_out(self) -> None:
         """Say which links lead out of the folder, if any was met that may not."""
         if self.leading_out:

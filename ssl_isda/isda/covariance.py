@@ -5,8 +5,6 @@ Shape key: n images, a features, c classes, p classes that are in use, d directi
 
 from __future__ import annotations
 
-import functools
-import math
 from typing import Literal, get_args
 
 import torch
@@ -26,12 +24,12 @@ from ssl_isda.isda.labels import (
     look_at,
     rows_of,
 )
+from ssl_isda.isda.pooling import GPU_PARTS as GPU_PARTS
+from ssl_isda.isda.pooling import LARGEST_NORM, kept, moved, update_every_class
 from ssl_isda.isda.wide_state import WideState, wide_dtype
 from ssl_isda.parallel.distributed import part, whole
 
 Form = Literal["full", "diagonal", "shared", "identity"]
-GPU_PARTS = 4
-"""A GPU updates the classes in about so many parts: few kernels, and no tensor of n x c x a numbers."""
 
 
 class ClassCovariance(WideState):
@@ -152,7 +150,7 @@ class ClassCovariance(WideState):
         total = n + m
         mean = x.new_zeros(len(in_use), x.shape[1]).index_add_(0, position, x).div_(m)
         shift = mean - all_means.index_select(0, classes)
-        rows = x + _moved(mean, shift, n / total).index_select(0, position)
+        rows = x + moved(mean, shift, n / total).index_select(0, position)
         if self.form == "diagonal":
             all_scatter.index_add_(0, labels, rows.square_())
         else:
@@ -166,36 +164,21 @@ class ClassCovariance(WideState):
         """Of the classes that occur, in order; often so, and cheap to see."""
         if not are_classes(in_use, self.num_classes, ignore_index):
             return False
-        return float(torch.linalg.vector_norm(x)) < _largest_norm(x.dtype)
+        return float(torch.linalg.vector_norm(x)) < LARGEST_NORM[x.dtype]
 
     def _entering(self, x: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
         present = look_at(labels, self.num_classes, ignore_index).present
-        fits = torch.linalg.vector_norm(x, dim=1) < _largest_norm(x.dtype)
+        fits = torch.linalg.vector_norm(x, dim=1) < LARGEST_NORM[x.dtype]
         enters = fits if present is None else fits & present
         return x[enters], labels[enters]
 
     def _update_every_class(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
-        enters = torch.linalg.vector_norm(x, dim=1) < _largest_norm(x.dtype)
-        enters &= labels != ignore_index
-        x, labels = x.where(enters.unsqueeze(1), 0), labels.where(enters, -1)
-        groups = torch.arange(len(self.count), device=x.device)
-        member = (labels.unsqueeze(1) == groups).to(x.dtype)  # (n, c)
-        m, n = member.sum(0).unsqueeze(1), self.count.to(x.dtype).unsqueeze(1)
-        mean = (member.T @ x) / m.clamp(min=1)  # (c, a)
-        shift = (mean - self.mean) * (m > 0)
-        rows = x + _moved(mean, shift, n / (n + m).clamp(min=1))[labels]
-        if self.form == "diagonal":
-            self.scatter += member.T @ rows.square()
-        else:
-            at_once = max(1, len(self.count) // GPU_PARTS)
-            for scatter, of_classes in zip(
-                self.scatter.split(at_once), member.T.split(at_once), strict=True
-            ):
-                own = rows.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
-                scatter.baddbmm_(own, rows.expand(len(own), -1, -1))
-        self.mean += m / (n + m).clamp(min=1) * shift
-        self.count += m.squeeze(1).to(torch.int64)
+        state = self.count, self.mean, self.scatter
+        update_every_class(*state, x, labels, ignore_index)
+        if torch.compiler.is_compiling():
+            for buffer in state:
+                buffer.copy_(kept(buffer))
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
@@ -284,19 +267,3 @@ class ClassCovariance(WideState):
 
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"
-
-
-def _moved(mean: Tensor, shift: Tensor, share: Tensor) -> Tensor:
-    """What makes m features of a class the rows r whose r^T r is all that they add to its scatter.
-
-    r = x - mean + sqrt(share) shift, with the share n / (n + m) that was there before. The x - mean sum
-    to zero, so that beside their own products nothing is left but the between-class term of Eq. 2,
-    n m / (n + m) shift^T shift.
-    """
-    return (share.sqrt() * shift).sub_(mean)
-
-
-@functools.cache
-def _largest_norm(dtype: torch.dtype) -> float:
-    """Of features that enter: the squares of 2^32 such rows have a finite sum."""
-    return math.sqrt(torch.finfo(dtype).max) / 2**16

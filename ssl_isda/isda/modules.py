@@ -13,6 +13,7 @@ from ssl_isda.base.precision import full_precision
 from ssl_isda.isda.covariance import ClassCovariance, Form
 from ssl_isda.isda.cross_entropy import Reduction, check_options, plain_cross_entropy
 from ssl_isda.isda.labels import NO_CLASS, are_mixtures, check_features, row_shape, rows_of
+from ssl_isda.isda.pooling import kept
 from ssl_isda.isda.propositions import (
     centered_semantic_consistency,
     isda_cross_entropy,
@@ -100,8 +101,12 @@ class ISDALoss(WideState):
     @property
     def strength(self) -> Tensor:
         """lambda of the last step that was counted."""
-        progress = (self.steps - 1).clamp(0, self.total_steps).to(self.covariance.dtype)
-        return self.lambda_0 * (progress / self.total_steps)
+        steps = kept(self.steps) if torch.compiler.is_compiling() else self.steps
+        return self._strength_at(steps - 1)
+
+    def _strength_at(self, step: Tensor) -> Tensor:
+        share = step.clamp(0, self.total_steps).to(self.covariance.dtype) / self.total_steps
+        return self.lambda_0 * share
 
     def forward(self, features: Tensor, labels: Tensor, head: nn.Linear | nn.Conv2d) -> Tensor:
         """The loss of a batch.
@@ -126,8 +131,14 @@ class ISDALoss(WideState):
         if not self.training:
             return plain_cross_entropy(logits, labels, **options)
         self._take_in(features.detach(), labels)
-        self.steps += 1
-        return isda_cross_entropy(logits, labels, weight, self.covariance, self.strength, **options)
+        strength = self._strength_at(self._count())
+        return isda_cross_entropy(logits, labels, weight, self.covariance, strength, **options)
+
+    def _count(self) -> Tensor:
+        """The number of steps before this one, which is counted."""
+        before = kept(self.steps) if torch.compiler.is_compiling() else self.steps.clone()
+        self.steps.copy_(before + 1)
+        return before
 
     def _options(self) -> dict[str, Any]:
         names = ("class_weight", "label_smoothing", "ignore_index", "reduction")

@@ -44,6 +44,7 @@ UNEVEN = [30, 7, 100]
         (CIFAR, {"imbalance": 100.0, "labels": 11}, [2] + [1] * 9, CIFAR_LT),
         (CIFAR, {"imbalance": 100.0, "labels": 12_406}, CIFAR_LT, CIFAR_LT),
         (CIFAR, {"imbalance": 1e6, "label_fraction": 1e-3}, [5] + [1] * 9, None),
+        ([64] * 7, {"imbalance": 64.0}, [64, 32, 16, 8, 4, 2, 1], [64, 32, 16, 8, 4, 2, 1]),
         ([100, 1000, 1000], {"imbalance": 10.0}, [100, 31, 10], [100, 31, 10]),
         ([100, 20, 1000], {"imbalance": 4.0}, [41, 20, 10], [41, 20, 10]),
     ],

@@ -140,6 +140,17 @@ def test_what_a_folder_with_a_table_may_not_have(make_table, more, names, says: 
         list_images(root)
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "images/link.png"])
+def test_links_of_a_folder_with_a_table_may_not_lead_out(make_table, name: str) -> None:
+    root = make_table()
+    outside = root.parent / f"{root.name} outside"
+    outside.write_text(WRITTEN)
+    (root / name).unlink(missing_ok=True)
+    (root / name).symlink_to(outside)
+    with pytest.raises(UsageError, match="is a link that leads out of"):
+        list_images(root)
+
+
 def test_the_test_part_of_a_table_may_be_class_folders(make_table: MakeTable) -> None:
     root = make_table(names=(*NAMES, "test/cat/1.png"), tables={})
     listing = list_images(root)
@@ -167,6 +178,9 @@ def test_labels_of_a_table_reach_the_images_and_tell_data_apart(make_table: Make
         more = load("folder", root, image_size=8, streaming=streaming)
         assert more.train.labels.tolist() == [1, 0, 0, 1, 0, -1]
         assert more.train.fingerprint != data.train.fingerprint
+        (root / "labels.csv").write_text(WRITTEN.replace("c.png,dog", "c.png,cat"))
+        other = load("folder", root, image_size=8, streaming=streaming)
+        assert other.train.fingerprint != data.train.fingerprint
         assert list_images(root).digests != listing.digests
         (root / "labels.csv").write_text(WRITTEN)
 

@@ -128,6 +128,31 @@ def test_fault_39_what_a_file_is_and_what_to_do_about_it(
     assert says in str(caught.value) and name in str(caught.value)
 
 
+def test_no_package_is_asked_for_that_is_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", types.ModuleType("pillow_heif"))
+    monkeypatch.setattr(image_decoding, "decoders", lambda: "Pillow and pillow-heif")
+    for name, content, says in (
+        ("a.heic", HEIC, "damaged or cut short: copy it again"),
+        ("b.heic", b"words", "not an image"),
+        ("c.avif", b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "damaged|newer Pillow"),
+    ):
+        write(tmp_path / name, content)
+        with pytest.raises(Unreadable, match=says):
+            decode(tmp_path / name, 8)
+
+
+def test_what_only_the_disk_refused_is_tried_again(make_folder, monkeypatch) -> None:
+    root = make_folder()
+
+    def fail(path: Path, *words: object) -> None:
+        raise Unreadable(path, OSError(5, "Input/output error"))
+
+    monkeypatch.setattr(folder_reading, "decoded", fail)
+    assert "(Input/output error: make it readable, or bring it back)" in refusal(root)
+    monkeypatch.undo()
+    assert len(load_folder(root).train) == 8
+
+
 def test_the_thumbnail_in_a_raw_photograph_is_not_taken_for_it(tmp_path) -> None:
     for name, tags in (("a.nef", {}), ("a.tif", {0xC612: b"\1\4\0\0"})):
         Image.fromarray(GREY).save(tmp_path / name, format="TIFF", tiffinfo=tags)

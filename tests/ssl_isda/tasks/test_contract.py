@@ -141,9 +141,11 @@ def test_scores_that_count_classes_alike_are_those_of_scikit_learn() -> None:
 
 
 def test_the_calibration_error_is_that_of_its_definition() -> None:
-    logits = torch.randn(301, 4, generator=torch.Generator().manual_seed(0)) * 2
-    logits[0] = torch.tensor([9e9, 0, 0, 0])  # confidence 1 belongs to the last bin
-    labels = torch.arange(301) % 4
+    logits = torch.randn(301, 5, generator=torch.Generator().manual_seed(0)) * 2
+    labels = torch.arange(301) % 5
+    logits[0] = torch.tensor([9e9, 0, 0, 0, 0])  # confidence 1 belongs to the last bin,
+    logits[5] = 0  # 3 / 15 to the third one, and a little more to the fourth
+    logits[6] = torch.tensor([0.1, 0, 0, 0, 0])
     confidence, predicted = logits.double().softmax(1).max(1)
     expected = 0.0
     for m in range(15):
