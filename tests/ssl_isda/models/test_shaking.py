@@ -118,7 +118,7 @@ def trainer_of(name: str, method: str, folder: Path) -> Trainer:
 @pytest.mark.fault(2)
 @pytest.mark.parametrize("method", ["mean_teacher", "vat"])
 @pytest.mark.parametrize("name", [*RANDOM, "se_resnet110", "resnext29_8x64d"])
-def test_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
+def test_fault_2_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
     """A network of each family, with dropout where it has some."""
     folders = [tmp_path / word for word in ("whole", "killed")]
     for folder in folders:
