@@ -283,7 +283,7 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        augmentation=augmentation(config.view),
+        augmentation=augmentation(config.policy),
         views=method.views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,

@@ -20,7 +20,7 @@ KINDS = {
     "loss": "supervised losses",
     "optimizer": "optimizers",
     "schedule": "schedules of the learning rate",
-    "view": "augmentations",
+    "policy": "augmentations",
     "dataset": "data sets",
     "task": "tasks",
 }

@@ -78,7 +78,7 @@ class Data(_Settings):
     """Largest random translation of a training image, in pixels."""
     flip: bool = True
     """Flip half of the training images."""
-    view: Name = "weak"
+    policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""
 

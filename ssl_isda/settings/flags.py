@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, shown
 from ssl_isda.settings.setting import Setting
-from ssl_isda.settings.yaml_files import Given, scalar, written
+from ssl_isda.settings.yaml_files import RENAMED, Given, scalar, written
 
 _UNSET = ("none", "null")
 _WIDTH, _COLUMN = 100, 34
@@ -50,6 +50,7 @@ class Parser(argparse.ArgumentParser):
         for setting in settings:
             self.flags.append(setting.flag)
             off = [f"--no-{setting.flag[2:]}"] if setting.is_switch else []
+            off += [f"--{old}" for old, new in RENAMED.items() if new == setting.name]
             group.add_argument(
                 setting.flag,
                 *off,

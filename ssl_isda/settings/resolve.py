@@ -33,7 +33,7 @@ from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
-SHOWN_IN_FOLDERS = ("model", "loss", "view", "task")
+SHOWN_IN_FOLDERS = ("model", "loss", "policy", "task")
 """Choices by which run folders differ where they are not the data set's own."""
 
 _USAGE = "python run.py --method METHOD [--isda] [flags]"

@@ -129,7 +129,7 @@ RESUMED = [
 
 @pytest.mark.fault(2)
 @pytest.mark.parametrize(("name", "method"), RESUMED, ids="-".join)
-def test_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
+def test_fault_2_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
     """A network of each family, with dropout where it has some."""
     folders = [tmp_path / word for word in ("whole", "killed")]
     for folder in folders:
