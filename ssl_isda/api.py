@@ -116,12 +116,14 @@ class Predictions:
     labels : (n,) int64, their numbers
     probabilities : (n, c) float32, in the order of ``Model.class_names``
     features : (n, a) float32, what the network's last layer sees
+    inputs : n words, what each row is about: a path, or ``images[3]``
     """
 
     names: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
     features: np.ndarray
+    inputs: list[str]
 
 
 class Model:
@@ -131,39 +133,43 @@ class Model:
         self.network, self.prepare, self.precision = network.eval(), prepare, precision
         self.class_names = prepare.class_names
 
-    def predict(self, images: Any, batch_size: int = 256) -> Predictions:
-        """Classes, probabilities and features of images.
+    def predict(
+        self, images: Any, batch_size: int | None = None, *, skip_unreadable: bool = False
+    ) -> Predictions:
+        """Classes, probabilities and features of images, which are in memory batch by batch.
 
         Parameters
         ----------
-        images : paths of image files; or arrays or tensors, (n, h, w), (n, h, w, c) or (n, c, h, w):
-            uint8 from 0 to 255, of any size, or floating-point numbers that are prepared already
+        images : paths of image files or of folders of them; or arrays or tensors, (n, h, w),
+            (n, h, w, c) or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point numbers
+            that are prepared already
+        batch_size : None: that of the run's evaluation, which makes the predictions equal to the bit
+        skip_unreadable : leave out files that cannot be read
 
         Raises
         ------
         UsageError
-            A file is no image, or a form that the network does not take.
+            Files are no images, with the names of all; or a form that the network does not take.
         """
-        import numpy as np
         import torch
 
-        from ssl_isda.base.precision import autocast
-        from ssl_isda.data.arrays import network_input
+        from ssl_isda.data.inputs import inputs_of, refuse_unreadable
+        from ssl_isda.training.prediction import BATCH_SIZE, predictions
 
-        device = next(self.network.parameters()).device
-        prepared = network_input(images, self.prepare.shape, self.prepare, self.prepare.bits)
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        with torch.no_grad():
-            for batch in prepared.split(batch_size):
-                batch = batch.to(device, memory_format=torch.channels_last)
-                with autocast(device, self.precision):
-                    logits, features = self.network(batch)
-                found.append(
-                    (logits.float().softmax(1).cpu().numpy(), features.float().cpu().numpy())
-                )
-        probabilities, features = map(np.concatenate, zip(*found, strict=True))
-        labels = probabilities.argmax(1)
-        return Predictions([self.class_names[k] for k in labels], labels, probabilities, features)
+        given = inputs_of(images, self.prepare.shape, self.prepare.bits)
+        parts = predictions(
+            self.network, self.prepare, self.precision, given, batch_size or BATCH_SIZE
+        )
+        found = [
+            (places, logits.argmax(1), logits.softmax(1), features)
+            for places, (logits, features) in parts
+        ]
+        if not skip_unreadable or not found:
+            refuse_unreadable(given.unreadable, "skip_unreadable=True predicts the others, if any")
+        places, labels, probabilities, features = map(torch.cat, zip(*found, strict=True))
+        names = [self.class_names[k] for k in labels]
+        arrays = (labels.numpy(), probabilities.numpy(), features.numpy())
+        return Predictions(names, *arrays, [given.names[k] for k in places])
 
 
 def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -> Model:

@@ -34,6 +34,7 @@ from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
+from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
@@ -125,7 +126,7 @@ def build_trainer(
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
     shape = (len(data.class_names), student.head.weight.shape[1])
-    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
@@ -190,6 +191,14 @@ def network_of(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
+
+
+def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
+    num_classes, num_features = student.head.weight.shape[:2]
+    loss: SupervisedLoss = chosen(LOSSES, "loss", resolved)(
+        num_classes=num_classes, num_features=num_features
+    )
+    return loss
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
@@ -382,6 +391,7 @@ def evaluated_network(
     folder = RunFolder(resolved, path)
     preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
     student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
+    student = loss_of(resolved, student).prepared(student)
     state, used = _newest(path / "checkpoint.pt", where)
     try:
         student.load_state_dict(state["student"])
