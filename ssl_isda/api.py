@@ -154,26 +154,31 @@ class Model:
         import torch
 
         from ssl_isda.data.inputs import inputs_of, refuse_unreadable
-        from ssl_isda.training.prediction import BATCH_SIZE, predictions
+        from ssl_isda.training.prediction import predictions
 
-        given = inputs_of(images, self.prepare.shape, self.prepare.bits)
-        parts = predictions(
-            self.network, self.prepare, self.precision, given, batch_size or BATCH_SIZE
-        )
+        parts = inputs_of(images, self.prepare.shape, self.prepare.bits)
+        network = (self.network, self.prepare, self.precision)
         found = [
-            (places, logits.argmax(1), logits.softmax(1), features)
-            for places, (logits, features) in parts
+            ([part.names[k] for k in places], logits, features)
+            for part in parts
+            for places, (logits, features) in predictions(
+                *network, part, batch_size=batch_size, skip_unreadable=skip_unreadable
+            )
         ]
         if not skip_unreadable or not found:
-            refuse_unreadable(given.unreadable, "skip_unreadable=True predicts the others, if any")
-        places, labels, probabilities, features = map(torch.cat, zip(*found, strict=True))
-        names = [self.class_names[k] for k in labels]
-        arrays = (labels.numpy(), probabilities.numpy(), features.numpy())
-        return Predictions(names, *arrays, [given.names[k] for k in places])
+            refuse_unreadable(parts, "skip_unreadable=True predicts the others, if any")
+        inputs = [name for names, *_ in found for name in names]
+        logits = torch.cat([logits for _, logits, _ in found])
+        features = torch.cat([features for *_, features in found]).numpy()
+        labels, probabilities = logits.argmax(1).numpy(), logits.softmax(1).numpy()
+        return Predictions(
+            [self.class_names[k] for k in labels], labels, probabilities, features, inputs
+        )
 
 
 def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -> Model:
-    """The trained network of a run folder, as its newest whole checkpoint has it.
+    """The trained network of a run folder, as its newest whole checkpoint has it, or of a file that
+    ``ssl-isda export-model`` wrote of a run (safetensors).
 
     Parameters
     ----------
@@ -187,7 +192,9 @@ def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -
     """
     try:
         from ssl_isda.assembly import evaluated_network
+        from ssl_isda.settings.options import Place
 
-        return Model(*evaluated_network(Path(path), device, plugin))
+        place = Place.model_construct(device=device, plugin=plugin)
+        return Model(*evaluated_network(Path(path), place))
     except ModuleNotFoundError as error:
         raise missing_package(error) from error

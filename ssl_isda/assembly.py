@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,7 @@ from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.exported import read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
@@ -283,8 +284,11 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
 
 
 def precision_of(resolved: Resolved, device: torch.device) -> Precision:
-    asked = resolved.config.precision
-    return fastest_precision(device) if asked == "auto" else asked
+    return _precision(resolved.config.precision, device)
+
+
+def _precision(asked: str, device: torch.device) -> Precision:
+    return fastest_precision(device) if asked == "auto" else cast(Precision, asked)
 
 
 def device_named(name: str) -> torch.device:
@@ -378,16 +382,17 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
 
 
-def evaluated_network(
-    path: Path, device: str, plugin: str | None = None
-) -> tuple[nn.Module, Preparation, Precision]:
-    """A run's network that its method tests, its preparation of images, and the precision of its passes.
+def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    """A run's network that its method tests, its preparation of images, and the precision of its passes;
+    or those of a file that ``export-model`` wrote of a run.
 
     The run's data are not read, unless it is one of version 0.1, which kept no preparation.
     """
-    resolved = settings_of_run(path, Place.model_construct(device=device, plugin=plugin))
+    if path.is_file():
+        return _exported_network(path, place)
+    resolved = settings_of_run(path, place)
     plugins.load(resolved.config.plugin)
-    where, is_kept = device_named(device), (path / FILE_NAME).is_file()
+    where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
     folder = RunFolder(resolved, path)
     preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
     student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
@@ -400,6 +405,14 @@ def evaluated_network(
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
     return network.to(where), preparation, precision_of(resolved, where)
+
+
+def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    plugins.load(place.plugin)
+    network, preparation, asked = read_safetensors(path)
+    where = device_named(place.device or "auto")
+    network = network.to(where).to(memory_format=torch.channels_last)
+    return network, preparation, _precision(asked, where)
 
 
 def _method_with_state(

@@ -44,25 +44,30 @@ def find_files(places: Sequence[str | Path]) -> FoundFiles:
     """
     found = FoundFiles()
     for place in map(Path, places):
-        if place.is_dir():
-            _add_folder(found, place)
-        elif not place.exists():
-            raise UsageError(f"{shown(place)}: no such file or folder")
-        elif place.suffix.lower() in ARRAYS:
-            found.arrays.append(place)
-        else:
-            found.images.append(str(place))
-            found.folders.append((place.absolute().parent.name,))
+        try:
+            _add(found, place)
+        except OSError as error:
+            where = shown(error.filename or place)
+            raise UsageError(f"cannot read {where}: {error.strerror}") from error
     return found
+
+
+def _add(found: FoundFiles, place: Path) -> None:
+    if place.is_dir():
+        _add_folder(found, place)
+    elif not place.is_file():
+        what = "is neither a file nor a folder" if place.exists() else "is not there"
+        raise UsageError(f"{shown(place)} {what}")
+    elif place.suffix.lower() in ARRAYS:
+        found.arrays.append(place)
+    else:
+        found.images.append(str(place))
+        found.folders.append((place.absolute().parent.name,))
 
 
 def _add_folder(found: FoundFiles, place: Path) -> None:
     walk = Walk(place, follow_links=True)
-    try:
-        names = [file.name.removeprefix("./") for file in walk.images(".", label=-1)]
-    except OSError as error:
-        where = shown(error.filename or place)
-        raise UsageError(f"cannot list {where}: {error.strerror}") from error
+    names = [file.name.removeprefix("./") for file in walk.images(".", label=-1)]
     notes = [f"{shown(place)}: {line}" for line in passed_over(walk)]
     if not names and not walk.unreadable:
         raise UsageError(f"no image found in {'; '.join(notes) or shown(place)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import UNREADABLE_ARCHIVE
 from ssl_isda.data.arrays import channels_first
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_decoding import decode, fitted
+from ssl_isda.data.image_decoding import decode, fitted, upright_size
 from ssl_isda.data.image_paths import FoundFiles, find_files
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.source import in_order
 from ssl_isda.data.streaming import Streaming
+
+MOST_NAMED = 10
 
 
 class Inputs(ABC):
@@ -37,10 +40,18 @@ class Inputs(ABC):
     def _stored(self, batch_size: int) -> Iterator[Tensor]:
         """All in order, (n, c, h, w) uint8, or float32 of the network's shape; at least one batch."""
 
+    @abstractmethod
+    def picture(self, place: int, side: int) -> np.ndarray | None:
+        """(c, h, w) uint8 to look at, of its own proportions and at most ``side`` pixels high and wide;
+        None for what cannot be seen."""
+
     def batches(
-        self, prepare: Preparation, batch_size: int, device: torch.device
+        self, prepare: Preparation, batch_size: int, device: torch.device, skip_unreadable: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Places (n,) and the network's input (n, ...), in order, without those that cannot be read.
+
+        Once there is such a one, and it is not to be skipped, the others are read and not given, so
+        that all are named.
 
         Raises
         ------
@@ -50,6 +61,8 @@ class Inputs(ABC):
         parts = torch.arange(len(self.names)).split(batch_size)
         for places, values in zip(parts, self._stored(batch_size), strict=True):
             if self.unreadable:
+                if not skip_unreadable:
+                    continue
                 good = torch.tensor([self.names[k] not in self.unreadable for k in places.tolist()])
                 places, values = places[good], values[good]
                 if not len(places):
@@ -66,10 +79,7 @@ class Inputs(ABC):
         return values.to(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
-MOST_NAMED = 10
-
-
-def refuse_unreadable(unreadable: Mapping[str, str], advice: str) -> None:
+def refuse_unreadable(parts: Iterable[Inputs], advice: str) -> None:
     """Refuse what cannot be read, all at once.
 
     Raises
@@ -77,6 +87,7 @@ def refuse_unreadable(unreadable: Mapping[str, str], advice: str) -> None:
     UsageError
         Names the files, ``MOST_NAMED`` at most, and what each is; then the advice.
     """
+    unreadable = {name: what for part in parts for name, what in part.unreadable.items()}
     if len(unreadable) == 1:
         ((name, reason),) = unreadable.items()
         raise UsageError(f"cannot read the image {shown(name)}: {reason}; {advice}")
@@ -112,6 +123,14 @@ class ImageFiles(Inputs):
             self.unreadable[name] = error.reason
             return np.zeros(self._shape, np.uint8)
 
+    def picture(self, place: int, side: int) -> np.ndarray | None:
+        path = Path(self.names[place])
+        try:
+            height, width = scaled(upright_size(path), side)
+            return fitted(decode(path, max(height, width), self._bits), (3, height, width))
+        except UsageError:
+            return None
+
 
 class Arrays(Inputs):
     """The rows of an array or tensor, as ``inputs_of`` takes it, called after ``name``."""
@@ -126,16 +145,22 @@ class Arrays(Inputs):
             part = self._array[start : start + batch_size]
             yield torch.from_numpy(np.array(part, dtype=kind, order="C"))
 
+    def picture(self, place: int, side: int) -> np.ndarray | None:
+        image = self._array[place]
+        if image.dtype != np.uint8:
+            return None
+        return fitted(np.ascontiguousarray(image), (len(image), *scaled(image.shape[1:], side)))
 
-def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> Inputs:
+
+def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> list[Inputs]:
     """Paths, arrays or tensors as inputs of a network that takes ``shape``.
 
     Parameters
     ----------
+    given : paths of images, of folders of images and of files of arrays; or arrays or tensors,
+        (n, h, w), (n, h, w, c) or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point
+        numbers that are prepared already, (n, *shape)
     bits : that image files of 16 bits used in training
-    given : paths of images and of folders of images; or arrays or tensors, (n, h, w), (n, h, w, c)
-        or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point numbers that are prepared
-        already, (n, *shape)
 
     Raises
     ------
@@ -145,8 +170,43 @@ def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> Inputs:
     if isinstance(given, (str, Path)):
         given = [given]
     if isinstance(given, (list, tuple)) and all(isinstance(each, (str, Path)) for each in given):
-        return ImageFiles(find_files(given), shape, bits)
-    return Arrays(given.detach().cpu() if isinstance(given, Tensor) else given, shape)
+        return inputs_in(find_files(given), shape, bits)
+    return [Arrays(given.detach().cpu() if isinstance(given, Tensor) else given, shape)]
+
+
+def inputs_in(found: FoundFiles, shape: tuple[int, ...], bits: int) -> list[Inputs]:
+    """The images of ``found``, then each of its files of arrays."""
+    images = [ImageFiles(found, shape, bits)] if found.images or not found.arrays else []
+    return [*images, *(Arrays(array_in(path, "X"), shape, str(path)) for path in found.arrays)]
+
+
+def array_in(path: Path, name: str, like: Sequence[str] | None = None) -> np.ndarray:
+    """The array ``X`` or ``y`` of an ``.npz`` file; a ``.npy`` file is an X.
+
+    Parameters
+    ----------
+    like : as many entries a ``y`` must have, which may be missing: then all are -1
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, has no such array, or one of another length.
+    """
+    try:
+        kept = np.load(path, mmap_mode="c", allow_pickle=False)
+        if isinstance(kept, np.ndarray):
+            array = kept if like is None else np.full(len(like), -1)
+        else:
+            with kept:
+                names = ", ".join(map(shown, kept.files[:MOST_NAMED])) or "none"
+                if name not in kept.files and like is None:
+                    raise UsageError(f"{shown(path)} has no array {name} (its arrays: {names})")
+                array = kept[name] if name in kept.files else np.full(len(like or ()), -1)
+    except UNREADABLE_ARCHIVE as error:
+        raise UsageError(f"{shown(path)} cannot be read: {error}") from error
+    if like is not None and array.shape != (len(like),):
+        raise UsageError(f"{shown(path)}: X has {len(like)} rows and y has the shape {array.shape}")
+    return array
 
 
 def _as_stored(given: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -162,3 +222,10 @@ def _as_stored(given: Any, shape: tuple[int, ...]) -> np.ndarray:
     if array.dtype != np.uint8:
         raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
     return channels_first(array)
+
+
+def scaled(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    """(height, width), made smaller in proportion where one is larger than ``side``."""
+    height, width = size
+    factor = min(1.0, side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

@@ -22,14 +22,19 @@ def predictions(
     prepare: Preparation,
     precision: Precision,
     inputs: Inputs,
-    batch_size: int = BATCH_SIZE,
+    *,
+    batch_size: int | None = None,
+    skip_unreadable: bool = False,
 ) -> Iterator[tuple[Tensor, Prediction]]:
     """Batch by batch the places (n,) of the inputs, and logits (n, c) and features (n, a), float32.
 
-    Inputs that cannot be read are left out; ``inputs.complaints`` has them afterwards.
+    ``batch_size`` is that of the evaluation unless it is given.
+    ``inputs.unreadable`` has afterwards what cannot be read. Unless it is to be skipped, no further
+    pass is made once such an input was met.
     """
+    network.eval()
     device = next(network.parameters()).device
-    for places, batch in inputs.batches(prepare, batch_size, device):
+    for places, batch in inputs.batches(prepare, batch_size or BATCH_SIZE, device, skip_unreadable):
         with autocast(device, precision):
             logits, features = network(batch)
         yield places, Prediction(logits.float().cpu(), features.float().cpu())
