@@ -23,6 +23,8 @@ from ssl_isda.data.source import in_order
 from ssl_isda.data.streaming import Streaming
 
 MOST_NAMED = 10
+ONE_ARRAY = b"\x93NUMPY"
+"""How a ``.npy`` file begins."""
 
 
 class Inputs(ABC):
@@ -177,7 +179,17 @@ def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> list[Inputs]:
 def inputs_in(found: FoundFiles, shape: tuple[int, ...], bits: int) -> list[Inputs]:
     """The images of ``found``, then each of its files of arrays."""
     images = [ImageFiles(found, shape, bits)] if found.images or not found.arrays else []
-    return [*images, *(Arrays(array_in(path, "X"), shape, str(path)) for path in found.arrays)]
+    return [*images, *(_rows_of(path, shape) for path in found.arrays)]
+
+
+def _rows_of(path: Path, shape: tuple[int, ...]) -> Arrays:
+    array = array_in(path, "X")
+    if array.shape[:1] == (0,):
+        raise UsageError(f"{shown(path)}: X has no row")
+    try:
+        return Arrays(array, shape, str(path))
+    except UsageError as error:
+        raise UsageError(f"{shown(path)}: {error}") from error
 
 
 def array_in(path: Path, name: str, like: Sequence[str] | None = None) -> np.ndarray:
@@ -193,15 +205,17 @@ def array_in(path: Path, name: str, like: Sequence[str] | None = None) -> np.nda
         The file cannot be read, has no such array, or one of another length.
     """
     try:
-        kept = np.load(path, mmap_mode="c", allow_pickle=False)
-        if isinstance(kept, np.ndarray):
-            array = kept if like is None else np.full(len(like), -1)
-        else:
-            with kept:
+        with open(path, "rb") as file:
+            is_one_array = file.read(len(ONE_ARRAY)) == ONE_ARRAY
+        if is_one_array and like is not None:
+            return np.full(len(like), -1)
+        if is_one_array:
+            return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            if name not in kept.files and like is None:
                 names = ", ".join(map(shown, kept.files[:MOST_NAMED])) or "none"
-                if name not in kept.files and like is None:
-                    raise UsageError(f"{shown(path)} has no array {name} (its arrays: {names})")
-                array = kept[name] if name in kept.files else np.full(len(like or ()), -1)
+                raise UsageError(f"{shown(path)} has no array {name} (its arrays: {names})")
+            array = kept[name] if name in kept.files else np.full(len(like or ()), -1)
     except UNREADABLE_ARCHIVE as error:
         raise UsageError(f"{shown(path)} cannot be read: {error}") from error
     if like is not None and array.shape != (len(like),):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import write_atomically
-from ssl_isda.base.progress import counted, show
+from ssl_isda.base.progress import counted, show, shows_bars
 from ssl_isda.base.words import printed
 from ssl_isda.data.image_paths import FoundFiles, find_files
 from ssl_isda.results.writing import make_folder, refuse_as_file
@@ -140,7 +140,7 @@ def _write(judged: Judged, parts: Sequence[Inputs], options: PredictConfig) -> N
     if options.out is not None:
         _put(options.out, csv_of(judged, options.unsure))
         show(f"{printed(options.out)}: {summary}")
-    elif sys.stdout.isatty():
+    elif shows_bars(sys.stdout):
         show(f"{text_of(judged, options.unsure)}\n{summary}")
     else:
         show(csv_of(judged, options.unsure).rstrip("\n"))
