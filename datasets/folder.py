@@ -1,4 +1,5 @@
-"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``.
+"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``; or
+``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder_by_table`` says.
 
 Every image is decoded and resized once; the result is kept in ``.cache`` inside the data folder and
 used again as long as no file there has changed. With ``streaming`` an image is decoded whenever a step
@@ -26,13 +27,13 @@ from ssl_isda.data.folder_reading import (
     decode_all,
     examine_all,
     key_of,
-    refuse_unreadable,
 )
 from ssl_isda.data.folder_walk import ImageFile
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.streaming import Streaming
+from ssl_isda.data.unreadable_images import refuse_unreadable
 
 FACTS = {"folder": ClassFolders()}
 
@@ -47,6 +48,8 @@ class Config:
     """Decode images when a step needs them, for sets larger than the memory."""
     follow_links: bool = False
     """Follow links that lead out of the data folder, or to folders."""
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    """Share of each class's images to test on, where the folder has none for that."""
     skip_unreadable: bool = False
     """Train without the images that cannot be read; the run folder keeps their list."""
 
@@ -72,7 +75,13 @@ def folder(config: Config, data_dir: Path) -> ImageData:
         read = decode_all(listing, config.image_size)
     refuse_unreadable(read, skip=config.skip_unreadable)
     found = _streamed(read, config.image_size) if config.streaming else _in_memory(read)
-    return replace(found, notes=_notes(read), unreadable=read.unreadable, bits=read.bits)
+    return replace(
+        found,
+        notes=_notes(read),
+        unreadable=read.unreadable,
+        bits=read.bits,
+        drawn_test=listing.drawn_test,
+    )
 
 
 def _in_memory(read: FolderRead) -> ImageData:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ssl_isda.data.views import AUGMENTATIONS as AUGMENTATIONS
     from ssl_isda.isda.covariance import ClassCovariance as ClassCovariance
     from ssl_isda.isda.learned import LearnedCovariance as LearnedCovariance
+    from ssl_isda.isda.modules import ISDALoss as ISDALoss
+    from ssl_isda.isda.modules import SemanticConsistency as SemanticConsistency
     from ssl_isda.isda.propositions import (
         centered_semantic_consistency as centered_semantic_consistency,
     )

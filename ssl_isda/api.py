@@ -78,16 +78,16 @@ def _trained(data: Any, test_data: Any, settings: Mapping[str, Any]) -> Run:
 
     if "seeds" in settings:
         raise UsageError("seeds: train makes one run; call it once for each seed=...")
-    own = None
+    if data is None and test_data is not None:
+        raise UsageError("test_data goes with data; a data set has its own test part")
+    own, name = None, settings.get("dataset", OWN_DATA)
+    if data is not None:
+        settings = {**settings, "dataset": "folder", "data_dir": name}
+    resolved = resolve(flags(settings))
     if data is not None:
         from ssl_isda.data.arrays import image_data
 
-        name = settings.get("dataset", OWN_DATA)
-        own = image_data(name, data, test_data)
-        settings = {**settings, "dataset": "folder", "data_dir": name}
-    elif test_data is not None:
-        raise UsageError("test_data goes with data; a data set has its own test part")
-    resolved = resolve(flags(settings))
+        own = image_data(name, data, test_data, resolved.values["test_fraction"])
     with put_back():
         train_seeds(resolved, own)
     folder = RunFolder(resolved)

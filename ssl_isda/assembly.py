@@ -9,7 +9,7 @@ import functools
 import hashlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -20,17 +20,20 @@ from torch import Tensor, nn
 
 from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.memory import in_words
 from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.facts import data_digests
+from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
-from ssl_isda.data.source import DataSource
+from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
@@ -44,6 +47,7 @@ from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.memory import free_bytes
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
@@ -51,11 +55,12 @@ from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
-from ssl_isda.training.exported import read_safetensors
+from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from ssl_isda.training.weights import Weights, read_weights
 
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
@@ -73,6 +78,7 @@ class Workspace:
         plugins.load(config.plugin)
         self.data: ImageData = own or images_of(resolved)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
         self.preparation: Preparation = preparation
@@ -90,11 +96,26 @@ class Workspace:
         return evaluation_batches(self.test_images, _labels(self.data.test))
 
 
+def _refuse_what_no_gpu_holds(parts: Sequence[PreparedImages], device: torch.device) -> None:
+    """Images in memory go to the GPU as a whole."""
+    sources = (part.source for part in parts)
+    needed = sum(source.images.nbytes for source in sources if isinstance(source, InMemory))
+    free = free_bytes(device) if device.type == "cuda" else None
+    if free is not None and needed > free:
+        raise UsageError(
+            f"the images need {in_words(needed)} of GPU memory, {in_words(free)} are free: of a folder, "
+            "--streaming or a smaller --image-size fits; --device cpu uses the machine's memory"
+        )
+
+
 def images_of(resolved: Resolved) -> ImageData:
     """The data set of a run."""
-    plugins.load(resolved.config.plugin)
-    data: ImageData = chosen(DATASETS, "dataset", resolved)(resolved.config.data_dir)
-    return data
+    config = resolved.config
+    plugins.load(config.plugin)
+    extra = bool(resolved.values.get("svhn_extra"))
+    with room_for_data(config.dataset, bytes_to_load(config.dataset, extra=extra)):
+        data: ImageData = chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        return data
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -122,10 +143,19 @@ def build_trainer(
     split: Split,
     tracker: Tracker,
     batches: TwoStreamBatches | None = None,
+    weights: Weights | None = None,
 ) -> Trainer:
-    """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
+    """The run's network, method, objective and data, joined.
+
+    Parameters
+    ----------
+    batches : if they are made already
+    weights : that the network starts from, and so does every copy that its method makes
+    """
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
+    if weights:
+        tracker.say(weights.load_into(student, data.class_names))
     shape = (len(data.class_names), student.head.weight.shape[1])
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
@@ -182,8 +212,12 @@ def network_of(
 ) -> Network:
     """The network with its initial weights, for inputs of this shape."""
     config = resolved.config
-    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
+    make = chosen(MODELS, "model", resolved)
+    try:
+        with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+            student: Network = make(num_classes=num_classes, shape=shape)
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}") from error
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
@@ -200,6 +234,24 @@ def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
         num_classes=num_classes, num_features=num_features
     )
     return loss
+
+
+def starting_weights(resolved: Resolved) -> Weights | None:
+    """What ``--weights`` names: the network that a run's method tests, also as exported, or a file.
+
+    Raises
+    ------
+    UsageError
+        It is not there or cannot be used.
+    """
+    config = resolved.config
+    if config.weights is None:
+        return None
+    if not (config.weights.is_dir() or is_exported(config.weights)):
+        return read_weights(config.weights)
+    place = Place(data_dir=None, device="cpu", threads=None, plugin=config.plugin)
+    network, preparation, _ = evaluated_network(config.weights, place)
+    return Weights(config.weights, network.state_dict(), preparation.class_names)
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
@@ -242,7 +294,7 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        augmentation=augmentation(config.view),
+        augmentation=augmentation(config.policy),
         views=method.views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,
@@ -265,18 +317,19 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
-        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
-        check_split(source, split, labels, config.labels, config.validation)
+        split = load_split(source, labels=labels, **belongs)
+        check_split(source, split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
-            num_classes=len(data.class_names),
-            num_labels=config.labels,
+            num_classes=num_classes,
+            amounts=amounts,
             seed=config.seed,
-            dataset=data.name,
-            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
+            **belongs,
         )
     if not folder.split_file.exists():
         split.save(folder.split_file)

@@ -179,9 +179,11 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
     )[1]
     for index in range(num_steps(network)):
         trainer.train_step(trainer.step(index))
+    confusion, scores = trainer.final(trainer.evaluations["test"], [*"abc"])
     return {
         "losses": losses,
-        "confusion": trainer.confusion(trainer.evaluations["test"]),
+        "confusion": confusion,
+        "scores": scores,
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
         "gradient_norms": trainer.watch.gradient_norms,

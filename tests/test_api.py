@@ -152,6 +152,10 @@ def test_arrays_and_a_dataset_become_image_data() -> None:
     assert torch.bincount(made[0].train.labels + 1).tolist() == [10, 8, 8, 8]
     given = image_data("mine", Pairs(labels), Pairs([2, 1, 0]))
     assert given.test.labels.tolist() == [2, 1, 0] and len(given.train) == 40
+    half = image_data("mine", Pairs(labels), test_fraction=0.5)
+    assert torch.bincount(half.test.labels).tolist() == [5, 5, 5] and len(half.drawn_test) == 15
+    with pytest.raises(ssl_isda.UsageError, match="test_fraction goes without test_data"):
+        image_data("mine", Pairs(labels), Pairs([0]), test_fraction=0.5)
 
 
 @pytest.mark.parametrize(

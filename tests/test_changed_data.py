@@ -19,8 +19,13 @@ from tests.commands import answer
 from tests.synthetic_runs import write_run
 
 SETTINGS: dict[str, Any] = {
-    **{"method": "supervised", "model": "linear", "steps": 2, "batch_size": 4, "threads": 1},
-    **{"wandb": "disabled", "quiet": True},
+    "method": "supervised",
+    "model": "linear",
+    "steps": 2,
+    "batch_size": 4,
+    "threads": 1,
+    "wandb": "disabled",
+    "quiet": True,
 }
 PLUGIN = """
 import numpy as np
@@ -144,6 +149,16 @@ def test_fault_44_a_digest_of_names_and_sizes_is_compared_with_its_like(tmp_path
     Image.new("RGB", (9, 9)).save(tmp_path / "photos/test/a/more.bmp")
     with pytest.raises(UsageError, match=rf"\(digest {old} there, [0-9a-f]{{64}} now\)"):
         train(tmp_path, 1)
+
+
+@pytest.mark.fault(43)
+def test_fault_43_a_page_at_wandb_can_group_by_the_digest(tmp_path: Path, monkeypatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "ssl_isda.runs.wandb_view.open_view", lambda mode, **given: shown.append(given["config"])
+    )
+    run = KINDS["arrays"](tmp_path, 1)
+    assert [config["data_digest"] for config in shown] == [run.result["data_digest"]]
 
 
 # ---- readers that join runs

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -59,15 +58,21 @@ class Leaves(Dataset[Any]):
         return Image.new("RGB", (24, 24), (5 * position, 99, 0)), position % 2
 
 
+def images_with_labels() -> tuple[np.ndarray, np.ndarray]:
+    """What the pages load: 45 of the 60 images have a label."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 24, 24, 3), np.uint8)
+    return images, np.where(np.arange(60) < 45, np.arange(60) % 3, -1)
+
+
 @pytest.mark.slow
 def test_the_python_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a ``__main__`` guard, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    np.save("images.npy", rng.integers(0, 256, (60, 24, 24, 3), np.uint8))
-    np.save("labels.npy", np.where(np.arange(60) < 45, np.arange(60) % 3, -1))
+    images, labels = images_with_labels()
+    np.save("images.npy", images)
+    np.save("labels.npy", labels)
     names: dict[str, Any] = {
         "__name__": "__main__",
         "images": np.zeros((3, 16, 16), np.uint8),
@@ -107,11 +112,29 @@ def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_five_lines_of_python_train_and_predict(
+def test_own_images_train_and_are_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What the README says in short and the page at length, then the page of the first five minutes."""
     monkeypatch.chdir(tmp_path)
-    images = torch.zeros(2, 16, 16, dtype=torch.uint8)
-    exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), {"images": images})
-    *_, last_but_one, last = capsys.readouterr().out.splitlines()
-    assert last_but_one.endswith("runs/digits-20/vat+isda/seed0") and last.count("'") == 4
+    images, labels = images_with_labels()
+    names: dict[str, Any] = {"images": images, "labels": labels}
+    np.save("images.npy", images)
+    np.save("labels.npy", labels)
+    for number in (1, 2):
+        Image.fromarray(images[number]).save(f"new_{number}.jpg")
+    exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), names)
+    for word in ("np.load", "new_1.jpg"):
+        exec(snippet("docs/own-images.md", word).replace("epochs=40", SHORT[1]), names)
+    words = "--dataset digits --method vat --isda --runs-dir runs/demo --width 0.05 --threads 1"
+    train(
+        *words.split(),
+        *"--unlabeled-batch-size 600 --steps 4 --wandb disabled".split(),
+        cwd=tmp_path,
+    )
+    exec(snippet("docs/start.md", "ssl_isda.load"), names)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("['") and said[-1].startswith("['") and said[-1].count("'") == 10
+    assert {str(path.parents[2]) for path in Path("runs").rglob("result.json")} == {
+        *("runs/leaves-all", "runs/demo/digits-20")
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,13 +35,20 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def outside_autocast(device: str) -> AbstractContextManager[None]:
+    """A block without autocast; where there is none, entering one would only take time."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
 def full_precision(function: Function) -> Function:
     """Run ``function`` outside autocast, with half-precision tensors raised to fp32."""
 
     @functools.wraps(function)
     def raised(*args: Any, **kwargs: Any) -> Tensor:
         device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
-        with torch.autocast(device, enabled=False):
+        with outside_autocast(device):
             return function(*map(_raise, args), **{k: _raise(v) for k, v in kwargs.items()})
 
     return raised  # type: ignore[return-value]

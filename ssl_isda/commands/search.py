@@ -110,7 +110,7 @@ def _check(words: Sequence[str]) -> None:
     for given in (word.partition("=")[0] for word in words):
         if (flag := given.replace("--no-", "--", 1)) in _SET_HERE:
             raise UsageError(f"search sets {flag} itself: leave {given} out")
-        if given in ("--print-config", "--version"):
+        if given in ("--print-config", "--version", "--extend"):
             raise UsageError(f"search has no {given}; it belongs to a training")
 
 

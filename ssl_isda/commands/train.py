@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
+from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
@@ -39,7 +41,7 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     config = resolved.config
     if own is None:
         options = ListingOptions.of(resolved.values)
-        check_labels(config.dataset, config.labels, config.data_dir, options)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
@@ -53,11 +55,12 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
         for folder, result in zip(folders, found, strict=True):
             if result is None:
                 from ssl_isda.assembly import Workspace
-                from ssl_isda.commands.train_one import train_one
+                from ssl_isda.commands.train_one import train_one, weights_to_begin_with
 
-                with _owned(folder), _gpu_memory_told():
+                with _owned(folder), _memory_told():
+                    weights = weights_to_begin_with(folder)
                     workspace = workspace or Workspace(resolved, own)
-                    result = train_one(folder, workspace)
+                    result = train_one(folder, workspace, weights)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
@@ -107,17 +110,24 @@ def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> Non
 
 
 @contextmanager
-def _gpu_memory_told() -> Iterator[None]:
+def _memory_told() -> Iterator[None]:
     """What happens outside the steps, such as data that do not fit beside another run's."""
     import torch
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            "images and networks do not fit in the GPU memory that is free; leave it to this run, or "
-            "try --device cpu"
-        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise OutOfMemory(
+                "images and networks do not fit in the GPU memory that is free; leave it to this run, "
+                "or try --device cpu"
+            ) from error
+        if is_lack_of_memory(error):
+            raise OutOfMemory(
+                "images and networks do not fit in the memory that is free: leave it to this run, or "
+                "take fewer or smaller images"
+            ) from error
+        raise
 
 
 def _processes(device: str) -> AbstractContextManager[None]:
@@ -133,13 +143,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
     """The run's folder, opened by the first process for all of them."""
     from ssl_isda.parallel.distributed import from_first
 
-    split = folder.resolved.config.split
+    split, weights = folder.resolved.config.split, folder.resolved.config.weights
     with ExitStack() as stack:
 
         def own() -> None:
             stack.enter_context(folder.opened())
             if split and not folder.split_file.exists() and not os.path.isfile(split):
                 raise UsageError(f"--split {split}: no such file")
+            if weights and not folder.has_begun() and not os.path.exists(weights):
+                raise UsageError(f"--weights {weights}: no such file or run folder")
 
         from_first(own)
         yield

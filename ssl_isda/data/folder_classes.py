@@ -22,7 +22,7 @@ def as_read(name: str) -> str:
     plain = " ".join(unicodedata.normalize("NFC", seen).split())
     if len(plain) == 1:
         return plain
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
+    return unicodedata.normalize("NFC", plain.lower())
 
 
 def refuse_look_alikes(where: str, names: Sequence[str]) -> None:
@@ -81,6 +81,6 @@ def _told_apart(name: str) -> str:
 def _difference(one: str, other: str) -> str:
     if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
         return "the Unicode form of a letter"
-    if "".join(one.split()).casefold() == "".join(other.split()).casefold():
+    if "".join(one.split()).lower() == "".join(other.split()).lower():
         return "spaces" if one.split() == other.split() else "capitals"
     return "characters that cannot be seen, or in capitals"

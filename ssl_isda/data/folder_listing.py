@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from typing import Any
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data import folder_classes, folder_notes
 from ssl_isda.data.file_hashes import file_hashes
+from ssl_isda.data.folder_by_table import Parts, is_table, parts_by_table
 from ssl_isda.data.folder_walk import ImageFile, Walk, shown
+from ssl_isda.data.test_part import drawn_for_test
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
+TEST_FRACTION = "--test-fraction 0.2 draws one from the labeled images"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class ListingOptions:
 
     follow_links: bool = False
     """Whether links may lead out of the folder, and to folders."""
+    test_fraction: float | None = None
+    """Share of each class's images to test on, where there is no part for that."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ListingOptions:
@@ -53,6 +58,10 @@ class FolderListing:
     """Of what is called an image and cannot be opened: name, and what it is and what to do."""
     notes: tuple[str, ...] = ()
     """What a person should know of the folder, one line each."""
+    test_is_drawn: bool = False
+    """Whether the test images were drawn from the labeled ones."""
+    names_say_labels: bool = True
+    """Whether a name says its file's class; else a table does."""
 
     def train_counts(self) -> list[int]:
         """Labeled training images of each class."""
@@ -66,15 +75,27 @@ class FolderListing:
         """All of them."""
         return (*self.train, *self.unlabeled, *self.test)
 
+    @property
+    def drawn_test(self) -> tuple[int, ...] | None:
+        """The places of drawn test images among all labeled images in order of their names."""
+        if not self.test_is_drawn:
+            return None
+        names = sorted(file.name for file in (*self.train, *self.test))
+        test = {file.name for file in self.test}
+        return tuple(place for place, name in enumerate(names) if name in test)
+
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """What tells these files from others, in every version, the one to record first.
 
         "2:" and SHA-256 over names and contents; and that of version 0.1, over names and sizes, by
-        which results of that version are known. Copies, whose times differ, have the same.
+        which results of that version are known, where it could read the folder. Copies, whose times
+        differ, have the same.
         """
-        sizes = [[file.name, file.size] for file in self.files]
-        return f"2:{_sha256_of(self.contents(self.files))}", _sha256_of(sizes)
+        digest = f"2:{_sha256_of(self.identities(self.files))}"
+        if self.test_is_drawn or not self.names_say_labels:
+            return (digest,)
+        return digest, _sha256_of([[file.name, file.size] for file in self.files])
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
         """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
@@ -92,6 +113,20 @@ class FolderListing:
     def hashes(self) -> Mapping[str, str]:
         """The SHA-256 of each file's bytes, by name; without the files that cannot be read."""
         return self._hashes[0]
+
+    def identities(self, files: Sequence[ImageFile]) -> list[list[str]]:
+        """``contents``; and the part and the class of each file, where no name says them."""
+        contents = self.contents(files)
+        if self.names_say_labels and not self.test_is_drawn:
+            return contents
+        test = {file.name for file in self.test}
+        return [
+            [*content, "test" if file.name in test else "train", self._class_of(file)]
+            for content, file in zip(contents, files, strict=True)
+        ]
+
+    def _class_of(self, file: ImageFile) -> str:
+        return self.class_names[file.label] if file.label >= 0 else ""
 
     @property
     def unopened(self) -> Mapping[str, str]:
@@ -114,7 +149,8 @@ def listed_once() -> Iterator[None]:
 
 
 def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListing:
-    """List ``train/<class>``, ``unlabeled`` and ``test/<class>``, nested folders included.
+    """List ``train/<class>``, ``unlabeled`` and ``test/<class>``, nested folders included; or, where
+    there is a ``labels.csv``, all images, as ``folder_by_table`` says.
 
     What is hidden or has no image's extension is passed over, and counted in a note. A class of test
     is the one of train whose name a person reads as the same; test may lack classes, which is noted.
@@ -123,7 +159,8 @@ def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListin
     ------
     UsageError
         Missing or empty parts, classes of test that train does not have, classes that look alike,
-        images outside a class; links that lead out of ``data_dir`` or to folders, unless they are
+        images outside a class, what ``folder_by_table`` refuses; a part to test on beside a fraction
+        for it, or neither; links that lead out of ``data_dir`` or to folders, unless they are
         followed, and links that lead in a circle.
     """
     root = Path(data_dir)
@@ -137,25 +174,71 @@ def _list(root: Path, options: ListingOptions) -> FolderListing:
     try:
         _require(root, root.is_dir(), "is not a folder")
         walk = Walk(root, follow_links=options.follow_links)
-        class_names = _classes(walk, "train")
-        folder_classes.refuse_look_alikes(shown(root / "train"), class_names)
-        places = folder_classes.places(shown(root), class_names, _classes(walk, "test"))
-        train = _labeled(walk, "train", {name: k for k, name in enumerate(class_names)})
-        unlabeled, test = _unlabeled(walk), _labeled(walk, "test", places)
-        walk.refuse_leading_out()
-        _require_each(walk, class_names, train)
-        _require(root / "test", bool(test), "holds no image")
+        has_table = is_table(root)
+        parts = parts_by_table(walk) if has_table else _parts_by_folders(walk, options)
+        _check_test(root, parts, options)
         notes = (
             *folder_notes.passed_over(walk),
-            *folder_notes.respelled(class_names, places),
-            *folder_notes.lacking(class_names, test),
+            *folder_notes.respelled(parts.class_names, parts.test_classes),
         )
-        parts = (tuple(train), tuple(unlabeled), tuple(test))
-        return FolderListing(root, tuple(class_names), *parts, walk.unreadable, notes)
+        listing = FolderListing(
+            root,
+            tuple(parts.class_names),
+            tuple(parts.train),
+            tuple(parts.unlabeled),
+            tuple(parts.test or ()),
+            walk.unreadable,
+            notes,
+            names_say_labels=not has_table,
+        )
+        if options.test_fraction is not None:
+            listing = _with_drawn_test(listing, options.test_fraction)
+        lacking = folder_notes.lacking(listing.class_names, listing.test)
+        return replace(listing, notes=(*notes, *lacking))
     except OSError as error:
         raise UsageError(
             f"cannot list {shown(error.filename or root)}: {error.strerror}"
         ) from error
+
+
+def _parts_by_folders(walk: Walk, options: ListingOptions) -> Parts:
+    root, class_names = walk.root, _classes(walk, "train")
+    folder_classes.refuse_look_alikes(shown(root / "train"), class_names)
+    places: Mapping[str, int] = {}
+    has_test = os.path.lexists(root / "test") or options.test_fraction is None
+    if has_test:
+        places = folder_classes.places(shown(root), class_names, _classes(walk, "test"))
+    train = _labeled(walk, "train", {name: k for k, name in enumerate(class_names)})
+    unlabeled, test = _unlabeled(walk), _labeled(walk, "test", places)
+    walk.refuse_leading_out()
+    _require_each(walk, class_names, train)
+    _require(root / "test", bool(test) or not has_test, "holds no image")
+    return Parts(class_names, train, unlabeled, test if has_test else None, places)
+
+
+def _check_test(root: Path, parts: Parts, options: ListingOptions) -> None:
+    if options.test_fraction is not None and parts.test is not None:
+        raise UsageError(
+            f"{shown(root)} has a part to test on, of {len(parts.test):,} image"
+            f"{'s' * (len(parts.test) > 1)}: leave --test-fraction out, or join it with the rest"
+        )
+    if options.test_fraction is None and parts.test is None:
+        raise UsageError(
+            f"{shown(root)} has no part to test on; expected test.csv or test/<class>/<images>; "
+            f"{TEST_FRACTION}"
+        )
+
+
+def _with_drawn_test(listing: FolderListing, fraction: float) -> FolderListing:
+    hashes = dict(listing.contents(listing.train))
+    readable = [file for file in listing.train if hashes[file.name]]
+    test = drawn_for_test(readable, hashes, fraction)
+    if not test:
+        raise UsageError(
+            f"--test-fraction {fraction:g}: no class of {shown(listing.root)} has two different images"
+        )
+    train = sorted({*listing.train} - {*test}, key=lambda file: file.name)
+    return replace(listing, train=tuple(train), test=tuple(test), test_is_drawn=True)
 
 
 def _sha256_of(content: object) -> str:
@@ -169,6 +252,8 @@ def _require(path: Path, holds: bool, complaint: str) -> None:
 
 def _classes(walk: Walk, part: str) -> list[str]:
     folder = walk.root / part
+    if part == "test" and not folder.is_dir():
+        raise UsageError(f"{shown(folder)} is missing; {LAYOUT}; {TEST_FRACTION}")
     _require(folder, folder.is_dir(), "is missing")
     names = walk.folders(part)
     walk.refuse_leading_out()

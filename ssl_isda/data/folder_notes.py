@@ -32,7 +32,7 @@ def respelled(class_names: Sequence[str], places: Mapping[str, int]) -> list[str
     """The classes of test whose names train spells in a way that looks different."""
     pairs = [(name, class_names[place]) for name, place in places.items()]
     return [
-        f"test/{shown(name)} is taken for the class {shown(known)!r}"
+        f"the class {listed([name])} of test is taken for {listed([known])} of train"
         for name, known in pairs
         if unicodedata.normalize("NFC", name) != unicodedata.normalize("NFC", known)
     ]
@@ -82,8 +82,9 @@ def left_out(unreadable: Mapping[str, str]) -> list[str]:
     if not unreadable:
         return []
     images = "image that" if len(unreadable) == 1 else "images that"
-    names = sorted(unreadable)
-    return [f"left out {len(unreadable):,} {images} cannot be read ({_few(names)})"]
+    named = ", ".join(shown(name) for name in sorted(unreadable)[:MOST_EXAMPLES])
+    more = ", ..." if len(unreadable) > MOST_EXAMPLES else ""
+    return [f"left out {len(unreadable):,} {images} cannot be read: {named}{more}"]
 
 
 def _shared(test: Sequence[Content], others: Sequence[Content], part: str) -> list[str]:
@@ -115,6 +116,6 @@ def _examples(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    distinct = sorted(set(names))
+    distinct = sorted({name.rpartition("/")[2] for name in names})
     named = ", ".join(shown(name) for name in distinct[:MOST_EXAMPLES])
     return f"{named}, ..." if len(distinct) > MOST_EXAMPLES else named

@@ -17,19 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, renewed_arrays
 from ssl_isda.data.folder_listing import FolderListing
-from ssl_isda.data.folder_walk import ImageFile, shown
+from ssl_isda.data.folder_walk import ImageFile
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_decoding import Decoded, decoded, decoders, largest_value
+from ssl_isda.data.image_memory import room_for_files
 from ssl_isda.data.sixteen_bits import NOT_16_BITS, bits_for
 
 CACHE_FORMAT = 2
 """To be raised whenever the same files would give other pixels."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
-MOST_NAMED = 10
 DARKEST_OF_16_BITS = 64
 """What the brightest pixel of an image reaches that uses 14 bits of 16, read as if it used all."""
 Read = Callable[[Path, int], Decoded]
@@ -76,10 +75,13 @@ class FolderRead:
 def decode_all(listing: FolderListing, image_size: int) -> FolderRead:
     """Every image decoded: ``arrays`` has ``train_images`` and ``test_images``, (n, 3, h, w) uint8."""
 
+    def read(path: Path, bits: int) -> Decoded:
+        return decoded(path, image_size, bits)
+
     def compute(earlier: Arrays) -> Arrays:
-        images = np.empty((len(listing.files), 3, image_size, image_size), np.uint8)
-        found = _Pass(listing, earlier, lambda path, bits: decoded(path, image_size, bits), images)
-        return found.run()
+        with room_for_files(len(listing.files), image_size):
+            images = np.empty((len(listing.files), 3, image_size, image_size), np.uint8)
+            return _Pass(listing, earlier, read, images).run()
 
     folder = listing.root / ".cache" / f"images-{image_size}"
     key = key_of(listing, listing.files, image_size)
@@ -106,54 +108,10 @@ def examine_all(listing: FolderListing, image_size: int, *, wholly: bool) -> Fol
 
 
 def key_of(listing: FolderListing, files: Sequence[ImageFile], image_size: int) -> str:
-    """SHA-256 over what the pixels depend on: names and contents of the files; image size."""
-    parts = [CACHE_FORMAT, image_size, listing.contents(files)]
+    """SHA-256 over what the pixels and labels depend on: names and contents of the files, what tables
+    say of them; image size."""
+    parts = [CACHE_FORMAT, image_size, listing.identities(files)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def refuse_unreadable(read: FolderRead, *, skip: bool) -> None:
-    """Refuse a folder with images that cannot be read or, to ``skip`` them, with a class of such alone.
-
-    Raises
-    ------
-    UsageError
-        Names the images, ``MOST_NAMED`` at most, and what can be done about each.
-    """
-    root, unreadable = read.listing.root, read.unreadable
-    if not unreadable:
-        return
-    if skip:
-        _refuse_lost_classes(read)
-    elif len(unreadable) == 1:
-        ((name, reason),) = unreadable.items()
-        raise UsageError(
-            f"cannot read the image {shown(root / name)}: {reason}; --skip-unreadable trains without it"
-        )
-    else:
-        named = [f"{shown(name)} ({reason})" for name, reason in sorted(unreadable.items())]
-        more = len(named) - MOST_NAMED
-        raise UsageError(
-            f"{len(named):,} images of {shown(root)} cannot be read: {', '.join(named[:MOST_NAMED])}"
-            f"{f', and {more:,} more' if more > 0 else ''}; --skip-unreadable trains without them"
-        )
-
-
-def _refuse_lost_classes(read: FolderRead) -> None:
-    """Where files that cannot be read are all that a class has in train, or in test."""
-    for part, files in (("train", read.train), ("test", read.test)):
-        left = {_folder_of(file.name) for file in files}
-        for name, reason in sorted(read.unreadable.items()):
-            folder = _folder_of(name)
-            if folder.startswith(f"{part}/") and folder not in left:
-                raise UsageError(
-                    f"{shown(read.listing.root / folder)} has no image that can be read, for instance "
-                    f"{shown(name)} ({reason})"
-                )
-
-
-def _folder_of(name: str) -> str:
-    """train/cat, of train/cat/old/1.png."""
-    return "/".join(name.split("/")[:2])
 
 
 class _Pass:
@@ -173,6 +131,7 @@ class _Pass:
         self.hashes = [content for _, content in listing.contents(listing.files)]
         self.largest = np.full(len(listing.files), NOT_16_BITS, np.int32)
         self.failures: dict[int, str] = {}
+        self.is_lasting = True
         self.earlier = earlier if "hashes" in earlier else {}
         self.places = {
             row.tobytes().hex(): k for k, row in enumerate(self.earlier.get("hashes", ()))
@@ -190,7 +149,7 @@ class _Pass:
             self._fill(np.flatnonzero(self.largest != NOT_16_BITS).tolist())
         kept = np.array([k not in self.failures for k in range(len(self.hashes))], bool)
         names = {self.names[k]: reason for k, reason in sorted(self.failures.items())}
-        with_what = {"decoders": decoders(), "files": names}
+        with_what = {"decoders": decoders() if self.is_lasting else "", "files": names}
         found = {
             "hashes": _as_rows([h for h, keep in zip(self.hashes, kept, strict=True) if keep]),
             "largest": self.largest[kept],
@@ -224,6 +183,7 @@ class _Pass:
             found = self._found(k) or self.read(self.listing.root / name, self.bits)
         except Unreadable as error:
             self.failures[k] = error.reason
+            self.is_lasting &= error.is_lasting
             return
         self.largest[k] = found.largest
         if self.images is not None:

@@ -50,10 +50,11 @@ class Walk:
     def __init__(self, root: Path, *, follow_links: bool) -> None:
         self.root, self.follow_links = root, follow_links
         self.real_root = os.path.realpath(root)
+        self.own_cache = os.path.join(root, ".cache")
         self.without_extension: list[str] = []
-        """Names of files that have no image's extension."""
+        """Files that have no image's extension."""
         self.hidden: list[str] = []
-        """Names of hidden files and folders, and of those that systems put there."""
+        """Hidden files and folders, and those that systems put there."""
         self.unreadable: dict[str, str] = {}
         """Of what is called an image and cannot be opened: name, and what it is and what to do."""
         self.leading_out: list[str] = []
@@ -65,7 +66,7 @@ class Walk:
         Raises
         ------
         UsageError
-            An image lies beside them.
+            An image lies beside them, or a link that leads nowhere and has no extension.
         """
         found: list[str] = []
         if self._is_closed(part):
@@ -76,6 +77,7 @@ class Walk:
                 if self._is_hidden(entry):
                     continue
                 if entry.is_symlink() and self._leads_astray(entry, name, []):
+                    self._refuse_lost_folder(name)
                     continue
                 if entry.is_dir():
                     found.append(entry.name)
@@ -87,11 +89,18 @@ class Walk:
         return found
 
     def images(self, folder: str, label: int) -> list[ImageFile]:
-        """The images below a folder, sorted by name, whatever the locale."""
+        """The images below a folder ("": all), sorted by name, whatever the locale."""
         if self._is_closed(folder):
             return []
         found = self._below(folder, label, [os.path.realpath(self.root / folder)])
         return sorted(found, key=lambda file: file.name)
+
+    def look_at_table(self, name: str) -> None:
+        """Note a table of labels if it is a link that may not be followed; else it is not passed over."""
+        is_within = _is_within(os.path.realpath(self.root / name), self.real_root)
+        if not self.follow_links and not is_within:
+            self.leading_out.append(name)
+        self.without_extension = [other for other in self.without_extension if other != name]
 
     def refuse_leading_out(self) -> None:
         """Say which links lead out of the folder, if any was met that may not."""
@@ -106,7 +115,7 @@ class Walk:
     def _is_closed(self, folder: str) -> bool:
         """Whether the folder itself is a link that may not be followed."""
         path = self.root / folder
-        if self.follow_links or not path.is_symlink():
+        if self.follow_links or not folder or not path.is_symlink():
             return False
         self._refuse_link_to_folder(folder, os.path.realpath(path))
         return True
@@ -117,7 +126,7 @@ class Walk:
             for entry in entries:
                 if self._is_hidden(entry):
                     continue
-                name = f"{folder}/{entry.name}"
+                name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_symlink() and self._leads_astray(entry, name, above):
                     continue
                 if entry.is_dir():
@@ -128,8 +137,8 @@ class Walk:
 
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
         is_hidden = entry.name[0] == "." or entry.name.lower() in OF_SYSTEMS
-        if is_hidden:
-            self.hidden.append(entry.name)
+        if is_hidden and entry.path != self.own_cache:
+            self.hidden.append(entry.path)
         return is_hidden
 
     def _facts_of_image(self, entry: os.DirEntry[str], name: str) -> os.stat_result | None:
@@ -143,7 +152,7 @@ class Walk:
         if is_called_one:
             self.unreadable[name] = ODD_KINDS.get(kind, "no regular file: remove it")
         else:
-            self.without_extension.append(entry.name)
+            self.without_extension.append(name)
         return None
 
     def _leads_astray(self, entry: os.DirEntry[str], name: str, above: list[str]) -> bool:
@@ -154,7 +163,8 @@ class Walk:
             self._note_dead_link(entry, name)
             return True
         if not self.follow_links and not _is_within(target, self.real_root):
-            self.leading_out.append(name)
+            is_other = not entry.is_dir() and _is_other(entry.name)
+            (self.without_extension if is_other else self.leading_out).append(name)
             return True
         if entry.is_dir():
             if not self.follow_links:
@@ -163,10 +173,14 @@ class Walk:
         return False
 
     def _note_dead_link(self, entry: os.DirEntry[str], name: str) -> None:
-        if image_formats.extension(entry.name) in image_formats.ALL:
+        if _is_other(entry.name):
+            self.without_extension.append(name)
+        else:  # an image, or a folder of images
             self.unreadable[name] = _about_dead_link(os.readlink(entry.path))
-        else:
-            self.without_extension.append(entry.name)
+
+    def _refuse_lost_folder(self, name: str) -> None:
+        if name in self.unreadable:
+            raise UsageError(f"{shown(self.root / name)} is {self.unreadable[name]}")
 
     def _refuse_link_to_folder(self, name: str, target: str) -> None:
         if not _is_within(target, self.real_root):
@@ -189,6 +203,12 @@ def shown(path: str | bytes | Path) -> str:
     """A path that is safe to print on one line, whatever bytes its name has."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _is_other(name: str) -> bool:
+    """Whether a name has an extension, and not an image's."""
+    ending = image_formats.extension(name)
+    return bool(ending) and ending not in image_formats.ALL
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
@@ -13,6 +15,10 @@ RAW = (
     "a raw photograph of a camera: convert it to TIFF or JPEG, for instance with the package rawpy"
 )
 _HEIF = "a HEIF photograph: the package pillow-heif reads it (pip install pillow-heif)"
+_AVIF = (
+    "an AVIF image: a newer Pillow reads it, or the package pillow-avif-plugin "
+    "(pip install pillow-avif-plugin)"
+)
 _DICOM = "a DICOM image: convert it to PNG of 16 bits, for instance with the package pydicom"
 _DRAWING = "a drawing (SVG): convert it to PNG, for instance with the package cairosvg"
 _JXL = "a JPEG XL image: convert it to PNG, for instance with the package pillow-jxl-plugin"
@@ -22,11 +28,7 @@ _BEGINNINGS = tuple(
         (rb"(II\*\0|MM\0\*).{4}CR|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM", RAW),
         (rb".{4}ftypcrx", RAW),
         (rb".{4}ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", _HEIF),
-        (
-            rb".{4}ftypavi[fs]",
-            "an AVIF image: a newer Pillow reads it, or the package pillow-avif-plugin "
-            "(pip install pillow-avif-plugin)",
-        ),
+        (rb".{4}ftypavi[fs]", _AVIF),
         (rb".{128}DICM", _DICOM),
         (rb"\xff\x0a|\0\0\0\x0cJXL ", _JXL),
         (rb"v/1\x01", "an OpenEXR image: save it with 8 bits"),
@@ -43,7 +45,10 @@ _BEGINNINGS = tuple(
             rb"(\.\./|\.git/|/)*(annex|\.git/annex)/objects/",
             "a pointer of git-annex: 'git annex get' fetches the image",
         ),
-        (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", "a film: save pictures of it, or remove it"),
+        (
+            rb".{4}ftyp(?!hei|hev|mif1|msf1|avi[fs])|\x1aE\xdf\xa3|RIFF.{4}AVI ",
+            "a film: save pictures of it, or remove it",
+        ),
         (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive: unpack it"),
         (rb"%PDF", "a PDF document: save its pages as images"),
     )
@@ -59,14 +64,17 @@ _BY_NAME = {
     ".exr": "an OpenEXR image: save it with 8 bits",
 }
 NUM_FIRST_BYTES = 1024
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ESTALE, errno.EMFILE}
 
 
 class Unreadable(UsageError):
     """A file that cannot be decoded; ``reason`` says what it is and what to do, without its name."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot read the image {shown(path)}: {reason}")
-        self.reason = reason
+    def __init__(self, path: Path, error: Exception) -> None:
+        self.reason = complaint(path, error)
+        self.is_lasting = not _is_of_the_disk(error)
+        """Whether the same bytes would be refused again."""
+        super().__init__(f"cannot read the image {shown(path)}: {self.reason}")
 
 
 class OddImage(ValueError):
@@ -83,25 +91,39 @@ def complaint(path: Path, error: Exception) -> str:
     """What is wrong with a file in whose decoding ``error`` was raised."""
     if isinstance(error, OddImage):
         return str(error)
-    if isinstance(error, OSError) and error.errno:
-        return f"{error.strerror}: make it readable, or bring it back"
+    if _is_of_the_disk(error):
+        return f"{getattr(error, 'strerror', error)}: make it readable, or bring it back"
     head = _head(path)
     if not head:
         return "empty: copy or download it again"
     if not head.strip(b"\0"):
         return "nothing but zeros, the trace of a copy that broke off: copy it again"
     for pattern, text in _BEGINNINGS:
-        if pattern.match(head):
+        if pattern.match(head) and not _is_read_here(text):
             return text
     if type(error).__name__ != "UnidentifiedImageError":
         return (
-            f"{_in_words(error)}: it is damaged, cut short, or of a kind that Pillow does not decode; "
-            "copy it again, or save it as PNG"
+            f"damaged, or of a kind that Pillow does not decode: {_in_words(error)}; copy it again, or "
+            "save it as PNG"
         )
     if image_formats.begins_as_image(head):
         return "damaged or cut short: copy it again"
-    ending = image_formats.extension(path.name)
-    return _BY_NAME.get(ending, "not an image: save it as one, or remove it")
+    by_name = _BY_NAME.get(image_formats.extension(path.name))
+    if by_name and not _is_read_here(by_name):
+        return by_name
+    return "not an image: save it as one, or remove it"
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+
+
+def _is_read_here(text: str) -> bool:
+    """Whether what a complaint asks for is installed, so that something else is wrong."""
+    from PIL import features
+
+    has_avif = "pillow_avif" in sys.modules or features.check("avif")
+    return bool({_HEIF: "pillow_heif" in sys.modules, _AVIF: has_avif}.get(text))
 
 
 def _head(path: Path) -> bytes:

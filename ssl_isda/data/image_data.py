@@ -32,6 +32,9 @@ class ImageData:
     """The images that were left out because they cannot be read: name and reason."""
     bits: int = 16
     """Of images of 16 bits, how many they use."""
+    drawn_test: tuple[int, ...] | None = None
+    """Where a fraction of the labeled images was drawn to test on: their places among all labeled
+    images, in order of their names if they have any."""
 
     @classmethod
     def from_arrays(

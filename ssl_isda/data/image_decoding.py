@@ -165,7 +165,7 @@ def _read(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result
         raise UsageError(f"{shown(path)} does not fit in memory: make it smaller") from error
     # Decoders of damaged files raise what they stumble over: SyntaxError, IndexError, zlib.error.
     except Exception as error:
-        raise Unreadable(path, image_complaints.complaint(path, error)) from error
+        raise Unreadable(path, error) from error
 
 
 def _opened(source: Path | bytes, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:

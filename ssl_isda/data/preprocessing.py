@@ -56,7 +56,8 @@ def zca(data: ImageData, cache_dir: Path) -> Prepared:
     whitening, train, test = cached_whitened(data.train, data.test, cache_dir)
     arrays = {"mean": whitening.mean.numpy(), "matrix": whitening.matrix.float().numpy()}
     preparation = Preparation("zca", data.train.shape, data.class_names, arrays)
-    return Prepared(PreparedImages(InMemory(train)), PreparedImages(InMemory(test)), preparation)
+    of_train = preparation.kept(InMemory(train), data.train)
+    return Prepared(of_train, preparation.kept(InMemory(test), data.test), preparation)
 
 
 @PREPROCESSINGS.register("standardize")

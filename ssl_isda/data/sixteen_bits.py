@@ -124,5 +124,7 @@ def _with_raw_mode(image: Any, raw_mode: str) -> Any:
 
 def _grey(values: np.ndarray) -> np.ndarray:
     if values.min() < 0 or values.max() > 65535:
-        raise OddImage("grey values beyond 16 bits: save it with 8 bits")
+        raise OddImage(
+            "grey values below 0 or beyond 65,535: save it with 16 bits from 0, or with 8"
+        )
     return values.astype(np.uint16)

@@ -5,20 +5,34 @@ Shape key: n images, a features, c classes, p classes that are in use, d directi
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_isda.base.precision import outside_autocast
 from ssl_isda.base.shapes import Float, Int
+from ssl_isda.isda.draws import correlated, root
+from ssl_isda.isda.labels import (
+    NO_CLASS,
+    LabelsOutside,
+    are_classes,
+    check_rows,
+    classes_in_use,
+    has_fixed_shapes,
+    is_transformed,
+    look_at,
+    rows_of,
+)
+from ssl_isda.isda.pooling import GPU_PARTS as GPU_PARTS
+from ssl_isda.isda.pooling import LARGEST_NORM, kept, moved, update_every_class
+from ssl_isda.isda.wide_state import WideState, wide_dtype
 from ssl_isda.parallel.distributed import part, whole
 
 Form = Literal["full", "diagonal", "shared", "identity"]
-GPU_PARTS = 4
-"""A GPU updates the classes in about so many parts: few kernels, and no tensor of n x c x a numbers."""
 
 
-class ClassCovariance(nn.Module):
+class ClassCovariance(WideState):
     r"""Streamed covariance of each class, over everything ever passed to ``update``.
 
     For a batch with m_c samples of class c, their mean mu' and biased covariance Sigma'::
@@ -34,8 +48,9 @@ class ClassCovariance(nn.Module):
     Forms (Table 8): ``full``, one a x a matrix per class; ``diagonal``, its diagonal alone;
     ``shared``, ONE matrix of all features about their common mean; ``identity``, the constant I.
 
-    Everything is held in buffers (``count`` int64, ``mean``, ``scatter`` = n Sigma), in fp32 unless
-    the module is converted, and none of it carries a gradient.
+    Everything is held in buffers (``count`` int64, ``mean``, ``scatter`` = n Sigma), and none of it
+    carries a gradient. ``.half()`` and ``.bfloat16()`` leave them in fp32, ``.double()`` makes them
+    float64.
 
     Raises
     ------
@@ -59,61 +74,111 @@ class ClassCovariance(nn.Module):
             )
         self.num_classes, self.num_features, self.form = num_classes, num_features, form
         groups = {"full": num_classes, "diagonal": num_classes, "shared": 1, "identity": 0}[form]
-        square = () if form == "diagonal" else (num_features,)
+        square, dtype = () if form == "diagonal" else (num_features,), wide_dtype()
         self.register_buffer("count", torch.zeros(groups, dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(groups, num_features))
-        self.register_buffer("scatter", torch.zeros(groups, num_features, *square))
+        self.register_buffer("mean", torch.zeros(groups, num_features, dtype=dtype))
+        self.register_buffer("scatter", torch.zeros(groups, num_features, *square, dtype=dtype))
+        self.outside = LabelsOutside()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the statistics."""
+        return self.mean.dtype
 
     @torch.no_grad()
-    def update(self, features: Float[Tensor, "n a"], labels: Int[Tensor, " n"]) -> None:
-        """Take a batch of labeled features into account (Eqs. 1-3)."""
-        self._check(features, labels)
-        if self.form == "identity":
-            return
-        features = features.to(self.mean.dtype)
-        if self.form == "shared":
-            labels = torch.zeros_like(labels)
-        with torch.autocast(features.device.type, enabled=False):
-            if features.is_cuda:
-                self._update_every_class(features, labels)
-            else:
-                self._update_present_classes(features, labels)
+    def update(
+        self,
+        features: Float[Tensor, "n a *pixels"],
+        labels: Tensor,
+        *,
+        ignore_index: int = NO_CLASS,
+    ) -> None:
+        """Take a batch of labeled features into account (Eqs. 1-3).
 
-    def _update_present_classes(self, x: Tensor, labels: Tensor) -> None:
+        A row whose features are not finite, or so large that the sums of their squares would not be,
+        does not enter; the other rows of the batch do. A batch without a row that enters leaves
+        everything as it is.
+
+        Parameters
+        ----------
+        features : (n, a), or (n, a, h, w)
+        labels : (n,), or (n, h, w), of any integer type
+        ignore_index : the label of rows to pass over
+
+        Raises
+        ------
+        ValueError
+            Shapes that do not fit; labels that are probabilities: the features of a mixed image
+            belong to no class; a label outside the classes that is not ``ignore_index``. On a GPU,
+            where the check waits for nothing, such a row does not enter, and a later update raises,
+            or ``tell_labels_outside``.
+        RuntimeError
+            It is called within ``torch.func``, which cannot change buffers.
+        """
+        self._check(features, labels)
+        labels = labels.flatten().long()
+        if self.form in ("shared", "identity") or has_fixed_shapes(features):
+            seen = look_at(labels, self.num_classes, ignore_index)
+            self.outside.note(labels, seen)
+            labels, ignore_index = seen.filled(-1, outside_too=True), -1
+        if self.form == "identity" or labels.numel() == 0:
+            return
+        x = rows_of(features).to(self.mean.dtype)
+        if self.form == "shared":
+            labels = labels.clamp(max=0)
+        fixed = has_fixed_shapes(x)
+        update = self._update_every_class if fixed else self._update_present_classes
+        with outside_autocast(x.device.type):
+            update(x, labels, ignore_index)
+
+    def _update_present_classes(
+        self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS
+    ) -> None:
         """Touch, in place, only what the batch holds: the fastest form on a CPU."""
-        classes, position, counts = labels.unique(return_inverse=True, return_counts=True)
+        found = labels.unique(return_inverse=True, return_counts=True)
+        in_use = found[0].tolist()
+        if not self._all_enter(x, in_use, ignore_index):
+            x, labels = self._entering(x, labels, ignore_index)
+            found = labels.unique(return_inverse=True, return_counts=True)
+            in_use = found[0].tolist()
+            if not in_use:
+                return
+        classes, position, counts = found
+        all_scatter, all_means, all_counts = self.scatter, self.mean, self.count
         m = counts.to(x.dtype).unsqueeze(1)
-        n = self.count.index_select(0, classes).to(x.dtype).unsqueeze(1)
-        mean = x.new_zeros(len(classes), x.shape[1]).index_add_(0, position, x) / m
-        shift = mean - self.mean.index_select(0, classes)
-        rows = x + _moved(mean, shift, m, n).index_select(0, position)
+        n = all_counts.index_select(0, classes).to(x.dtype).unsqueeze(1)
+        total = n + m
+        mean = x.new_zeros(len(in_use), x.shape[1]).index_add_(0, position, x).div_(m)
+        shift = mean - all_means.index_select(0, classes)
+        rows = x + moved(mean, shift, n / total).index_select(0, position)
         if self.form == "diagonal":
-            self.scatter.index_add_(0, labels, rows.square())
+            all_scatter.index_add_(0, labels, rows.square_())
         else:
             in_order = rows.index_select(0, position.argsort(stable=True))
-            for c, members in zip(classes.tolist(), in_order.split(counts.tolist()), strict=True):
-                self.scatter[c].addmm_(members.T, members)
-        self.mean.index_add_(0, classes, m / (n + m) * shift)
-        self.count.index_add_(0, classes, counts)
+            for c, members in zip(in_use, in_order.split(counts.tolist()), strict=True):
+                all_scatter[c].addmm_(members.T, members)
+        all_means.index_add_(0, classes, m / total * shift)
+        all_counts.index_add_(0, classes, counts)
 
-    def _update_every_class(self, x: Tensor, labels: Tensor) -> None:
+    def _all_enter(self, x: Tensor, in_use: list[int], ignore_index: int) -> bool:
+        """Of the classes that occur, in order; often so, and cheap to see."""
+        if not are_classes(in_use, self.num_classes, ignore_index):
+            return False
+        return float(torch.linalg.vector_norm(x)) < LARGEST_NORM[x.dtype]
+
+    def _entering(self, x: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        present = look_at(labels, self.num_classes, ignore_index).present
+        fits = torch.linalg.vector_norm(x, dim=1) < LARGEST_NORM[x.dtype]
+        enters = fits if present is None else fits & present
+        return x[enters], labels[enters]
+
+    def _update_every_class(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
-        member = nn.functional.one_hot(labels, len(self.count)).to(x.dtype)  # (n, c)
-        m, n = member.sum(0).unsqueeze(1), self.count.to(x.dtype).unsqueeze(1)
-        mean = (member.T @ x) / m.clamp(min=1)  # (c, a)
-        shift = (mean - self.mean) * (m > 0)
-        rows = x + _moved(mean, shift, m, n)[labels]
-        if self.form == "diagonal":
-            self.scatter += member.T @ rows.square()
-        else:
-            at_once = max(1, len(self.count) // GPU_PARTS)
-            for scatter, of_classes in zip(
-                self.scatter.split(at_once), member.T.split(at_once), strict=True
-            ):
-                own = rows.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
-                scatter.baddbmm_(own, rows.expand(len(own), -1, -1))
-        self.mean += m / (n + m).clamp(min=1) * shift
-        self.count += m.squeeze(1).to(torch.int64)
+        state = self.count, self.mean, self.scatter
+        update_every_class(*state, x, labels, ignore_index)
+        if torch.compiler.is_compiling():
+            for buffer in state:
+                buffer.copy_(kept(buffer))
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
@@ -131,24 +196,29 @@ class ClassCovariance(nn.Module):
         product = directions * scatter if self.form == "diagonal" else directions @ scatter
         return product / n
 
-    @torch.no_grad()
     def multiply_each(
         self, directions: Float[Tensor, "p d a"], classes: Int[Tensor, " p"]
     ) -> Float[Tensor, "p d a"]:
-        """``directions[i] @ Sigma_{classes[i]}`` for each i."""
+        """``directions[i] @ Sigma_{classes[i]}`` for each i, in the wider of the two types;
+        differentiable by the directions."""
         if self.form == "identity":
             return directions.clone()
+        dtype = torch.promote_types(directions.dtype, self.scatter.dtype)
+        directions, scatter = directions.to(dtype), self.scatter.to(dtype)
         if self.form == "shared":
-            return directions @ self.scatter[0] / self.count[0].clamp(min=1)
+            return directions @ scatter[0] / self.count[0].clamp(min=1)
         n = self.count[classes].clamp(min=1).view(-1, 1, 1)
         if self.form == "diagonal":
-            return directions * self.scatter[classes].unsqueeze(1) / n
+            return directions * scatter[classes].unsqueeze(1) / n
         if len(classes) == self.num_classes:  # all of them, in order: see classes_in_use
-            return (directions @ self.scatter).div_(n)
-        products, counts = torch.empty_like(directions), n.flatten().tolist()
-        for out, rows, c, count in zip(products, directions, classes.tolist(), counts, strict=True):
-            scatter = self.scatter[c]  # a view: Sigma is not copied
-            torch.addmm(out, rows, scatter, beta=0, alpha=1 / count, out=out)
+            return (directions @ scatter).div_(n)
+        shares = [1 / count for count in n.flatten().tolist()]
+        factors = zip(directions, map(scatter.__getitem__, classes.tolist()), shares, strict=True)
+        if torch.is_grad_enabled() or is_transformed(directions):
+            return torch.stack([rows @ sigma * share for rows, sigma, share in factors])
+        products = torch.empty_like(directions)
+        for out, (rows, sigma, share) in zip(products, factors, strict=True):
+            torch.addmm(out, rows, sigma, beta=0, alpha=share, out=out)  # Sigma is not copied
         return products
 
     @torch.no_grad()
@@ -164,75 +234,36 @@ class ClassCovariance(nn.Module):
         if self.form == "identity":
             return noise
         if self.form == "shared":
-            return noise @ _root(self.scatter / self.count.clamp(min=1))[0].T
+            return noise @ root(self.scatter / self.count.clamp(min=1))[0].T
         if self.form == "diagonal":
             n = self.count[labels].clamp(min=1).unsqueeze(1)
             return noise * (self.scatter[labels] / n).sqrt()
         classes, positions = classes_in_use(labels, self.num_classes)
         n = self.count[classes].clamp(min=1).view(-1, 1, 1)
-        return correlated(noise, _root(self.scatter[classes] / n), positions)
+        return correlated(noise, root(self.scatter[classes] / n), positions)
+
+    def tell_labels_outside(self) -> None:
+        """Wait for the device and look whether an earlier batch had a label outside the classes.
+
+        Raises
+        ------
+        ValueError
+            One had, since this was last said.
+        """
+        self.outside.tell(self.num_classes)
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
-        if features.ndim != 2 or features.shape[1] != self.num_features:
-            raise ValueError(
-                f"features are (n, {self.num_features}); got {tuple(features.shape)}: "
-                "the features before the linear head are meant, one row an image"
+        self.outside.tell_if_known(self.num_classes)
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(
+                "update changes buffers, which torch.func cannot: call it before the transform"
             )
-        if labels.shape != features.shape[:1]:
+        if features.device != self.mean.device:
             raise ValueError(
-                f"labels are ({len(features)},), one a row of features; got {tuple(labels.shape)}"
+                f"features are on {features.device} and the covariance is on {self.mean.device}: "
+                "move it, or the loss that it belongs to, with .to(device)"
             )
+        check_rows(features, labels, num_classes=self.num_classes, num_features=self.num_features)
 
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"
-
-
-def _moved(mean: Tensor, shift: Tensor, m: Tensor, n: Tensor) -> Tensor:
-    """What makes m features of a class the rows r whose r^T r is all that they add to its scatter.
-
-    r = x - mean + sqrt(n / (n + m)) shift. The x - mean sum to zero, so that beside their own products
-    nothing is left but the between-class term of Eq. 2, n m / (n + m) shift^T shift.
-    """
-    return (n / (n + m).clamp(min=1)).sqrt() * shift - mean
-
-
-def classes_in_use(
-    labels: Int[Tensor, " n"], num_classes: int
-) -> tuple[Int[Tensor, " p"], Int[Tensor, " n"]]:
-    """The classes to compute for, and where each label stands among them.
-
-    On a CPU the classes that occur; on a GPU, where asking would wait for the device, all.
-    """
-    if labels.is_cuda:
-        return torch.arange(num_classes, device=labels.device), labels
-    classes, positions = labels.unique(return_inverse=True)
-    return cast(Tensor, classes), cast(Tensor, positions)
-
-
-def correlated(
-    noise: Float[Tensor, "m n a"], roots: Float[Tensor, "p a a"], positions: Int[Tensor, " n"]
-) -> Float[Tensor, "m n a"]:
-    """``roots[positions[i]] @ noise[k, i]`` for each draw k of each image i.
-
-    Class by class, in fixed shapes: no (n, a, a) tensor, and nothing waits for the device.
-    """
-    out = torch.zeros_like(noise)
-    for i, root in enumerate(roots):
-        out = torch.where((positions == i).view(1, -1, 1), noise @ root.T, out)
-    return out
-
-
-def _root(sigma: Float[Tensor, "p a a"]) -> Float[Tensor, "p a a"]:
-    """L with L L^T = Sigma, to a millionth of its mean variance, or a thousandth where it must be.
-
-    An estimate from few samples is singular, and rounding may take it below zero: a small multiple
-    of I makes it definite. Eigenvectors would do without, at the price of a wait for the device.
-    """
-    exact = sigma.double()
-    variance = exact.diagonal(dim1=1, dim2=2)
-    root = torch.diag_embed(variance.clamp(min=0).sqrt())  # of a class that was never seen: 0
-    for share in (1e-3, 1e-6):
-        raised = exact + torch.diag_embed((share * variance.mean(1, True)).expand_as(variance))
-        factor, failed = torch.linalg.cholesky_ex(raised)
-        root = torch.where(failed.view(-1, 1, 1) == 0, factor, root)
-    return root.to(sigma.dtype)

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.base.shapes import Float, Int
-from ssl_isda.isda.covariance import ClassCovariance, classes_in_use, correlated
+from ssl_isda.isda.covariance import ClassCovariance
+from ssl_isda.isda.draws import correlated
+from ssl_isda.isda.labels import NO_CLASS, check_rows, classes_in_use, look_at
+from ssl_isda.isda.wide_state import WideState, wide_dtype
 from ssl_isda.parallel.distributed import part, whole
 
 
 @final
-class LearnedCovariance(nn.Module):
+class LearnedCovariance(WideState):
     r"""Sigma_c = D_c D_c^T, one free matrix D_c of the size of Sigma_c for each class (Sec. 6.5.3).
 
     It stands where a ``ClassCovariance`` stands and estimates nothing: D (``root``) is a parameter
@@ -44,10 +47,24 @@ class LearnedCovariance(nn.Module):
                 f"at least 1 class and 1 feature are needed; got {num_classes} and {num_features}"
             )
         self.num_classes, self.num_features = num_classes, num_features
-        self.root = nn.Parameter(torch.eye(num_features).repeat(num_classes, 1, 1))
+        identity = torch.eye(num_features, dtype=wide_dtype())
+        self.root = nn.Parameter(identity.repeat(num_classes, 1, 1))
 
-    def update(self, features: Float[Tensor, "n a"], labels: Int[Tensor, " n"]) -> None:
-        """Nothing: no statistic of the features is kept."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrices."""
+        return self.root.dtype
+
+    def update(
+        self,
+        features: Float[Tensor, "n a *pixels"],
+        labels: Tensor,
+        *,
+        ignore_index: int = NO_CLASS,
+    ) -> None:
+        """Nothing: no statistic of the features is kept. Refuses what ``ClassCovariance`` refuses."""
+        check_rows(features, labels, num_classes=self.num_classes, num_features=self.num_features)
+        look_at(labels.flatten().long(), self.num_classes, ignore_index)
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
@@ -58,7 +75,8 @@ class LearnedCovariance(nn.Module):
         self, weight: Float[Tensor, "c a"], classes: Int[Tensor, " p"]
     ) -> Float[Tensor, "p c a"]:
         """W D_c for each class asked for, so that W Sigma_c W^T is its product with itself."""
-        return weight @ self.root[classes]
+        dtype = torch.promote_types(weight.dtype, self.dtype)
+        return weight.to(dtype) @ self.root[classes].to(dtype)
 
     def draw(
         self, labels: Int[Tensor, " n"], num_samples: int, generator: torch.Generator

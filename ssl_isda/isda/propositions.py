@@ -1,5 +1,5 @@
-r"""The two propositions of ISDA as pure functions, closer forms of the second, and their
-sampled versions.
+r"""The two propositions of ISDA as pure functions, and closer forms of the second. Their sampled
+versions are in ``ssl_isda.isda.sampled``.
 
 Notation: a linear head with rows w_1..w_C and biases b; z = W a + b are the logits of feature a;
 Sigma_c is the covariance of class c; lambda (``strength``) scales the augmentation a~ ~ N(a, lambda
@@ -17,197 +17,221 @@ bound and ``second_order_consistency`` are right to that order, Prop. 2 tends to
 
 Shape key: n images, a features, c classes, p classes in use, m draws.
 
+Rows are images, or the pixels of (n, c, h, w) logits: labels are then (n, h, w), a head's weight may be
+that of a 1 x 1 convolution, and means are over pixels.
+
+Shape key: n images, a features, c classes.
+
 Precision: everything here runs in fp32 (or float64) outside autocast: from bf16 inputs q is wrong by
 1 %. Gradients: into W through G, into features through the logits; none into an estimated Sigma (a
-learned one gets its own), none through the p that a loss holds constant.
+learned one gets its own). The p that a loss holds constant is so in derivatives of every order. Second
+derivatives, ``torch.func`` and ``torch.compile`` are served as ``ssl_isda.isda.variances`` says.
 
 Source: Wang et al., Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.precision import full_precision
-from ssl_isda.base.shapes import Float, Int
-from ssl_isda.isda.covariance import ClassCovariance, classes_in_use
+from ssl_isda.base.shapes import Float
+from ssl_isda.isda.cross_entropy import (
+    Reduction,
+    Target,
+    check_options,
+    cross_entropy,
+    target_of,
+)
+from ssl_isda.isda.labels import NO_CLASS, classes_in_use, row_shape, rows_of
 from ssl_isda.isda.learned import Covariance
-
-AT_ONCE = 2**17
-"""Numbers in the differences of weights that a CPU works on at a time: they stay in its cache."""
-
-
-class _VarianceToTarget(torch.autograd.Function):
-    """q_c[j, c] for each class in use: what Prop. 1 reads, without the rest of the table.
-
-    With T = (W - w_c) Sigma_c the value is sum_a (W - w_c) * T and its derivative by W - w_c is 2 T,
-    so T is all that the backward pass needs. A CPU takes as many classes at once as its cache holds.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, covariance: ClassCovariance, classes: Tensor) -> Tensor:
-        ctx.at_once = len(classes) if classes.is_cuda else max(1, AT_ONCE // weight.numel())
-        products, variances = [], []
-        for some in classes.split(ctx.at_once):
-            difference = weight - weight.index_select(0, some).unsqueeze(1)  # (p, c, a)
-            products.append(covariance.multiply_each(difference, some))
-            variances.append(difference.mul_(products[-1]).sum(2))
-        ctx.save_for_backward(classes, *products)
-        return torch.cat(variances)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        classes, *products = ctx.saved_tensors
-        parts = zip(grads[0].split(ctx.at_once), products, classes.split(ctx.at_once), strict=True)
-        by_weight = [_by_weight(2 * grad.unsqueeze(2) * T, some) for grad, T, some in parts]
-        return functools.reduce(Tensor.add_, reversed(by_weight)), None, None
-
-
-def _by_weight(by_difference: Tensor, classes: Tensor) -> Tensor:
-    """The derivative by W, (c, a), from that by the differences W - w_c, (p, c, a)."""
-    return by_difference.sum(0).index_add_(0, classes, -by_difference.sum(1))
-
-
-class _ClassGram(torch.autograd.Function):
-    """G_c = W Sigma_c W^T for each class in use. With V = W Sigma_c, dL/dW = (g + g^T) V."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, covariance: ClassCovariance, classes: Tensor) -> Tensor:
-        product = covariance.multiply_each(weight.expand(len(classes), -1, -1), classes)
-        ctx.save_for_backward(product)
-        gram = product @ weight.T
-        return (gram + gram.mT) / 2  # symmetric to the bit, so that q_c[j, j] is exactly 0
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (product,) = ctx.saved_tensors
-        return torch.einsum("pjk,pka->ja", grads[0] + grads[0].mT, product), None, None
-
-
-def _variance_to_target(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
-    """q_c[j, c] for each class in use: (p, c)."""
-    if isinstance(covariance, ClassCovariance):
-        variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
-        return variance
-    spread = covariance.spread(weight, classes)
-    own = spread[torch.arange(len(classes), device=classes.device), classes]
-    return (spread - own.unsqueeze(1)).square().sum(2)
-
-
-def _gram(weight: Tensor, covariance: Covariance, classes: Tensor) -> Tensor:
-    """G_c for each class in use: (p, c, c), symmetric to the bit."""
-    if isinstance(covariance, ClassCovariance):
-        gram: Tensor = _ClassGram.apply(weight, covariance, classes)
-        return gram
-    spread = covariance.spread(weight, classes)
-    gram = spread @ spread.mT
-    return (gram + gram.mT) / 2
-
-
-def variance_table(
-    weight: Float[Tensor, "c a"], covariance: Covariance, classes: Int[Tensor, " p"]
-) -> Float[Tensor, "p c c"]:
-    """q_c[j, k] = G_jj - 2 G_jk + G_kk for each class asked for; symmetric, with a zero diagonal."""
-    gram = _gram(weight, covariance, classes)
-    own = gram.diagonal(dim1=1, dim2=2)
-    table: Tensor = (own.unsqueeze(2) + own.unsqueeze(1)) - 2 * gram
-    return table
+from ssl_isda.isda.sampled import sampled_isda_cross_entropy as sampled_isda_cross_entropy
+from ssl_isda.isda.sampled import sampled_logits as sampled_logits
+from ssl_isda.isda.sampled import sampled_semantic_consistency as sampled_semantic_consistency
+from ssl_isda.isda.variances import AT_ONCE as AT_ONCE
+from ssl_isda.isda.variances import (
+    at_its_minimum,
+    variance_about_mean,
+    variance_of_mixture,
+    variance_table,
+    variance_to_target,
+)
 
 
 @full_precision
 def isda_cross_entropy(
-    logits: Float[Tensor, "n c"],
-    labels: Int[Tensor, " n"],
-    weight: Float[Tensor, "c a"],
+    logits: Float[Tensor, "n c *pixels"],
+    labels: Tensor,
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
-) -> Float[Tensor, ""]:
+    *,
+    class_weight: Float[Tensor, " c"] | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = NO_CLASS,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""Proposition 1: the upper bound of the expected cross-entropy under feature augmentation.
 
     .. math:: \frac1n \sum_i -\log \frac{e^{z_{i y_i}}}
         {\sum_j e^{z_{ij} + \frac\lambda2 q_{y_i}[j, y_i]}}
 
-    Mean over the n labeled images. ``strength`` = 0 gives plain cross-entropy to the bit.
+    ``strength`` = 0 gives plain cross-entropy to the bit, with all of its options.
+
+    Mixtures of classes (mixup, CutMix). A row whose image is mixed of images of the classes k, with
+    shares y_k that sum to 1, has a feature a = sum_k y_k a_k, to the extent that features mix as images
+    do. Each part is augmented by its own class, a~_k ~ N(a_k, lambda Sigma_k), independently, so
+
+        a~ ~ N(a, lambda sum_k y_k^2 Sigma_k),    z~ = z + d,  d ~ N(0, lambda G),  G = sum_k y_k^2 G_k.
+
+    The expected cross-entropy with y is E logsumexp(z + d) - y^T z. For any r that sums to 1 it stays
+    what it is if r^T d, whose mean is 0, is taken from every logit; Jensen's inequality and the moments
+    of a Gaussian then bound it by
+
+        log sum_j exp(z_j + (lambda/2) (e_j - r)^T G (e_j - r)) - y^T z.
+
+    This is used with r = y. A row of one class is Prop. 1, and since the bound is convex in r, it is at
+    most the mean over k, with weights y_k, of the bounds that have r = e_k. Two mixed images of one
+    class k have the label e_k and get the whole Sigma_k, not the smaller (y^2 + (1 - y)^2) Sigma_k:
+    a bound all the same.
+
+    Label smoothing and class weights change the target t of a row, not its augmentation. The bound of
+    the expected loss is then sum_k t_k (logsumexp_j(z_j + (lambda/2) v_j) - z_k), v the variances above.
+    The cross-entropy of ``augmented_logits`` with t would be less, and no bound, since it also subtracts
+    t^T v: it would reward a head whose logits vary.
 
     Parameters
     ----------
-    logits, labels : of a batch of labeled images
-    weight : the head's weight, whose gradient also flows through q
+    logits : (n, c), or (n, c, h, w)
+    labels : (n,), or (n, h, w), classes of any integer type; or shares of a mixture, of the shape of
+        ``logits``
+    weight : the head's weight, (c, a) or (c, a, 1, 1), whose gradient also flows through q
     covariance : already updated with this batch (see ``ClassCovariance.update``)
     strength : lambda at this step
+    class_weight, label_smoothing, ignore_index, reduction : as in ``F.cross_entropy``: with class
+        weights the mean over integer labels divides by the sum of theirs. Without a row that counts
+        the mean is 0, with a zero gradient
+
+    Returns
+    -------
+    A scalar; with ``reduction`` "none" one loss a row, (n,) or (n, h, w)
+
+    Raises
+    ------
+    ValueError
+        Shapes or types that do not fit; a label outside the classes that is not ``ignore_index``. On
+        a GPU, in ``torch.compile`` and in ``torch.func.vmap``, where nothing waits for the check, the
+        loss of that row is NaN.
     """
-    return F.cross_entropy(augmented_logits(logits, labels, weight, covariance, strength), labels)
+    target = target_of(labels, row_shape(logits), logits.shape[1], ignore_index)
+    rows = rows_of(logits)
+    shift = _shift(rows, target, weight, covariance, strength)
+    loss = cross_entropy(rows, shift, target, class_weight, label_smoothing, reduction)
+    return loss.view(row_shape(logits)) if reduction == "none" else loss
 
 
 @full_precision
 def augmented_logits(
-    logits: Float[Tensor, "n c"],
-    labels: Int[Tensor, " n"],
-    weight: Float[Tensor, "c a"],
+    logits: Float[Tensor, "n c *pixels"],
+    labels: Tensor,
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
-) -> Float[Tensor, "n c"]:
+    *,
+    ignore_index: int = NO_CLASS,
+) -> Float[Tensor, "n c *pixels"]:
     r"""z_ij + (lambda/2) q_{y_i}[j, y_i]: the logits whose cross-entropy is the bound of Prop. 1.
 
     A loss other than cross-entropy can be given them as well; parameters as in
-    ``isda_cross_entropy``. The logit of the label stays what it is.
+    ``isda_cross_entropy``. The logit of the label stays what it is, and so does a row without one. For
+    a mixture of classes they are the z_j + (lambda/2) v_j there; their logsumexp, less the mixture's
+    mean of the plain logits, is the bound.
     """
-    _check_head(logits, weight, covariance)
-    classes, positions = classes_in_use(labels, covariance.num_classes)
-    variance = _variance_to_target(weight, covariance, classes)
-    return logits + (strength / 2) * variance.index_select(0, positions)
+    target = target_of(labels, row_shape(logits), logits.shape[1], ignore_index)
+    rows = rows_of(logits)
+    augmented = rows + _shift(rows, target, weight, covariance, strength)
+    if logits.ndim == 2:
+        return augmented
+    return augmented.view(*row_shape(logits), logits.shape[1]).movedim(-1, 1)
+
+
+def _shift(
+    rows: Tensor, target: Target, weight: Tensor, covariance: Covariance, strength: float | Tensor
+) -> Tensor:
+    """(lambda/2) v: what augmentation adds to the logits, (m, c)."""
+    weight = _check_head(rows, weight, covariance)
+    if target.classes is None:
+        return (strength / 2) * variance_of_mixture(target.shares(), weight, covariance)
+    _, present, outside = target.classes
+    assert target.in_use is not None and target.positions is not None
+    variance = variance_to_target(weight, covariance, target.in_use)
+    shift = (strength / 2) * variance.index_select(0, target.positions)
+    if present is not None:
+        shift = shift.where(present.unsqueeze(1), 0)
+    return shift if outside is None else shift.where(~outside.unsqueeze(1), torch.nan)
 
 
 @full_precision
 def semantic_consistency(
-    logits: Float[Tensor, "n c"],
-    weight: Float[Tensor, "c a"],
+    logits: Float[Tensor, "n c *pixels"],
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
-) -> Float[Tensor, ""]:
+    *,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""Proposition 2: the upper bound of the expected cross-entropy between p and its augmented self.
 
     .. math:: \frac1n \sum_i \sum_k p_{ik} \Big(\log \sum_j
         e^{z_{ij} + \frac\lambda2 q_{\tilde y_i}[j, k]} - z_{ik}\Big)
 
     with p = softmax(z) held constant and the pseudo-label y~ = argmax p. Less the entropy of p it
-    bounds the expected KL divergence (the paper drops that constant, Eq. 14). Mean over the n
-    unlabeled images. At ``strength`` = 0 its gradient is zero.
+    bounds the expected KL divergence (the paper drops that constant, Eq. 14). Mean over the unlabeled
+    rows, 0 without any. At ``strength`` = 0 its gradient is zero.
     """
-    probabilities = logits.detach().softmax(1)
-    return soft_isda_cross_entropies(logits, probabilities, weight, covariance, strength).mean()
+    probabilities = rows_of(logits).detach().softmax(1)
+    each = _soft_bounds(rows_of(logits), probabilities, weight, covariance, strength)
+    return _reduced(each, logits, reduction)
 
 
 @full_precision
 def soft_isda_cross_entropies(
     logits: Float[Tensor, "n c"],
     probabilities: Float[Tensor, "n c"],
-    weight: Float[Tensor, "c a"],
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
 ) -> Float[Tensor, " n"]:
     """Proposition 2 for each row, with targets p of any origin, held constant, and Sigma of argmax p."""
-    _check_head(logits, weight, covariance)
+    return _soft_bounds(logits, probabilities, weight, covariance, strength)
+
+
+def _soft_bounds(
+    rows: Tensor,
+    probabilities: Tensor,
+    weight: Tensor,
+    covariance: Covariance,
+    strength: float | Tensor,
+) -> Tensor:
+    weight = _check_head(rows, weight, covariance)
     classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
     table = (strength / 2) * variance_table(weight, covariance, classes)
     # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
-    shifted = logits.unsqueeze(1) + table.index_select(0, positions)  # (n, k, j)
+    shifted = rows.unsqueeze(1) + table.index_select(0, positions)  # (m, k, j)
     bound = -shifted.log_softmax(2).diagonal(dim1=1, dim2=2)
     return (probabilities * bound).sum(1)
 
 
 @full_precision
 def centered_semantic_consistency(
-    logits: Float[Tensor, "n c"],
-    weight: Float[Tensor, "c a"],
+    logits: Float[Tensor, "n c *pixels"],
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
-) -> Float[Tensor, ""]:
+    *,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""A lower upper bound than Prop. 2's of the same expectation, and exact to first order in lambda.
 
     .. math:: \frac1n \sum_i \Big(\log \sum_j e^{z_{ij} + \frac\lambda2 (e_j - p_i)^T G (e_j - p_i)}
@@ -231,19 +255,23 @@ def centered_semantic_consistency(
     order as well, its gradient to W through G is twice what it should be. At lambda/2 its value and
     its gradient to W would be right and its gradient to the features half: no remedy.)
     """
-    probabilities = logits.detach().softmax(1)
-    variance = _variance_about_mean(logits, probabilities, weight, covariance)
-    bound = (logits + (strength / 2) * variance).logsumexp(1)
-    return (bound - (probabilities * logits).sum(1)).mean()
+    rows = rows_of(logits)
+    weight = _check_head(rows, weight, covariance)
+    probabilities = rows.detach().softmax(1)
+    variance = variance_about_mean(probabilities, weight, covariance)
+    bound = (rows + (strength / 2) * variance).logsumexp(1)
+    return _reduced(bound - (probabilities * rows).sum(1), logits, reduction)
 
 
 @full_precision
 def second_order_consistency(
-    logits: Float[Tensor, "n c"],
-    weight: Float[Tensor, "c a"],
+    logits: Float[Tensor, "n c *pixels"],
+    weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
-) -> Float[Tensor, ""]:
+    *,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""The expected KL of Eq. 13 to first order in lambda: an estimate, no bound.
 
     .. math:: \frac1n \sum_i \frac\lambda2 \Big(\sum_j \pi_{ij} G_{jj} - \pi_i^T G \pi_i\Big)
@@ -258,96 +286,30 @@ def second_order_consistency(
     It is the right one. With p constant the gradient of Eq. 14 to z is E softmax(z + delta) - p; with
     p = softmax(z) differentiated, E KL = E logsumexp(z + delta) - logsumexp(z), has the same one.
     """
-    probabilities = logits.softmax(1)
-    # About a constant mean: V is the smallest value over all means, so its gradient is the same.
-    variance = _variance_about_mean(logits, probabilities.detach(), weight, covariance)
-    return (strength / 2) * (probabilities * variance).sum(1).mean()
+    rows = rows_of(logits)
+    weight = _check_head(rows, weight, covariance)
+    probabilities = rows.softmax(1)
+    # V is the smallest value over all means, so that its gradient is the same about a constant one.
+    variance = variance_about_mean(at_its_minimum(probabilities), weight, covariance)
+    return (strength / 2) * _reduced((probabilities * variance).sum(1), logits, reduction)
 
 
-def _variance_about_mean(
-    logits: Tensor, probabilities: Tensor, weight: Tensor, covariance: Covariance
-) -> Tensor:
-    """(e_j - p)^T G (e_j - p): the variance of logit j about the mean logit p^T z; (n, c)."""
-    _check_head(logits, weight, covariance)
-    classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
-    gram = _gram(weight, covariance, classes)
-    own = gram.diagonal(dim1=1, dim2=2).index_select(0, positions)
-    to_mean = torch.einsum("njk,nk->nj", gram.index_select(0, positions), probabilities)
-    return own - 2 * to_mean + (probabilities * to_mean).sum(1, keepdim=True)
+def _reduced(each: Tensor, logits: Tensor, reduction: Reduction) -> Tensor:
+    """One number a row, or their mean or sum; the mean of none is 0."""
+    check_options(reduction)
+    if reduction == "none":
+        return each.view(row_shape(logits))
+    return each.mean() if reduction == "mean" and len(each) else each.sum()
 
 
-@full_precision
-def sampled_isda_cross_entropy(
-    features: Float[Tensor, "n a"],
-    labels: Int[Tensor, " n"],
-    weight: Float[Tensor, "c a"],
-    bias: Float[Tensor, " c"],
-    covariance: Covariance,
-    strength: float,
-    *,
-    num_samples: int,
-    generator: torch.Generator,
-) -> Float[Tensor, ""]:
-    """What Prop. 1 bounds: cross-entropy of ``num_samples`` explicit draws a~ ~ N(a, lambda Sigma_y).
-
-    Mean over draws and images (Eq. 5, "explicit" in Fig. 10). Unbiased for the expectation.
-    """
-    draws = sampled_logits(
-        features, labels, weight, bias, covariance, strength, num_samples, generator
-    )
-    return F.cross_entropy(draws.flatten(0, 1), labels.repeat(num_samples))
-
-
-@full_precision
-def sampled_semantic_consistency(
-    features: Float[Tensor, "n a"],
-    weight: Float[Tensor, "c a"],
-    bias: Float[Tensor, " c"],
-    covariance: Covariance,
-    strength: float,
-    *,
-    num_samples: int,
-    generator: torch.Generator,
-) -> Float[Tensor, ""]:
-    """What Prop. 2 bounds (Eq. 14): cross-entropy of p with the predictions of explicit draws.
-
-    Mean over draws and images; p, the prediction of the feature itself, is held constant.
-    """
-    probabilities = F.linear(features, weight, bias).detach().softmax(1)
-    draws = sampled_logits(
-        features,
-        probabilities.argmax(1),
-        weight,
-        bias,
-        covariance,
-        strength,
-        num_samples,
-        generator,
-    )
-    return -(probabilities * draws.log_softmax(2)).sum(2).mean()
-
-
-@full_precision
-def sampled_logits(
-    features: Float[Tensor, "n a"],
-    labels: Int[Tensor, " n"],
-    weight: Float[Tensor, "c a"],
-    bias: Float[Tensor, " c"],
-    covariance: Covariance,
-    strength: float,
-    num_samples: int,
-    generator: torch.Generator,
-) -> Float[Tensor, "m n c"]:
-    """Of ``num_samples`` explicit draws a~ ~ N(a, lambda Sigma_y) for each row."""
-    noise = covariance.draw(labels, num_samples, generator)  # (m, n, a)
-    return F.linear(features + strength**0.5 * noise, weight, bias)
-
-
-def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> None:
+def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> Tensor:
+    """W, (c, a), also of a 1 x 1 convolution."""
     expected = (covariance.num_classes, covariance.num_features)
-    if tuple(weight.shape) != expected:
+    flat = weight.flatten(1) if weight.ndim > 2 else weight
+    if tuple(flat.shape) != expected:
         raise ValueError(
             f"weight is the head's, {expected} for this covariance; got {tuple(weight.shape)}"
         )
     if logits.ndim != 2 or logits.shape[1] != covariance.num_classes:
         raise ValueError(f"logits are (n, {expected[0]}); got {tuple(logits.shape)}")
+    return flat

@@ -70,7 +70,22 @@ class Network(nn.Module):
 
 
 def linear_map(head: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """W (c, a) and b (c,) of a head; b is zero where it has none."""
+    """W (c, a) and b (c,) of a head; b is zero where it has none.
+
+    Raises
+    ------
+    ValueError
+        It is neither a linear layer nor a 1 x 1 convolution.
+    """
+    one_by_one = isinstance(head, nn.Conv2d) and (
+        (head.kernel_size, head.stride, head.groups) == ((1, 1), (1, 1), 1)
+        and head.padding in ((0, 0), "valid", "same")
+    )
+    if not isinstance(head, nn.Linear) and not one_by_one:
+        raise ValueError(
+            "head is an nn.Linear, or an nn.Conv2d with 1 x 1 kernel, stride 1, one group and no "
+            f"padding: the last layer, which makes logits of features; got {head}"
+        )
     weight = head.weight.flatten(1)
     return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias
 

@@ -71,6 +71,8 @@ class Cell:
     def papers(self) -> Estimate | None:
         """What the paper reports for this data set, these labels and this method."""
         column = self.column
+        if column.amounts:
+            return None
         return paper.TABLE_6.get((column.dataset, column.labels or 0, self.method, self.isda))
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from ssl_isda.results import paper
 from ssl_isda.results.runs import Run
 from ssl_isda.runs.data_digest import other_images, usual_digests
+from ssl_isda.settings.label_words import in_words
 
 _DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 _SHORT = 12
@@ -29,6 +30,8 @@ class Column:
     """Of the user's images, for the data set ``folder``; else empty."""
     labels: int | None
     """None: all."""
+    amounts: str = ""
+    """How many labels and images of each class there are, where their number alone does not say it."""
     images: str = ""
     """The digest of its images, where most runs on this data set have another; else empty."""
 
@@ -40,6 +43,8 @@ class Column:
 
     @property
     def labels_name(self) -> str:
+        if self.amounts:
+            return self.amounts
         return "all labels" if self.labels is None else f"{self.labels:,} labels"
 
     @property
@@ -51,7 +56,7 @@ class Column:
         """The paper's columns come first, as in the paper."""
         known = [dataset for dataset, _ in paper.COLUMNS]
         place = known.index(self.dataset) if self.dataset in known else len(known)
-        labels = self.labels is None, self.labels or 0
+        labels = self.labels is None, self.labels or 0, self.amounts
         return place, self.dataset, self.folder, *labels, self.images
 
 
@@ -59,7 +64,8 @@ def column_of(settings: Mapping[str, object]) -> Column:
     """Of runs with these settings, on whatever images most of them were made."""
     dataset, labels = str(settings["dataset"]), settings["labels"]
     folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
-    return Column(dataset, folder, labels if isinstance(labels, int) else None)
+    number = labels if isinstance(labels, int) else None
+    return Column(dataset, folder, number, in_words(settings))
 
 
 def columns_of(runs: Sequence[Run]) -> dict[str, Column]:

@@ -29,7 +29,7 @@ PARTS = {
     "loss": "losses",
     "optimizer": "optimizers",
     "schedule": "schedules",
-    "view": "augmentations",
+    "policy": "augmentations",
     "dataset": "datasets",
     "task": "tasks",
 }
@@ -42,6 +42,8 @@ MOVED = {
     "image_size": ("dataset", "folder"),
 }
 """Settings of every run in version 0.1, and whose options they are now."""
+RENAMED = {"view": "policy"}
+"""Settings that had another name before 0.2.0 was released; both are read."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -242,7 +244,13 @@ def pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
 
 
 def _all_given(values: dict[str, tuple[int, Node]], source: str) -> dict[str, Given]:
-    return {name: given(name, node, source, line) for name, (line, node) in values.items()}
+    for old, new in RENAMED.items():
+        if {old, new} <= values.keys():
+            raise UsageError(
+                f"{source}:{values[old][0]}: {old} is another name of {new}, set there too"
+            )
+    now = {RENAMED.get(name, name): value for name, value in values.items()}
+    return {name: given(name, node, source, line) for name, (line, node) in now.items()}
 
 
 def given(name: str, node: Node, source: str, line: int) -> Given:

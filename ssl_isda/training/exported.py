@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,19 @@ def safetensors_bytes(
     copies = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
     _built(words, copies, "this network")
     return bytes(save(copies, dict(words)))
+
+
+def is_exported(path: Path) -> bool:
+    """Whether it is a file of ``safetensors_bytes``, as far as its beginning says."""
+    if path.suffix != ".safetensors" or not path.is_file() or find_spec("safetensors") is None:
+        return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
 
 
 def read_safetensors(path: Path) -> tuple[Network, Preparation, str]:

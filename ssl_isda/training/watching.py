@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.base.errors import OutOfMemory, TrainingFailed
+from ssl_isda.base.memory import available_bytes, in_words, is_lack_of_memory
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.diagnostics import gradient_norm
@@ -94,20 +95,25 @@ class Watch:
 def telling_what_fits(
     device: torch.device, step: Callable[[], int], images_per_step: int
 ) -> Iterator[None]:
-    """Within the block a lack of GPU memory is told in terms of the settings.
+    """Within the block a lack of memory is told in terms of the settings.
 
     Raises
     ------
     OutOfMemory
-        GPU memory is too small.
+        The memory of the GPU, or of the machine, is too small.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        total = torch.cuda.get_device_properties(device).total_memory
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error)):
+            raise
+        there = f"memory, of which {in_words(available_bytes() or 0)} are free"
+        if isinstance(error, torch.OutOfMemoryError):
+            total = torch.cuda.get_device_properties(device).total_memory
+            there = f"{total / 1e9:.1f} GB of GPU memory"
         raise OutOfMemory(
-            f"step {step()}: {images_per_step} images a step do not fit in the {total / 1e9:.1f} GB of "
-            "GPU memory; try a smaller --batch-size and --unlabeled-batch-size, or a smaller --width"
+            f"step {step()}: {images_per_step} images a step do not fit in the {there}; try a smaller "
+            "--batch-size and --unlabeled-batch-size, or a smaller --width"
         ) from error
 
 

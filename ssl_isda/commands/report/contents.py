@@ -23,6 +23,12 @@ SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 FACTS = ("commit", "versions", "machine", "command")
 """What a run was made with."""
+BESIDE_IN_WORDS = (
+    "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
+    "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
+    "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
+)
+"""What the scores beside the error are."""
 
 
 class Report:
@@ -117,6 +123,8 @@ class Report:
                     yield f"runs of different {what}", cell
             if any(run.commit.endswith("-dirty") for run in cell.finished):
                 yield "made with files that differ from the commit", cell
+            if any(run.result.get("extended_from") for run in cell.finished):
+                yield "extended from a shorter run, which is not so long a run from the start", cell
             digests = [run.split.digest for run in cell.finished if run.split]
             if len(digests) > 1 and len(set(digests)) == 1:
                 yield "all seeds have the same labeled images", cell

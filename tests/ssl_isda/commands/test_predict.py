@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 
 import ssl_isda
-from ssl_isda.assembly import evaluate
+from ssl_isda.assembly import evaluate, starting_weights
 from ssl_isda.commands.predict.table import MOST_ON_A_TERMINAL
 from ssl_isda.data import inputs
 from ssl_isda.results.features import Features
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import settings_of_run
-from tests.commands import answer, names
+from ssl_isda.settings.resolve import resolve
+from tests.commands import SUPERVISED, answer, names
 from tests.pages import ROOT
 
 CLASSES = ("<i>cat", "=dog")
@@ -51,7 +52,7 @@ def run_and_expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fe
                 save_image(place / "leaves" / part / name / f"{k}.png", seed, darkest=darkest)
     assert answer(TRAINING.split(), place).code == 0
     (result,) = place.rglob("result.json")
-    here = Place(data_dir=None, device="cpu", threads=None, plugin=None)
+    here = Place(data_dir=place / "leaves", device="cpu", threads=None, plugin=None)
     resolved = settings_of_run(result.parent, here)
     expected = evaluate(RunFolder(resolved, result.parent), test_only=True)
     moved = tmp_path_factory.mktemp("moved")
@@ -251,6 +252,9 @@ def test_exported_files_agree_and_the_page_of_the_docs_reads_them(
     assert answer(["predict", "model.safetensors", "photos"], tmp_path) == answer(
         ["predict", str(run), "photos"], tmp_path
     )
+    resolved = resolve([*SUPERVISED, "--weights", "model.safetensors"])
+    weights = starting_weights(resolved)
+    assert weights is not None and tuple(weights.class_names or ()) == CLASSES
     for content in (Path("model.safetensors").read_bytes()[:-9], b""):
         Path("cut.safetensors").write_bytes(content)
         assert (

@@ -92,6 +92,7 @@ GREY = np.random.default_rng(1).integers(0, 256, (8, 8), np.uint8)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -117,12 +118,39 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
         ("a.gif", b"\0\0\0\x18ftypisom", "a film: save pictures of it"),
     ],
 )
-def test_what_a_file_is_and_what_to_do_about_it(tmp_path, monkeypatch, name, content, says) -> None:
+def test_fault_39_what_a_file_is_and_what_to_do_about_it(
+    tmp_path, monkeypatch, name, content, says
+) -> None:
     monkeypatch.setattr(image_decoding, "decoders", lambda: "Pillow alone")
     write(tmp_path / name, content)
     with pytest.raises(Unreadable) as caught:
         decode(tmp_path / name, 8)
     assert says in str(caught.value) and name in str(caught.value)
+
+
+def test_no_package_is_asked_for_that_is_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", types.ModuleType("pillow_heif"))
+    monkeypatch.setattr(image_decoding, "decoders", lambda: "Pillow and pillow-heif")
+    for name, content, says in (
+        ("a.heic", HEIC, "damaged or cut short: copy it again"),
+        ("b.heic", b"words", "not an image"),
+        ("c.avif", b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "damaged|newer Pillow"),
+    ):
+        write(tmp_path / name, content)
+        with pytest.raises(Unreadable, match=says):
+            decode(tmp_path / name, 8)
+
+
+def test_what_only_the_disk_refused_is_tried_again(make_folder, monkeypatch) -> None:
+    root = make_folder()
+
+    def fail(path: Path, *words: object) -> None:
+        raise Unreadable(path, OSError(5, "Input/output error"))
+
+    monkeypatch.setattr(folder_reading, "decoded", fail)
+    assert "(Input/output error: make it readable, or bring it back)" in refusal(root)
+    monkeypatch.undo()
+    assert len(load_folder(root).train) == 8
 
 
 def test_the_thumbnail_in_a_raw_photograph_is_not_taken_for_it(tmp_path) -> None:
@@ -155,6 +183,7 @@ def _socket(path: Path) -> None:
     os.chdir(here)
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -172,18 +201,24 @@ def _socket(path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_file_is_named_and_never_opened(
+def test_fault_39_what_is_no_file_is_named_and_never_opened(
     make_folder, make: Callable[[Path], None], says: str
 ) -> None:
     root = make_folder()
-    for name in ("odd.png", "odd.txt", "odd"):
-        make(root / "test" / "cat" / name)
+    for name in ("test/cat/odd.png", "test/cat/odd.txt", "train/odd.db"):
+        make(root / name)
     assert f"test/cat/odd.png: {says}" in refusal(root).replace(": a link that ", ": ")
     data = load_folder(root, skip_unreadable=True)
     assert data.notes[0].startswith(
-        "passed over 2 files that have no image's extension (odd, odd.txt)"
+        "passed over 2 files that have no image's extension (odd.db, odd.txt)"
     )
     assert list(data.unreadable) == ["test/cat/odd.png"] and len(data.test) == 2
+
+
+def test_a_pipe_outside_a_class_is_left_out_too(make_folder) -> None:
+    root = make_folder()
+    os.mkfifo(root / "train" / "odd.png")
+    assert [*load_folder(root, skip_unreadable=True).unreadable] == ["train/odd.png"]
 
 
 def test_what_may_not_be_opened_is_among_what_cannot_be_read(make_folder, monkeypatch) -> None:
@@ -217,14 +252,20 @@ def decodes(monkeypatch) -> list[str]:
     return found
 
 
-def test_all_that_cannot_be_read_is_listed_at_once_and_the_rest_is_kept(
+@pytest.mark.fault(39)
+def test_fault_39_all_that_cannot_be_read_is_listed_at_once_and_the_rest_is_kept(
     make_folder, decodes
 ) -> None:
     root = make_folder()
     damage(root, *(f"train/cat/bad{k:02}.png" for k in range(12)))
     text = refusal(root)
-    assert text.startswith(f"12 images of {root} cannot be read: train/cat/bad00.png (not an image")
-    assert text.count("bad") == 10 and "and 2 more; --skip-unreadable trains without them" in text
+    assert text.startswith(
+        f"12 images of {root} cannot be read: train/cat/bad00.png, train/cat/bad01"
+    )
+    assert text.count("bad") == 10 and text.endswith(
+        "bad09.png (not an image: save it as one, or remove it); and 2 more; --skip-unreadable trains "
+        "without them"
+    )
     assert len(decodes) == 22
     assert refusal(root) == text and len(decodes) == 22
     for path in root.glob("train/cat/bad*"):
@@ -232,8 +273,11 @@ def test_all_that_cannot_be_read_is_listed_at_once_and_the_rest_is_kept(
     assert len(load_folder(root).train) == 8 and len(decodes) == 22
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_what_cannot_be_read_is_left_out_on_request(make_folder, decodes, streaming) -> None:
+def test_fault_39_what_cannot_be_read_is_left_out_on_request(
+    make_folder, decodes, streaming
+) -> None:
     root = make_folder()
     clean = load_folder(root, streaming=streaming)
     for name in ("train/cat/00.png", "test/dog/zz.png"):
@@ -243,9 +287,7 @@ def test_what_cannot_be_read_is_left_out_on_request(make_folder, decodes, stream
         data = load_folder(root, streaming=streaming, skip_unreadable=True)
         assert [*data.unreadable] == ["train/cat/00.png", "test/dog/zz.png"]
         assert data.notes == (
-            "left out 2 images that cannot be read (00.png, zz.png)".replace(
-                "00.png, zz.png", "test/dog/zz.png, train/cat/00.png"
-            ),
+            "left out 2 images that cannot be read: test/dog/zz.png, train/cat/00.png",
         )
         for part, source in (("train", data.train), ("test", data.test)):
             expected = getattr(clean, part)
@@ -271,9 +313,10 @@ def test_a_class_that_cannot_be_read_at_all_is_refused(make_folder, part: str) -
     root = make_folder()
     damage(root, *(f"{part}/dog/{path.name}" for path in (root / part / "dog").iterdir()))
     text = refusal(root, skip_unreadable=True)
-    assert (
-        f"{part}/dog has no image that can be read, for instance {part}/dog/0.png (not an" in text
+    says = (
+        f"the class 'dog' has no image in {part} that can be read; {part}/dog/0.png is not an image"
     )
+    assert says in text
     for path in (root / part / "dog").iterdir():
         path.unlink()
     (root / part / "dog" / "gone.png").symlink_to("absent")
@@ -476,6 +519,18 @@ def test_links_that_lead_out_are_followed_on_request(make_folder, tmp_path) -> N
     assert list_images(root, ListingOptions(follow_links=True)).digests[0] == digest
 
 
+def test_a_link_to_a_class_that_is_gone_is_refused_and_one_to_a_text_passed_over(
+    make_folder, tmp_path
+) -> None:
+    root = make_folder()
+    write(tmp_path / "README.md")
+    (root / "train" / "README.md").symlink_to(tmp_path / "README.md")
+    assert "README.md" in load_folder(root).notes[0]
+    (root / "train" / "emu").symlink_to("absent")
+    for options in ({}, {"skip_unreadable": True}, {"follow_links": True}):
+        assert "train/emu is a link that leads nowhere: bring" in refusal(root, **options)
+
+
 @pytest.mark.parametrize(
     ("link", "target"),
     [
@@ -505,8 +560,8 @@ def test_a_circle_of_links_is_named(make_folder, tmp_path, link: str, target: st
     ("train", "test", "note"),
     [
         ("Caf\u00e9", "Cafe\u0301", ()),
-        ("cat", "Cat", ("test/Cat is taken for the class 'cat'",)),
-        ("cat", "cat ", ("test/cat  is taken for the class 'cat'",)),
+        ("cat", "Cat", ("the class 'Cat' of test is taken for 'cat' of train",)),
+        ("cat", "cat ", ("the class 'cat ' of test is taken for 'cat' of train",)),
     ],
 )
 def test_names_of_classes_are_compared_as_a_person_reads_them(

@@ -137,3 +137,17 @@ def test_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path)
     assert states[0]["next_step"] == states[1]["next_step"] == 7
     for part in ("student", "objective"):
         assert all(torch.equal(v, states[1][part][k]) for k, v in states[0][part].items())
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own, about its compiler
+def test_a_network_that_draws_is_one_graph_for_the_compiler() -> None:
+    torch.manual_seed(0)
+    network, images = build("pyramidnet272"), torch.randn(4, 3, 16, 16)
+    traced = torch.compile(network, backend="eager", fullgraph=True)
+    found = []
+    for each in (network, traced):
+        torch.manual_seed(1)
+        found.append(each(images).logits)
+    assert torch.equal(*found)
+    gradients = [torch.autograd.grad(logits.sum(), list(network.parameters())) for logits in found]
+    assert all(map(torch.equal, *gradients))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda.commands.analyze.cost import Case, Cost
 from ssl_isda.commands.analyze.cost_page import TABLE_3
+from ssl_isda.commands.models import listed as _listed
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.models.resnet import ResNet
@@ -49,21 +51,11 @@ TABLE_2 = {
     "shake_shake_26_2x112d": "36.4M",
 }
 """As printed."""
-IN_TABLE_3 = [
-    "resnet32",
-    "resnet110",
-    "se_resnet110",
-    "wrn_16_8",
-    "wrn_28_10",
-    "resnext29_8x64d",
-    "densenet_bc_100_12",
-    "shake_shake_26_2x32d",
-    "shake_shake_26_2x112d",
-]
-"""In the table's order."""
-ROWS = list(zip(IN_TABLE_3, TABLE_3, strict=True))
-COUNTS_PRODUCTS_ALONE = ("resnext29_8x64d", "shake_shake_26_2x32d", "shake_shake_26_2x112d")
+PRODUCTS_ALONE = ("resnext29_8x64d", "shake_shake_26_2x32d", "shake_shake_26_2x112d")
 """Of the other networks the paper also counts each value that goes into a ReLU or into a mean."""
+
+
+listed = functools.cache(_listed)
 
 
 def whole(name: str, num_classes: int) -> Network:
@@ -76,23 +68,22 @@ def _each_value(shape: tuple[int, ...], *rest: Any, **options: Any) -> int:
     return 2 * math.prod(shape)
 
 
-def multiply_adds(name: str, elementwise: bool) -> float:
+def operations_of_the_paper(name: str) -> float:
     aten = torch.ops.aten
-    counted = (aten.relu, aten.relu_, aten.mean, aten.avg_pool2d) if elementwise else ()
+    counted = () if name in PRODUCTS_ALONE else (aten.relu, aten.relu_, aten.mean, aten.avg_pool2d)
     network, images = whole(name, 10).eval(), torch.empty(1, 3, 32, 32, device="meta")
-    with FlopCounterMode(
-        display=False, custom_mapping=dict.fromkeys(counted, _each_value)
-    ) as count:
+    counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(counted, _each_value))
+    with counter, torch.no_grad():
         network.head(network.features(images))
-    return int(count.get_total_flops()) / 2
+    return int(counter.get_total_flops()) / 2
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_number_of_parameters_is_the_papers(name: str) -> None:
-    for num_classes, expected in zip((10, 100), PARAMETERS[name], strict=False):
-        network = whole(name, num_classes)
-        assert sum(parameter.numel() for parameter in network.parameters()) == expected
-    assert network.head.in_features == PARAMETERS[name][2]
+    found, of_100 = listed(name), whole(name, 100)
+    count_of_100 = sum(parameter.numel() for parameter in of_100.parameters())
+    assert (found.parameters, count_of_100, found.features) == PARAMETERS[name]
+    assert found.source is not None and "arXiv:" in found.source
     with_unused = PARAMETERS[name][0] + UNUSED.get(name, 0)
     assert f"{with_unused / 1e6:.1f}M" == TABLE_2.get(name, f"{with_unused / 1e6:.1f}M")
 
@@ -102,19 +93,21 @@ def test_the_papers_own_shortcuts_without_parameters() -> None:
     assert found == [269_722, 464_154]
 
 
-@pytest.mark.parametrize(("name", "row"), ROWS, ids=IN_TABLE_3)
-def test_multiply_adds_are_those_of_table_3_to_the_last_printed_digit(name: str, row: Any) -> None:
+@pytest.mark.parametrize("name", TABLE_3)
+def test_multiply_adds_are_those_of_table_3_to_the_last_printed_digit(name: str) -> None:
     """From 1000 million on the table prints 10 million as its last digit."""
-    found = multiply_adds(name, elementwise=name not in COUNTS_PRODUCTS_ALONE)
+    found = operations_of_the_paper(name)
     digits = 2 if found < 1e9 else -1
-    assert round(found / 1e6, digits) == float(row[1])
-    assert multiply_adds(name, elementwise=False) == pytest.approx(float(row[1]) * 1e6, rel=0.016)
+    assert round(found / 1e6, digits) == float(TABLE_3[name].operations)
+    assert listed(name).multiply_adds == pytest.approx(
+        float(TABLE_3[name].operations) * 1e6, rel=0.016
+    )
 
 
-@pytest.mark.parametrize(("name", "row"), ROWS, ids=IN_TABLE_3)
-def test_the_papers_formula_is_close_to_what_table_3_prints(name: str, row: Any) -> None:
+@pytest.mark.parametrize("name", TABLE_3)
+def test_the_papers_formula_is_close_to_what_table_3_prints(name: str) -> None:
     """What ISDA adds is (C + 1) A^2; the printed figures are up to 8 % above it."""
-    for num_classes, printed in ((10, row[2][0]), (100, row[3][0])):
+    for num_classes, printed in ((10, TABLE_3[name].of_10[0]), (100, TABLE_3[name].of_100[0])):
         case = Case(name, 1.0, "supervised", num_classes)
         formula = Cost(case, PARAMETERS[name][2], 1.0, 0.0, (1.0,)).formula / 1e6
         assert 0.92 * (float(printed) - 0.005) < formula < float(printed) + 0.005

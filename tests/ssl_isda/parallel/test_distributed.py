@@ -84,6 +84,8 @@ def test_two_processes_train_as_one(runs, cell):
     assert difference(one["gradient_norms"], two["gradient_norms"]) < 100 * tolerance
     assert torch.equal(one["confusion"], two["confusion"])
     assert int(one["confusion"].sum()) == 36
+    calibration = one["scores"]["calibration_error"]
+    assert two["scores"] == {**one["scores"], "calibration_error": pytest.approx(calibration)}
 
 
 def test_one_process_gets_back_what_it_gave():

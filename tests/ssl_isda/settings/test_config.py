@@ -252,6 +252,22 @@ def plugin(folder: Path, source: str = METHOD, name: str = "mine") -> str:
     return f"--plugin={folder / name}.py"
 
 
+def test_the_old_name_of_a_setting_is_read(tmp_path: Path) -> None:
+    """Runs of it go on: their config.yaml differs in nothing."""
+    file = tmp_path / "config.yaml"
+    file.write_text("method: vat\nview: cutout\n")
+    resolved = run(f"--config={file}")
+    assert resolved.config.policy == run("--method=vat", "--view=cutout").config.policy == "cutout"
+    file.write_text(resolved.to_yaml().replace("policy: cutout", "view: cutout"))
+    assert differing_settings(file, resolved) == []
+    differing = differing_settings(file, run("--method=vat", "--policy", "weak"))
+    assert differing == ["policy: 'cutout' there, weak now"]
+    file.write_text("method: vat\nview: cutout\npolicy: weak\n")
+    assert refusal(f"--config={file}").endswith(":2: view is another name of policy, set there too")
+    line = refusal("--method=vat", "--view=cutout", "--policy=weak")
+    assert line == "--policy is given twice: --view 'cutout', --policy 'weak'"
+
+
 def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     mine = plugin(tmp_path)
     words = "--method=mine --temperature -2 --no-warm --rounds=4 --name none --marks 1,2 3"
@@ -259,7 +275,7 @@ def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     resolved = run(mine, *words.split())
     expected = {"temperature": -2.0, "warm": False, "rounds": 4, "target": "soft", "name": None}
     assert resolved.options["method", "mine"] == expected | {"marks": (1.0, 2.0, 3.0)}
-    assert resolved.options["view", "cutout"] == {"cutout_size": 4}
+    assert resolved.options["policy", "cutout"] == {"cutout_size": 4}
     file = tmp_path / "config.yaml"
     file.write_text(resolved.to_yaml())
     assert run(mine, f"--config={file}").values == resolved.values
