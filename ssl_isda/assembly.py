@@ -155,8 +155,9 @@ def build_trainer(
     if weights:
         tracker.say(weights.load_into(student, data.class_names))
     shape = (len(data.class_names), student.head.weight.shape[1])
-    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
-    student = loss.prepared(student)
+    with global_draws(config.seed, 0, "initial weights of the loss", torch.device("cpu")):
+        loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+        student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": workspace.test_batches}
