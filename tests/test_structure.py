@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": {"base", "data", "methods", "datasets"},
     "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
     "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
-    "api": {"base", "data", "settings", "runs", "assembly", "commands.train"},
+    "api": {"base", "data", "settings", "runs", "training", "assembly", "commands.train"},
     "cli": {"base", "parallel", "settings", "commands"},
     "__main__": {"cli"},
 }
