@@ -230,9 +230,11 @@ def network_of(
 
 def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
     num_classes, num_features = student.head.weight.shape[:2]
-    loss: SupervisedLoss = chosen(LOSSES, "loss", resolved)(
-        num_classes=num_classes, num_features=num_features
-    )
+    seed = resolved.config.seed
+    with global_draws(seed, 0, "initial weights of the loss", torch.device("cpu")):
+        loss: SupervisedLoss = chosen(LOSSES, "loss", resolved)(
+            num_classes=num_classes, num_features=num_features
+        )
     return loss
 
 

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"base", "parallel", "models"},
     "optim": {"base", "models"},
     "isda": {"base", "parallel", "models", "tasks", "old_names"},
-    "losses": {"base", "models", "optim", "tasks", "old_names"},
+    "losses": {"base", "parallel", "models", "optim", "tasks", "old_names"},
     "data": {"base", "parallel"},
     "settings": {"base", "isda.config"},
     "runs": {"base", "parallel", "settings"},

@@ -13,7 +13,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED_IN_PNG = b"tRNS"
 """Of the chunks that a reader may leave out, the one that changes pixels."""
 IN_WEBP = (b"EXIF", b"XMP ", b"ICCP")
-WEBP_FLAGS = 0x20 | 0x08 | 0x04
 IN_JPEG = (*range(0xE1, 0xE3), *range(0xE3, 0xEE), 0xEF, 0xFE)
 """Comments and application segments, but for 0 (JFIF) and 14 (Adobe), which say what the colours are."""
 
@@ -52,10 +51,7 @@ def _webp(content: bytes) -> Iterator[bytes]:
     while at < len(content):
         length, kind = int.from_bytes(content[at + 4 : at + 8], "little"), content[at : at + 4]
         end = at + 8 + length + length % 2
-        if kind == b"VP8X":
-            flags = content[at + 8] & ~WEBP_FLAGS if len(content) > at + 8 else 0
-            kept.append(content[at : at + 8] + bytes([flags]) + content[at + 9 : end])
-        elif kind not in IN_WEBP:
+        if kind not in IN_WEBP:
             kept.append(content[at:end])
         at = end
     yield b"RIFF" + (4 + sum(map(len, kept))).to_bytes(4, "little") + b"WEBP"

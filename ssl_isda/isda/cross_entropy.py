@@ -5,13 +5,14 @@ Shape key: n images, c classes, m rows that are classified (images, or pixels).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.precision import full_precision
+from ssl_isda.base.reduction import Reduction, check_reduction
 from ssl_isda.isda.labels import (
     NO_CLASS,
     Classes,
@@ -21,9 +22,6 @@ from ssl_isda.isda.labels import (
     row_shape,
     rows_of,
 )
-
-Reduction = Literal["mean", "sum", "none"]
-REDUCTIONS = get_args(Reduction)
 
 
 class Target(NamedTuple):
@@ -45,17 +43,18 @@ class Target(NamedTuple):
         values = self.values.repeat(times, *[1] * (self.values.ndim - 1))
         return Target(values, None if self.classes is None else self.classes.repeated(times))
 
-    def shares(self) -> Tensor:
-        """Of a mixture, made to sum to 1, or 0 where a row has none."""
-        total = self.values.sum(1, keepdim=True)
-        return self.values / (total + (total == 0))
-
     def any_row(self) -> bool | Tensor:
         """Whether a row counts; a tensor where Python may not look."""
         if self.classes is None or self.classes.present is None:
             return self.values.numel() > 0
         present = self.classes.present.any()
         return present if has_fixed_shapes(present) else bool(present)
+
+
+def shares_of(mixture: Tensor) -> Tensor:
+    """Its rows made to sum to 1; a row of zeros stays one."""
+    total = mixture.sum(1, keepdim=True)
+    return mixture / (total + (total == 0))
 
 
 def target_of(
@@ -74,7 +73,7 @@ def target_of(
     return Target(found[0].filled(NO_CLASS), *found)
 
 
-def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
+def check_options(reduction: str, label_smoothing: float) -> None:
     """Refuse what ``F.cross_entropy`` does not know.
 
     Raises
@@ -82,8 +81,7 @@ def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
     ValueError
         An option is not one of its own.
     """
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction is one of {', '.join(REDUCTIONS)}; got {reduction!r}")
+    check_reduction(reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is from 0 to 1; got {label_smoothing}")
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_isda.base.precision import full_precision
+from ssl_isda.base.reduction import Reduction, check_reduction
 from ssl_isda.isda.covariance import ClassCovariance, Form
-from ssl_isda.isda.cross_entropy import Reduction, check_options, plain_cross_entropy
+from ssl_isda.isda.cross_entropy import check_options, plain_cross_entropy
 from ssl_isda.isda.labels import NO_CLASS, are_mixtures, check_features, row_shape, rows_of
 from ssl_isda.isda.pooling import kept
 from ssl_isda.isda.propositions import (
@@ -209,7 +210,7 @@ class SemanticConsistency(nn.Module):
         self, isda: ISDALoss, bound: Bound = "upper_bound", reduction: Reduction = "mean"
     ) -> None:
         super().__init__()
-        check_options(reduction)
+        check_reduction(reduction)
         if bound not in BOUNDS:
             raise ValueError(f"bound is one of {', '.join(BOUNDS)}; got {bound!r}")
         object.__setattr__(self, "isda", isda)  # no submodule: its state belongs to the loss

@@ -36,12 +36,12 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.precision import full_precision
+from ssl_isda.base.reduction import Reduction, reduced
 from ssl_isda.base.shapes import Float
 from ssl_isda.isda.cross_entropy import (
-    Reduction,
     Target,
-    check_options,
     cross_entropy,
+    shares_of,
     target_of,
 )
 from ssl_isda.isda.labels import NO_CLASS, classes_in_use, row_shape, rows_of
@@ -162,7 +162,7 @@ def _shift(
     """(lambda/2) v: what augmentation adds to the logits, (m, c)."""
     weight = _check_head(rows, weight, covariance)
     if target.classes is None:
-        return (strength / 2) * variance_of_mixture(target.shares(), weight, covariance)
+        return (strength / 2) * variance_of_mixture(shares_of(target.values), weight, covariance)
     _, present, outside = target.classes
     assert target.in_use is not None and target.positions is not None
     variance = variance_to_target(weight, covariance, target.in_use)
@@ -192,7 +192,7 @@ def semantic_consistency(
     """
     probabilities = rows_of(logits).detach().softmax(1)
     each = _soft_bounds(rows_of(logits), probabilities, weight, covariance, strength)
-    return _reduced(each, logits, reduction)
+    return reduced(each.view(row_shape(logits)), reduction)
 
 
 @full_precision
@@ -260,7 +260,8 @@ def centered_semantic_consistency(
     probabilities = rows.detach().softmax(1)
     variance = variance_about_mean(probabilities, weight, covariance)
     bound = (rows + (strength / 2) * variance).logsumexp(1)
-    return _reduced(bound - (probabilities * rows).sum(1), logits, reduction)
+    each = bound - (probabilities * rows).sum(1)
+    return reduced(each.view(row_shape(logits)), reduction)
 
 
 @full_precision
@@ -291,15 +292,8 @@ def second_order_consistency(
     probabilities = rows.softmax(1)
     # V is the smallest value over all means, so that its gradient is the same about a constant one.
     variance = variance_about_mean(at_its_minimum(probabilities), weight, covariance)
-    return (strength / 2) * _reduced((probabilities * variance).sum(1), logits, reduction)
-
-
-def _reduced(each: Tensor, logits: Tensor, reduction: Reduction) -> Tensor:
-    """One number a row, or their mean or sum; the mean of none is 0."""
-    check_options(reduction)
-    if reduction == "none":
-        return each.view(row_shape(logits))
-    return each.mean() if reduction == "mean" and len(each) else each.sum()
+    each = (probabilities * variance).sum(1).view(row_shape(logits))
+    return (strength / 2) * reduced(each, reduction)
 
 
 def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> Tensor:

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.precision import full_precision
+from ssl_isda.base.reduction import Reduction, reduced
 from ssl_isda.base.shapes import Float
 from ssl_isda.isda.cross_entropy import (
-    Reduction,
     Target,
-    check_options,
     cross_entropy,
+    shares_of,
     target_of,
 )
 from ssl_isda.isda.labels import NO_CLASS, row_shape, rows_of
@@ -75,7 +75,6 @@ def sampled_semantic_consistency(
 
     Mean over draws and rows, 0 without a row; p, the prediction of the feature itself, is held constant.
     """
-    check_options(reduction)
     rows = rows_of(features)
     probabilities = F.linear(rows, weight.flatten(1), bias).detach().softmax(1)
     labels = probabilities.argmax(1)
@@ -83,11 +82,9 @@ def sampled_semantic_consistency(
         *(rows, labels, weight, bias, covariance, strength, num_samples, generator)
     )
     each = -(probabilities * draws.log_softmax(2)).sum(2)  # (m, n)
-    if reduction == "none":
-        return each.mean(0).view(row_shape(features))
-    if reduction == "sum" or each.numel() == 0:
-        return each.sum() / num_samples
-    return each.mean()
+    if reduction == "mean":
+        return reduced(each, reduction)
+    return reduced(each.mean(0).view(row_shape(features)), reduction)
 
 
 @full_precision
@@ -117,22 +114,24 @@ def _draws(
     generator: torch.Generator,
 ) -> Tensor:
     """(m, rows, c)."""
-    noise = _noise(target, covariance, num_samples, generator)  # (m, n, a)
+    labels = target.values if target.classes is None else target.classes.number
+    noise = draw(covariance, labels, num_samples, generator)  # (m, n, a)
     draws = F.linear(rows_of(features) + strength**0.5 * noise, weight.flatten(1), bias)
     if target.classes is None or target.classes.outside is None:
         return draws
     return draws.where(~target.classes.outside.view(1, -1, 1), torch.nan)
 
 
-def _noise(
-    target: Target, covariance: Covariance, num_samples: int, generator: torch.Generator
+def draw(
+    covariance: Covariance, labels: Tensor, num_samples: int, generator: torch.Generator
 ) -> Tensor:
-    """Draws from N(0, Sigma_y); of a mixture sum_k y_k e_k, with e_k from N(0, Sigma_k)."""
-    if target.classes is not None:
-        return covariance.draw(target.classes.number, num_samples, generator)
-    noise = torch.zeros((), device=target.values.device)
-    for k, share in enumerate(target.shares().unbind(1)):
-        labels = torch.full_like(share, k, dtype=torch.int64)
-        drawn = covariance.draw(labels, num_samples, generator)
+    """Draws from N(0, Sigma_y) for classes y, (n,); for mixtures y, (n, c), of sum_k y_k e_k with e_k
+    from N(0, Sigma_k)."""
+    if labels.ndim == 1:
+        return covariance.draw(labels, num_samples, generator)
+    noise = torch.zeros((), device=labels.device)
+    for k, share in enumerate(shares_of(labels).unbind(1)):
+        of_one = torch.full_like(share, k, dtype=torch.int64)
+        drawn = covariance.draw(of_one, num_samples, generator)
         noise = noise + share.view(1, -1, 1) * drawn
     return noise

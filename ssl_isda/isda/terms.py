@@ -8,6 +8,7 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
@@ -15,12 +16,12 @@ from ssl_isda.isda.learned import Covariance, LearnedCovariance
 from ssl_isda.isda.propositions import (
     augmented_logits,
     centered_semantic_consistency,
-    sampled_logits,
-    sampled_semantic_consistency,
+    isda_cross_entropy,
     second_order_consistency,
     semantic_consistency,
     soft_isda_cross_entropies,
 )
+from ssl_isda.isda.sampled import draw, sampled_logits, sampled_semantic_consistency
 from ssl_isda.models.contract import linear_map
 from ssl_isda.tasks.contract import Rows
 
@@ -60,9 +61,20 @@ class IsdaTerms:
 
     def augmented(self, rows: Rows) -> Rows:
         """The rows that a supervised loss is to see: with the logits of Prop. 1, or M draws of each
-        (Eq. 5). Their plain cross-entropy is that bound, or the mean over the draws."""
+        (Eq. 5). Their plain cross-entropy is that bound, or the mean over the draws.
+
+        Raises
+        ------
+        UsageError
+            Labels are mixtures of classes, for which no logits have that cross-entropy.
+        """
         num_samples = self.config.augmentation_samples
         if num_samples is None:
+            if rows.labels.is_floating_point():
+                raise UsageError(
+                    "ISDA bounds the cross-entropy of mixed images: use --loss cross_entropy, or "
+                    "--augmentation explicit with another loss"
+                )
             logits = augmented_logits(
                 rows.logits, rows.labels, self.weight, self.covariance, self.strength
             )
@@ -72,8 +84,11 @@ class IsdaTerms:
             *(self.covariance, self.strength, num_samples),
             self.step.generator("augmented labeled features", rows.features.device),
         )
-        repeated = rows.features.repeat(num_samples, 1), rows.labels.repeat(num_samples)
-        return Rows(draws.flatten(0, 1), *repeated)
+        return Rows(
+            draws.flatten(0, 1),
+            rows.features.repeat(num_samples, 1),
+            _repeated(rows.labels, num_samples),
+        )
 
     def semantic(self, logits: Tensor, features: Tensor) -> Tensor:
         """A closed form of the consistency of unlabeled images, or M draws of what Prop. 2 bounds."""
@@ -87,11 +102,17 @@ class IsdaTerms:
             generator=self.step.generator("augmented unlabeled features", features.device),
         )
 
-    def cross_entropies(self, logits: Tensor, target: Tensor) -> Tensor:
+    def cross_entropies(self, logits: Tensor, target: Tensor, *, mixed: bool = False) -> Tensor:
         """Of each row with a target that a method chose, (n,): Prop. 1 for classes, Prop. 2 for
-        probabilities, or the mean over M draws a~, whose logits are z + sqrt(lambda) W eps."""
-        labels, num_samples = hard(target), self.config.augmentation_samples
+        probabilities, or the mean over M draws a~, whose logits are z + sqrt(lambda) W eps.
+
+        Probabilities of ``mixed`` images are the shares of their classes, each of which brings its own
+        Sigma (``isda_cross_entropy``); others are about one image, and Sigma is that of the largest.
+        """
+        num_samples = self.config.augmentation_samples
         shared = (self.weight, self.covariance, self.strength)
+        if num_samples is None and mixed and target.ndim == 2:
+            return isda_cross_entropy(logits, target, *shared, reduction="none")
         if num_samples is None and target.ndim == 1:
             return F.cross_entropy(
                 augmented_logits(logits, target, *shared), target, reduction="none"
@@ -99,9 +120,9 @@ class IsdaTerms:
         if num_samples is None:
             return soft_isda_cross_entropies(logits, target, *shared)
         generator = self.step.generator("augmented features of targets", logits.device)
-        noise = self.covariance.draw(labels, num_samples, generator)
+        noise = draw(self.covariance, target if mixed else hard(target), num_samples, generator)
         draws = logits + self.strength**0.5 * noise @ self.weight.T  # (m, n, c)
-        repeated = target.repeat(num_samples, *[1] * (target.ndim - 1))
+        repeated = _repeated(target, num_samples)
         every = F.cross_entropy(draws.flatten(0, 1), repeated, reduction="none")
         return every.view(num_samples, -1).mean(0)
 
@@ -109,3 +130,7 @@ class IsdaTerms:
 def hard(target: Tensor) -> Tensor:
     """Classes, (n,), of a target that is classes or probabilities."""
     return target if target.ndim == 1 else target.argmax(1)
+
+
+def _repeated(target: Tensor, times: int) -> Tensor:
+    return target.repeat(times, *[1] * (target.ndim - 1))

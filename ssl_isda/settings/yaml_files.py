@@ -92,17 +92,19 @@ class SettingsFile:
     def layer(self, used: Collection[tuple[str, str]]) -> dict[str, Given]:
         """What it says about a run of these parts; what stands under the method comes last.
 
-        Settings that version 0.1 had for every run count for the part whose options they are now.
+        Settings that version 0.1 had for every run, at the left or under a method, count for the part
+        whose options they are now; other parts have options of these names too.
         """
         kinds = [*reversed(PARTS)]
         ordered = sorted(used, key=lambda part: (kinds.index(part[0]), part[1]))
-        layers = [self.parts.get(part, {}) for part in ordered]
+        layers = [(part[0] == "method", self.parts.get(part, {})) for part in ordered]
         moved = {name for name, part in MOVED.items() if part not in used}
         return {
             name: given
-            for layer in (self.settings, *layers)
+            for is_of_every_run, layer in ((True, self.settings), *layers)
             for name, given in layer.items()
-            if name not in moved and (name not in MOVED or given.value is not None)
+            if not (is_of_every_run and name in moved)
+            if name not in MOVED or given.value is not None
         }
 
 

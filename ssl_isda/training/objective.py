@@ -88,11 +88,13 @@ class Objective(nn.Module):
 
     def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
         """The terms for one batch. Call this with ``student`` in training mode."""
-        batch = self.method.mix(student, batch, step)
+        unmixed, batch = batch, self.method.mix(student, batch, step)
         labeled, views = self._predict(student, batch, step)
         terms = None
         if self.isda and self.covariance:
             terms = IsdaTerms(self.isda, self.covariance, student.head, step)
+        if terms:
+            self._take_in(student, unmixed, batch, labeled, step)
         losses = {"supervised": self._supervised(student, batch, labeled, terms, step)}
         weights, resting = {"supervised": 1.0}, {}
         if terms and views:
@@ -112,6 +114,21 @@ class Objective(nn.Module):
             losses["consistency"] = term
         return Terms(losses, weights, resting)
 
+    def _take_in(
+        self, student: Network, unmixed: Batch, batch: Batch, labeled: Prediction, step: Step
+    ) -> None:
+        """Show the covariances the labeled features. Those of a mixed image belong to no class, so
+        that images which a method has mixed pass once more as they were, and leave no trace."""
+        assert self.covariance is not None
+        if batch.labels.is_floating_point():
+            if isinstance(self.covariance, LearnedCovariance):
+                return  # it takes in none
+            with torch.no_grad():
+                labeled = separate_pass(student, unmixed.images, step, "unmixed labeled pass")
+            batch = unmixed
+        rows = self.task.rows(labeled, batch.labels)
+        self.covariance.update(gathered(rows.features), gathered(rows.labels))
+
     def _supervised(
         self,
         student: Network,
@@ -121,11 +138,12 @@ class Objective(nn.Module):
         step: Step,
     ) -> Tensor:
         rows = self.task.rows(prediction, batch.labels)
-        if terms:
-            terms.covariance.update(gathered(rows.features), gathered(rows.labels))
+        mixed = rows.labels.is_floating_point()
         own = self.method.labeled(student, batch, prediction, step)
+        if own is None and terms and mixed and isinstance(self.loss, CrossEntropy):
+            own = Targets(rows.logits, rows.labels, rows.logits.new_ones(len(rows.logits)))
         if own is not None:
-            return _cross_entropy(own, terms)
+            return _cross_entropy(own, terms, mixed=mixed)
         loss: Tensor = self.loss(terms.augmented(rows) if terms else rows, student.head, step)
         return loss
 
@@ -150,9 +168,9 @@ class Objective(nn.Module):
             return Prediction(logits, features), [separate_pass(student, batch.views[0], step)]
 
 
-def _cross_entropy(targets: Targets, isda: IsdaTerms | None) -> Tensor:
+def _cross_entropy(targets: Targets, isda: IsdaTerms | None, *, mixed: bool = False) -> Tensor:
     """Mean over rows of the weighted cross-entropies, or of ISDA's bounds of them."""
     logits, target, weight = targets
     if isda:
-        return (isda.cross_entropies(logits, target) * weight).mean()
+        return (isda.cross_entropies(logits, target, mixed=mixed) * weight).mean()
     return (F.cross_entropy(logits, target, reduction="none") * weight).mean()

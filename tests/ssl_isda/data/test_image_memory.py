@@ -41,8 +41,8 @@ def test_a_folder_says_what_it_needs_and_what_fits(
 ) -> None:
     root = make_folder()  # 10 images
     only(3 * 10 * 40**2)
-    words = ["--dataset=folder", f"--data-dir={root}", "--method=supervised", "--image-size=200"]
-    code, _, line = answer(words, tmp_path)
+    words = [f"--data-dir={root}", "--image-size=200", "--model=linear", "--steps=1"]
+    code, _, line = answer(["--dataset=folder", "--method=supervised", *words], tmp_path)
     assert code == 2 and line == (
         "run.py: 10 images of 200 x 200 pixels need about 1.2 MB of memory, 48 kB are free: "
         "--streaming decodes images when a step needs them, or --image-size 40 fits\n"
@@ -130,7 +130,7 @@ def test_the_limits_of_the_process_and_of_groups_of_version_1_count(
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text("5000\n")
     (group / "memory.usage_in_bytes").write_text("4000\n")
-    (group / "memory.stat").write_text("cache 3\ntotal_inactive_file 500\n")
+    (group / "memory.stat").write_text("cache 3\ntotal_inactive_file 300\ntotal_active_file 200\n")
     assert memory.available_bytes() == 1500
     (tmp_path / "statm").write_text("100 9 9 9 0 20 0\n")
     monkeypatch.setattr(memory, "_STATM", tmp_path / "statm")

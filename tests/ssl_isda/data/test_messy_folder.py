@@ -380,6 +380,27 @@ def test_an_image_with_good_pixels_is_read_whatever_stands_beside_them(
     assert np.array_equal(decode(path, 32), expected)
 
 
+def test_transparency_is_no_metadata_and_a_format_without_a_rule_is_read_too(
+    tmp_path, monkeypatch
+) -> None:
+    path = tmp_path / "a.png"
+    Image.effect_noise((32, 32), 90).convert("RGB").quantize(16).save(path, transparency=3)
+    expected = decode(path, 32)
+    path.write_bytes(_png_with(b"zTXt", _long_text())(path.read_bytes()))
+    assert np.array_equal(decode(path, 32), expected)
+    Image.fromarray(GREY).save(tmp_path / "a.bmp")
+    monkeypatch.setattr(Image.Image, "getexif", lambda image: 1 / 0)
+    assert np.array_equal(decode(tmp_path / "a.bmp", 8)[0], GREY)
+
+
+def test_metadata_that_are_cut_off_at_the_end_of_a_webp_do_no_harm(tmp_path) -> None:
+    path = tmp_path / "a.webp"
+    Image.effect_noise((32, 32), 90).convert("RGB").save(path, lossless=True, exif=b"Exif" * 30)
+    expected = decode(path, 32)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert np.array_equal(decode(path, 32), expected)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
 def test_bad_pixels_are_no_better_without_metadata(tmp_path, name: str) -> None:
     turned = Image.Exif()
@@ -436,21 +457,31 @@ def deep_folder(make_folder, most: int, kind: str = "grey") -> Path:
     return root
 
 
-@pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("kind", ["grey", "tif", "colour", "alpha", "LA"])
 @pytest.mark.parametrize(
-    ("most", "bits"), [(200, 8), (1023, 10), (2600, 12), (4095, 12), (9000, 14)]
+    ("most", "bits", "kind", "streaming"),
+    [
+        *(
+            (most, bits, "grey", False)
+            for most, bits in ((200, 8), (1023, 10), (2600, 12), (9000, 14))
+        ),
+        *((4095, 12, kind, False) for kind in ("tif", "colour", "alpha", "LA")),
+        *((4095, 12, kind, True) for kind in ("grey", "colour")),
+    ],
 )
 def test_images_keep_their_levels_and_differences_between_them(
     make_folder, most: int, bits: int, kind: str, streaming: bool
 ) -> None:
-    data = load_folder(deep_folder(make_folder, most, kind), streaming=streaming)
+    root = deep_folder(make_folder, most, kind)
+    data = load_folder(root, streaming=streaming)
     found = data.train.fetch(torch.arange(3)).numpy()
     white = 2**bits - 1
     for k in range(3):
         exact = (RAMP * most // 63 // (k + 1)) * 255 / white
         assert np.abs(found[k] - exact).max() <= 0.5
     assert data.bits == bits
+    assert data.train.fingerprint.endswith(f"-{bits}") == streaming
+    brighter = save_deep(root / "brighter.png", RAMP + 65472, "grey") or root / "brighter.png"
+    assert (decode(brighter, 8, bits) == 255).all(), "as one that is predicted later may be"
     assert data.notes == (
         f"3 images have 16 bits a value, of which the largest, {most:,}, needs {bits}: "
         f"{white:,} becomes white",

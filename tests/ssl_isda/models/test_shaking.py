@@ -111,14 +111,25 @@ class Batches:
 
 def trainer_of(name: str, method: str, folder: Path) -> Trainer:
     trainer = build_trainer(method, "isda", torch.float32, folder, name)
-    trainer.config = dataclasses.replace(trainer.config, num_steps=7, checkpoint_epochs=1)
+    trainer.config = dataclasses.replace(trainer.config, num_steps=5, checkpoint_epochs=1)
     return trainer
 
 
+RESUMED = [
+    ("shake_shake_26_2x32d", "mean_teacher"),
+    ("shake_shake_26_2x32d", "vat"),
+    ("pyramidnet272", "mean_teacher"),
+    ("pyramidnet272", "vat"),
+    ("wrn_16_8", "vat"),
+    ("densenet_bc_100_12", "pi_model"),
+    ("se_resnet110", "mean_teacher"),
+    ("resnext29_8x64d", "supervised"),
+]
+
+
 @pytest.mark.fault(2)
-@pytest.mark.parametrize("method", ["mean_teacher", "vat"])
-@pytest.mark.parametrize("name", [*RANDOM, "se_resnet110", "resnext29_8x64d"])
-def test_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "method"), RESUMED, ids="-".join)
+def test_fault_2_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path) -> None:
     """A network of each family, with dropout where it has some."""
     folders = [tmp_path / word for word in ("whole", "killed")]
     for folder in folders:
@@ -126,15 +137,15 @@ def test_a_killed_run_ends_bit_identical(name: str, method: str, tmp_path: Path)
     whole = trainer_of(name, method, folders[0])
     whole.run()
     killed = trainer_of(name, method, folders[1])
-    killed.data = Batches(killed.data, last=5)
+    killed.data = Batches(killed.data, last=4)
     with pytest.raises(Killed):
         killed.run()
     torch.manual_seed(99)
     resumed = trainer_of(name, method, folders[1])
-    assert resumed.resume() and 0 < resumed.next_step <= 5
+    assert resumed.resume() and resumed.next_step == 3
     resumed.run()
     states = [each.state() for each in (whole, resumed)]
-    assert states[0]["next_step"] == states[1]["next_step"] == 7
+    assert states[0]["next_step"] == states[1]["next_step"] == 5
     for part in ("student", "objective"):
         assert all(torch.equal(v, states[1][part][k]) for k, v in states[0][part].items())
 

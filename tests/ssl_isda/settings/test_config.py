@@ -334,6 +334,16 @@ def test_settings_of_version_0_1_belong_to_the_parts_they_moved_to(
     assert values.get("svhn_extra") == (True if "svhn" in flags else None)
 
 
+def test_other_parts_have_options_of_the_names_that_moved_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "model: resnet20\noptimizer: adamw\nwidth: 0.9\nmodels: {resnet20: {width: 0.5}}\n"
+        "optimizers: {adamw: {weight_decay: 0.3}}\n"
+    )
+    values = run("--method=vat", f"--config={file}").values
+    assert (values["width"], values["weight_decay"]) == (0.5, 0.3)
+
+
 def test_two_chosen_parts_do_not_share_an_option(tmp_path: Path) -> None:
     mine = plugin(tmp_path, METHOD.replace("temperature", "width"))
     line = refusal(mine, "--method=mine")
