@@ -25,6 +25,8 @@ MOST_OF_A_CLASS, MOST_OF_ALL_CLASSES = 8, 240
 MOST_IN_A_TABLE = 20
 """Classes beyond which the confusion matrix is a picture."""
 NUM_CONFUSED = 10
+LONGEST_NAME = 48
+"""Letters of a file's name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def html_page(judged: Judged, parts: Sequence[Inputs], unsure: float | None) -> 
     of_classes = [(name, count, cards(best)) for name, count, best in _best(judged, by_certainty)]
     return rendered(
         Path(__file__).with_name(TEMPLATE),
-        {},
+        {"short": short},
         summary=judged.in_words(unsure),
         uncertain=cards(by_certainty[:MOST_UNCERTAIN]),
         mistakes=cards(mistakes[:MOST_MISTAKES]),
@@ -69,6 +71,13 @@ def html_page(judged: Judged, parts: Sequence[Inputs], unsure: float | None) -> 
         unsure=unsure,
         version=__version__,
     )
+
+
+def short(name: str) -> str:
+    """A file's own name, without the middle where it is long."""
+    own = name.rpartition("/")[2]
+    half = LONGEST_NAME // 2
+    return own if len(own) <= LONGEST_NAME else f"{own[:half]}…{own[-half:]}"
 
 
 def _best(judged: Judged, by_certainty: np.ndarray) -> list[tuple[str, int, np.ndarray]]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import ssl_isda
 from ssl_isda.assembly import evaluate, starting_weights
 from ssl_isda.commands.predict.table import MOST_ON_A_TERMINAL
 from ssl_isda.data import inputs
+from ssl_isda.data.streaming import Streaming
 from ssl_isda.results.features import Features
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.options import Place
@@ -180,12 +182,23 @@ def test_what_cannot_be_read_is_told_at_once_or_skipped(run: Path, tmp_path: Pat
     assert found.inputs == [str(tmp_path / "p" / "good.png")]
 
 
-def test_two_batches_are_decoded_ahead_and_no_more(
+def test_two_batches_are_kept_and_no_more(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[object] = []
-    blank = np.zeros((3, 8, 8), np.uint8)
-    monkeypatch.setattr(inputs, "decode", lambda path, *rest: decoded.append(path) or blank)
+    decoded: list[Path] = []
+    sources: list[Streaming] = []
+
+    class Watched(Streaming):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            sources.append(self)
+
+    def decode(path: Path, *_: object) -> np.ndarray:
+        decoded.append(path)
+        return np.zeros((3, 8, 8), np.uint8)
+
+    monkeypatch.setattr(inputs, "decode", decode)
+    monkeypatch.setattr(inputs, "Streaming", Watched)
     for k in range(40):
         (tmp_path / f"{k}.png").touch()
     model = ssl_isda.load(run)
@@ -193,7 +206,7 @@ def test_two_batches_are_decoded_ahead_and_no_more(
     seen = 0
     for places, _ in part.batches(model.prepare, 4, torch.device("cpu"), skip_unreadable=False):
         seen += len(places)
-        assert len(decoded) <= seen + 4
+        assert len(decoded) <= seen + 4 and sources[0].num_kept <= 8
     assert (seen, len(decoded)) == (40, 40)
 
 
