@@ -36,7 +36,7 @@ COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
 """On a CPU core 128 + 128 images are slow: ten minutes for one method's rows with ten rounds."""
 NOTE = f"""\
-ratio: ours / reference, median over the rounds [quartiles]. references: step and networks, the bare forward
+ratio: ours / reference, median over the rounds [quartiles]. references: step, networks, the bare forward
 and backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
