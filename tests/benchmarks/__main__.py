@@ -36,8 +36,8 @@ COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
 """On a CPU core 128 + 128 images are slow: ten minutes for one method's rows with ten rounds."""
 NOTE = f"""\
-ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
-backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
+ratio: ours / reference, median over the rounds [quartiles]. references: step, networks, the bare forward
+and backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
 image; startup, see the case; checkpoint, the ten minutes of training before it (nominal, not measured);
@@ -90,7 +90,7 @@ def describe(settings: Settings) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         **_versions(settings.device),
         "precision": f"{settings.precision}, channels_last",
-        "network": f"CNN-13, width {settings.width:g}{', compiled' * settings.compile}",
+        "network": f"CNN-13 (or the row's), width {settings.width:g}{', compiled' * settings.compile}",
         "batch": f"{settings.batch_size} labeled + {settings.batch_size} unlabeled images",
         "rounds": f"{settings.rounds}; {seconds}",
     }
