@@ -22,7 +22,9 @@ from ssl_isda.commands.analyze.options import (
 )
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
+from ssl_isda.commands.export_model import ExportModelConfig
 from ssl_isda.commands.models import ModelsConfig
+from ssl_isda.commands.predict.command import PredictConfig
 from ssl_isda.commands.report.command import ReportConfig
 from ssl_isda.settings.options import read_command
 from ssl_isda.settings.resolve import answer, resolve
@@ -42,6 +44,8 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "report": ReportConfig,
     "dashboard": DashboardConfig,
     "export": ExportConfig,
+    "predict": PredictConfig,
+    "export-model": ExportModelConfig,
     "models": ModelsConfig,
     "comparison": ComparisonConfig,
     "tightness": TightnessConfig,

@@ -265,5 +265,8 @@ class ClassCovariance(WideState):
             )
         check_rows(features, labels, num_classes=self.num_classes, num_features=self.num_features)
 
+    def __repr__(self) -> str:
+        return f"{self._get_name()}({self.extra_repr()})"
+
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"

@@ -88,8 +88,10 @@ class _ClassGram(torch.autograd.Function):
         weight, classes, product = ctx.saved_tensors
         if torch.is_grad_enabled():
             product = ctx.again.multiply_each(weight.expand(len(classes), -1, -1), classes)
-        g = (grads[0] + grads[0].mT).permute(1, 2, 0).reshape(len(weight), -1)  # (j, k p)
-        return g @ product.transpose(0, 1).reshape(g.shape[1], -1), None, None
+        c, a = weight.shape
+        pairs = c * len(product)
+        g = (grads[0] + grads[0].mT).permute(1, 2, 0).reshape(c, pairs)  # (j, k p)
+        return g @ product.transpose(0, 1).reshape(pairs, a), None, None
 
 
 class _AtItsMinimum(torch.autograd.Function):

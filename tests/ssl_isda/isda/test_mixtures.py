@@ -37,7 +37,9 @@ def mixtures(n: int = 8) -> Tensor:
 
 def covariance_of(mixture: Tensor, covariance: ClassCovariance) -> Tensor:
     """That of sum_k y_k a~_k, whose parts are augmented independently."""
-    return sum((share**2 * covariance.matrix(k) for k, share in enumerate(mixture)), torch.zeros(()))
+    return sum(
+        (share**2 * covariance.matrix(k) for k, share in enumerate(mixture)), torch.zeros(())
+    )
 
 
 def obvious(z: Tensor, mixture: Tensor, w: Tensor, covariance, strength: float) -> Tensor:
