@@ -25,7 +25,7 @@ from ssl_isda.isda.labels import (
     rows_of,
 )
 from ssl_isda.isda.pooling import GPU_PARTS as GPU_PARTS
-from ssl_isda.isda.pooling import LARGEST_NORM, kept, moved, update_every_class
+from ssl_isda.isda.pooling import LARGEST_NORM, moved, update_every_class
 from ssl_isda.isda.wide_state import WideState, wide_dtype
 from ssl_isda.parallel.distributed import part, whole
 
@@ -174,11 +174,7 @@ class ClassCovariance(WideState):
 
     def _update_every_class(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
-        state = self.count, self.mean, self.scatter
-        update_every_class(*state, x, labels, ignore_index)
-        if torch.compiler.is_compiling():
-            for buffer in state:
-                buffer.copy_(kept(buffer))
+        update_every_class(self.count, self.mean, self.scatter, x, labels, ignore_index)
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:

@@ -14,7 +14,6 @@ from ssl_isda.base.reduction import Reduction, check_reduction
 from ssl_isda.isda.covariance import ClassCovariance, Form
 from ssl_isda.isda.cross_entropy import check_options, plain_cross_entropy
 from ssl_isda.isda.labels import NO_CLASS, are_mixtures, check_features, row_shape, rows_of
-from ssl_isda.isda.pooling import kept
 from ssl_isda.isda.propositions import (
     centered_semantic_consistency,
     isda_cross_entropy,
@@ -256,3 +255,19 @@ def _logits(
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     dtype = torch.promote_types(features.dtype, weight.dtype)
     return F.linear(features.to(dtype), weight.to(dtype), bias.to(dtype))
+
+
+@torch.library.custom_op("ssl_isda::kept", mutates_args=())
+def kept(numbers: Tensor) -> Tensor:
+    """A copy that a compiled backward pass keeps.
+
+    ``torch.compile`` may compute what a backward pass needs once more, from a buffer that the forward
+    pass has changed meanwhile; the gradient is then wrong without a word (pytorch/pytorch#197039). The
+    result of an operation that it does not look into is not computed again.
+    """
+    return numbers.clone()
+
+
+@kept.register_fake
+def _(numbers: Tensor) -> Tensor:
+    return torch.empty_like(numbers)

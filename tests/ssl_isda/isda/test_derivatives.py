@@ -119,6 +119,16 @@ def test_the_learned_covariance_has_second_derivatives_too() -> None:
     assert gradcheck(loss, root) and gradgradcheck(loss, root)
 
 
+def test_targets_have_derivatives_too_where_a_class_has_no_share() -> None:
+    given = Given("full")
+    target = torch.tensor([[1.0, 0.0, 0.0], [0.3, 0.0, 0.7], [0.5, 0.0, 0.5]]).double()
+
+    def loss(y: Tensor) -> Tensor:
+        return isda_cross_entropy(given.logits, y, given.weight, given.covariance, 0.7)
+
+    assert gradcheck(loss, target.requires_grad_()) and gradgradcheck(loss, target)
+
+
 def test_a_prediction_held_constant_is_so_in_derivatives_of_every_order() -> None:
     given = Given("full")
     hessians = []

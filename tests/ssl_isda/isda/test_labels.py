@@ -7,6 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_isda.isda import covariance as covariance_module
+from ssl_isda.isda import cross_entropy as cross_entropy_module
+from ssl_isda.isda import labels as labels_module
+from ssl_isda.isda import variances as variances_module
 from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.cross_entropy import cross_entropy, target_of
 from ssl_isda.isda.learned import LearnedCovariance
@@ -83,6 +87,19 @@ def test_ignored_rows_are_as_if_they_were_not_there(form: str, ignore_index: int
         covariance.update(features, given, ignore_index=ignore_index)
         other.update(features[kept], labels[kept])
         assert all(map(torch.equal, state(covariance), state(other)))
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 255, 2])
+@pytest.mark.parametrize("form", FORMS[:2])
+def test_both_updates_pass_over_ignored_rows(form: str, ignore_index: int) -> None:
+    features, labels, _, covariance = problem(form=form)
+    given = torch.where(labels == 2, ignore_index, labels)
+    twin = ClassCovariance(C, A, form).double()
+    twin.load_state_dict(covariance.state_dict())
+    covariance._update_present_classes(features, given, ignore_index)
+    twin._update_every_class(features, given, ignore_index)
+    for ours, expected in zip(state(twin), state(covariance), strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 @pytest.mark.parametrize("form", [*FORMS, "learned"])
@@ -235,3 +252,65 @@ def test_options_that_do_not_exist_are_refused(options, words: str) -> None:
     target = target_of(torch.zeros(N, dtype=torch.int64), (N,), C, -100)
     with pytest.raises(ValueError, match=words):
         cross_entropy(torch.zeros(N, C), None, target, *options)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python looks at no value, and a GPU's forms are taken."""
+    for module in (covariance_module, cross_entropy_module, labels_module, variances_module):
+        monkeypatch.setattr(module, "has_fixed_shapes", lambda tensor: True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_gpu_has_the_same_losses_and_statistics(form, reduction, request) -> None:
+    features, labels, head, covariance = problem(form=form)
+    labels[2], rows = 255, head(features)
+    options = {"ignore_index": 255, "reduction": reduction, "class_weight": WEIGHTS}
+    cases = [(labels, options), (labels, {**options, "label_smoothing": 0.2})]
+    cases += [(torch.full((N,), 255), options), (rows.detach().softmax(1), options)]
+    cases += [(torch.full((N,), 255), {**options, "label_smoothing": 0.2})]
+
+    def everything(sigma: ClassCovariance) -> list[Tensor]:
+        losses = [isda_cross_entropy(rows, y, head.weight, sigma, 0.7, **o) for y, o in cases]
+        total = sum(loss.sum() for loss in losses)
+        sigma.update(features, labels, ignore_index=255)
+        return [*losses, *torch.autograd.grad(total, [*head.parameters()], retain_graph=True)]
+
+    twin = ClassCovariance(C, A, form).double()
+    twin.load_state_dict(covariance.state_dict())
+    on_cpu = everything(covariance)
+    request.getfixturevalue("as_on_a_gpu")
+    for ours, expected in zip(everything(twin), on_cpu, strict=True):
+        torch.testing.assert_close(ours, expected)
+    for ours, expected in zip(state(twin), state(covariance), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gpu_tells_of_a_label_outside_the_classes_later(form: str, as_on_a_gpu) -> None:
+    """Its row's loss is NaN and the statistics leave it out; what was sent is told by the next update."""
+    features, labels, head, covariance = problem(form=form)
+    twin = ClassCovariance(C, A, form).double()
+    twin.load_state_dict(covariance.state_dict())
+    labels[3] = -7
+    good = torch.arange(N) != 3
+    loss = isda_cross_entropy(
+        head(features), labels, head.weight, covariance, 0.7, reduction="none"
+    )
+    assert torch.equal(loss.isnan(), ~good)
+    assert sampled(features, labels, head, covariance, reduction="none").isnan().equal(~good)
+    covariance.update(features, labels)
+    twin.update(features[good], labels[good])
+    covariance.update(features[good], labels[good])  # nothing was sent yet
+    twin.update(features[good], labels[good])
+    for ours, expected in zip(state(covariance), state(twin), strict=True):
+        torch.testing.assert_close(ours, expected)
+    covariance.outside._sent = covariance.outside.label.clone()
+    with pytest.raises(ValueError, match="0 to 4, or ignore_index; an earlier batch had -7"):
+        covariance.update(features[good], labels[good])
+    covariance.update(features[good], labels[good])  # it was said once
+    covariance.update(features, labels)
+    with pytest.raises(ValueError, match="had -7"):
+        covariance.tell_labels_outside()
+    covariance.tell_labels_outside()

@@ -181,6 +181,7 @@ def test_errors_say_what_was_given(build, words: str) -> None:
 def test_they_are_public_and_say_what_they_are() -> None:
     assert ssl_isda.ISDALoss is ISDALoss and ssl_isda.SemanticConsistency is SemanticConsistency
     isda = ISDALoss(C, A, T)
+    assert "\n" not in repr(isda.covariance)
     assert "total_steps=6" in repr(isda) and "form='full'" in repr(isda)
     assert "bound='upper_bound'" in repr(SemanticConsistency(isda))
     weight, bias = linear_map(nn.Conv2d(A, C, 1, bias=False))

@@ -82,7 +82,7 @@ def places(processes: int) -> list[dict[str, str]]:
 def test_processes_may_have_unequally_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one of two, whose other has a row more: what is gathered is its own and the other's."""
     features, labels = torch.randn(7, 5), torch.arange(7) % 3
-    others = iter([features[3:], labels[3:]])
+    others = iter([features[3:], labels[3:]] * 2)
 
     def gathered(own: Tensor) -> Tensor:
         assert len(own) == 4
@@ -94,5 +94,9 @@ def test_processes_may_have_unequally_many_rows(monkeypatch: pytest.MonkeyPatch)
     ours, whole = ISDALoss(3, 5, 10), ISDALoss(3, 5, 10)
     ours(features[:3], labels[:3], torch.nn.Linear(5, 3))
     whole.covariance.update(features, labels)
+    isda, soft = ISDALoss(3, 5, 10), torch.eye(3)
+    with pytest.warns(UserWarning, match="not mixed"):
+        isda(features[:3], soft, torch.nn.Linear(5, 3))  # mixed here, not in the other process
+    assert isda.covariance.count.sum() == 4
     states = (each.covariance.state_dict().values() for each in (ours, whole))
     assert all(map(torch.equal, *states))
