@@ -51,7 +51,6 @@ from ssl_isda.isda.sampled import sampled_logits as sampled_logits
 from ssl_isda.isda.sampled import sampled_semantic_consistency as sampled_semantic_consistency
 from ssl_isda.isda.variances import AT_ONCE as AT_ONCE
 from ssl_isda.isda.variances import (
-    at_its_minimum,
     variance_about_mean,
     variance_of_mixture,
     variance_table,
@@ -290,8 +289,7 @@ def second_order_consistency(
     rows = rows_of(logits)
     weight = _check_head(rows, weight, covariance)
     probabilities = rows.softmax(1)
-    # V is the smallest value over all means, so that its gradient is the same about a constant one.
-    variance = variance_about_mean(at_its_minimum(probabilities), weight, covariance)
+    variance = variance_about_mean(probabilities, weight, covariance)
     each = (probabilities * variance).sum(1).view(row_shape(logits))
     return (strength / 2) * reduced(each, reduction)
 
