@@ -97,13 +97,14 @@ class _ClassGram(torch.autograd.Function):
 class _AboutMean(torch.autograd.Function):
     """G_jj - 2 (G p)_j + p^T G p: the variance of logit j about the mean logit p^T z.
 
-    The mean of the values, with weights p, is smallest at this p. So its first derivative by the p in it
-    is 0, and that part is handed on only where it is differentiated again.
+    The mean of the values, with weights p, is smallest at this p. So its first derivative by the p in
+    them is 0, and that part is handed on only once a derivative was asked for with create_graph.
     """
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
         ctx.save_for_backward(gram, mean)
+        ctx.again = False
         return _about_mean(own, gram, mean)
 
     @staticmethod
@@ -112,11 +113,12 @@ class _AboutMean(torch.autograd.Function):
         total = grads[0].sum(1, keepdim=True)
         by_product = total * mean - 2 * grads[0]
         by_gram = by_product.unsqueeze(2) * mean.unsqueeze(1)
-        if not torch.is_grad_enabled():
+        ctx.again = ctx.again or torch.is_grad_enabled()
+        if not ctx.again:
             return grads[0], by_gram, None
-        product = torch.einsum("njk,nk->nj", gram, mean)
-        by_mean = total * product + torch.einsum("njk,nj->nk", gram, by_product)
-        return grads[0], by_gram, by_mean
+        product = (gram @ mean.unsqueeze(2)).squeeze(2)
+        through = (gram.mT @ by_product.unsqueeze(2)).squeeze(2)
+        return grads[0], by_gram, total * product + through
 
 
 def _about_mean(own: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
