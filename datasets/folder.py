@@ -1,4 +1,5 @@
-"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``.
+"""A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``; or
+``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder_by_table`` says.
 
 Every image is decoded and resized once; the result is kept in ``.cache`` inside the data folder and
 used again as long as no file there has changed. With ``streaming`` an image is decoded whenever a step
@@ -8,12 +9,8 @@ on the disk.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,18 +19,23 @@ import torch
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.options import Interval
-from ssl_isda.base.progress import counted
-from ssl_isda.data.array_cache import Arrays, cached_arrays
+from ssl_isda.data import folder_notes, sixteen_bits
 from ssl_isda.data.facts import ClassFolders
-from ssl_isda.data.folder_listing import FolderListing, ImageFile, list_images
+from ssl_isda.data.folder_listing import ListingOptions, list_images
+from ssl_isda.data.folder_reading import (
+    FolderRead,
+    decode_all,
+    examine_all,
+    key_of,
+)
+from ssl_isda.data.folder_walk import ImageFile
+from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.streaming import Streaming
+from ssl_isda.data.unreadable_images import refuse_unreadable
 
 FACTS = {"folder": ClassFolders()}
-CACHE_FORMAT = 2
-"""To be raised whenever the same files would give other pixels."""
-NUM_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Config:
     """Height and width, in pixels, that images are resized to."""
     streaming: bool = False
     """Decode images when a step needs them, for sets larger than the memory."""
+    follow_links: bool = False
+    """Follow links that lead out of the data folder, or to folders."""
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    """Share of each class's images to test on, where the folder has none for that."""
+    skip_unreadable: bool = False
+    """Train without the images that cannot be read; the run folder keeps their list."""
 
 
 @DATASETS.register("folder")
@@ -55,76 +63,68 @@ def folder(config: Config, data_dir: Path) -> ImageData:
     Raises
     ------
     UsageError
-        The layout is not that of ``list_images``, or a file cannot be read as an image.
+        The layout is not that of ``list_images``; files cannot be read as images, and are not skipped,
+        or are all that a class has.
     """
     if not 1 <= config.image_size <= 1024:
         raise UsageError(f"image size {config.image_size}: must be between 1 and 1024 pixels")
-    listing = list_images(data_dir)
-    return (_streamed if config.streaming else _in_memory)(listing, config.image_size)
-
-
-def _in_memory(listing: FolderListing, image_size: int) -> ImageData:
-    arrays = cached_arrays(
-        listing.root / ".cache" / f"images-{image_size}",
-        _key(listing, listing.files, image_size),
-        lambda: _decode_all(listing, image_size),
+    listing = list_images(data_dir, ListingOptions.of(vars(config)))
+    if config.streaming:
+        read = examine_all(listing, config.image_size, wholly=config.skip_unreadable)
+    else:
+        read = decode_all(listing, config.image_size)
+    refuse_unreadable(read, skip=config.skip_unreadable)
+    found = _streamed(read, config.image_size) if config.streaming else _in_memory(read)
+    return replace(
+        found,
+        notes=_notes(read),
+        unreadable=read.unreadable,
+        bits=read.bits,
+        drawn_test=listing.drawn_test,
     )
+
+
+def _in_memory(read: FolderRead) -> ImageData:
     return ImageData.from_arrays(
         "folder",
-        listing.class_names,
-        (arrays["train_images"], _labels(_training(listing))),
-        (arrays["test_images"], _labels(listing.test)),
+        read.listing.class_names,
+        (read.arrays["train_images"], _labels(read.train)),
+        (read.arrays["test_images"], _labels(read.test)),
     )
 
 
-def _streamed(listing: FolderListing, image_size: int) -> ImageData:
+def _streamed(read: FolderRead, image_size: int) -> ImageData:
     def source(files: Sequence[ImageFile]) -> Streaming:
-        paths = [listing.root / file.name for file in files]
+        paths = [read.listing.root / file.name for file in files]
+        key = key_of(read.listing, files, image_size)
         return Streaming(
-            lambda place: decode(paths[place], image_size),
+            lambda place: _decoded_late(paths[place], image_size, read.bits),
             (3, image_size, image_size),
             torch.from_numpy(_labels(files)),
-            _key(listing, files, image_size),
+            key if read.bits == 16 else f"{key}-{read.bits}",
         )
 
-    return ImageData(
-        "folder", listing.class_names, source(_training(listing)), source(listing.test)
+    return ImageData("folder", read.listing.class_names, source(read.train), source(read.test))
+
+
+def _decoded_late(path: Path, image_size: int, bits: int) -> np.ndarray:
+    try:
+        return decode(path, image_size, bits)
+    except Unreadable as error:
+        raise UsageError(
+            f"{error}; a new run with --skip-unreadable looks at every image first, and trains without "
+            "such"
+        ) from error
+
+
+def _notes(read: FolderRead) -> tuple[str, ...]:
+    return (
+        *read.listing.notes,
+        *folder_notes.left_out(read.unreadable),
+        *sixteen_bits.note([file.name for file in (*read.train, *read.test)], read.largest),
+        *folder_notes.copies(read.train, read.test, read.listing.hashes),
     )
-
-
-def _training(listing: FolderListing) -> list[ImageFile]:
-    return [*listing.train, *listing.unlabeled]
 
 
 def _labels(files: Sequence[ImageFile]) -> np.ndarray:
     return np.array([file.label for file in files], dtype=np.int64)
-
-
-def _key(listing: FolderListing, files: Sequence[ImageFile], image_size: int) -> str:
-    """SHA-256 over what the pixels depend on: names and contents of the files; image size."""
-    parts = [CACHE_FORMAT, image_size, listing.contents(files)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _decode_all(listing: FolderListing, image_size: int) -> Arrays:
-    return {
-        "train_images": _decode_files(listing.root, _training(listing), image_size),
-        "test_images": _decode_files(listing.root, listing.test, image_size),
-    }
-
-
-def _decode_files(root: Path, files: Sequence[ImageFile], image_size: int) -> np.ndarray:
-    """(N, 3, H, W). Pillow's decoders and filters work outside the interpreter's lock."""
-    images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
-
-    def fill(position: int) -> None:
-        images[position] = decode(root / files[position].name, image_size)
-
-    pool = ThreadPoolExecutor(NUM_THREADS)
-    try:
-        done = pool.map(fill, range(len(files)))
-        for _ in counted(done, len(files), "image"):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return images

@@ -12,7 +12,17 @@ from ssl_isda.data.download import DataFile, provide
 from ssl_isda.data.facts import DatasetFacts
 from ssl_isda.data.image_data import DATASETS, ImageData
 
-FACTS = {"svhn": DatasetFacts(10, 73_257, 4_659, 32, 3, num_extra_images=531_131)}
+FACTS = {
+    "svhn": DatasetFacts(
+        10,
+        73_257,
+        4_659,
+        32,
+        3,
+        num_extra_images=531_131,
+        per_class=(4_948, 13_861, 10_585, 8_497, 7_458, 6_882, 5_727, 5_595, 5_045, 4_659),
+    )
+}
 
 
 @dataclass(frozen=True)

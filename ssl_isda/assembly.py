@@ -9,29 +9,35 @@ import functools
 import hashlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.memory import in_words
 from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.facts import bytes_to_load, data_digests
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
-from ssl_isda.data.source import DataSource
+from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
+from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
@@ -40,6 +46,8 @@ from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
+from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.memory import free_bytes
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.settings.config import Resolved
@@ -47,10 +55,12 @@ from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from ssl_isda.training.weights import Weights, read_weights
 
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
@@ -66,11 +76,16 @@ class Workspace:
         self.device = device_named(config.device)
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
-        self.data: ImageData = own or chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        self.data: ImageData = own or images_of(resolved)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
         self.preparation: Preparation = preparation
+        options = ListingOptions.of(resolved.values)
+        listed = () if own else data_digests(config.dataset, config.data_dir, options)
+        self.digests: tuple[str, ...] = listed or self.data.digests
+        """Of the images, in every version."""
 
     def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Training images, all or those at ``indices``, with their labels, without augmentation."""
@@ -79,6 +94,28 @@ class Workspace:
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images with their labels."""
         return evaluation_batches(self.test_images, _labels(self.data.test))
+
+
+def _refuse_what_no_gpu_holds(parts: Sequence[PreparedImages], device: torch.device) -> None:
+    """Images in memory go to the GPU as a whole."""
+    sources = (part.source for part in parts)
+    needed = sum(source.images.nbytes for source in sources if isinstance(source, InMemory))
+    free = free_bytes(device) if device.type == "cuda" else None
+    if free is not None and needed > free:
+        raise UsageError(
+            f"the images need {in_words(needed)} of GPU memory, {in_words(free)} are free: of a folder, "
+            "--streaming or a smaller --image-size fits; --device cpu uses the machine's memory"
+        )
+
+
+def images_of(resolved: Resolved) -> ImageData:
+    """The data set of a run."""
+    config = resolved.config
+    plugins.load(config.plugin)
+    extra = bool(resolved.values.get("svhn_extra"))
+    with room_for_data(config.dataset, bytes_to_load(config.dataset, extra=extra)):
+        data: ImageData = chosen(DATASETS, "dataset", resolved)(config.data_dir)
+        return data
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -106,12 +143,21 @@ def build_trainer(
     split: Split,
     tracker: Tracker,
     batches: TwoStreamBatches | None = None,
+    weights: Weights | None = None,
 ) -> Trainer:
-    """The run's network, method, objective and data, joined; ``batches``, if they are made already."""
+    """The run's network, method, objective and data, joined.
+
+    Parameters
+    ----------
+    batches : if they are made already
+    weights : that the network starts from, and so does every copy that its method makes
+    """
     config, data = resolved.config, workspace.data
     student = student_of(resolved, workspace)
+    if weights:
+        tracker.say(weights.load_into(student, data.class_names))
     shape = (len(data.class_names), student.head.weight.shape[1])
-    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
@@ -166,8 +212,12 @@ def network_of(
 ) -> Network:
     """The network with its initial weights, for inputs of this shape."""
     config = resolved.config
-    with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
-        student: Network = chosen(MODELS, "model", resolved)(num_classes=num_classes, shape=shape)
+    make = chosen(MODELS, "model", resolved)
+    try:
+        with global_draws(config.seed, 0, "initial weights", torch.device("cpu")):
+            student: Network = make(num_classes=num_classes, shape=shape)
+    except ValueError as error:
+        raise UsageError(f"--model {config.model}: {error}") from error
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
@@ -176,6 +226,34 @@ def network_of(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
+
+
+def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
+    num_classes, num_features = student.head.weight.shape[:2]
+    seed = resolved.config.seed
+    with global_draws(seed, 0, "initial weights of the loss", torch.device("cpu")):
+        loss: SupervisedLoss = chosen(LOSSES, "loss", resolved)(
+            num_classes=num_classes, num_features=num_features
+        )
+    return loss
+
+
+def starting_weights(resolved: Resolved) -> Weights | None:
+    """What ``--weights`` names: the network that a run's method tests, also as exported, or a file.
+
+    Raises
+    ------
+    UsageError
+        It is not there or cannot be used.
+    """
+    config = resolved.config
+    if config.weights is None:
+        return None
+    if not (config.weights.is_dir() or is_exported(config.weights)):
+        return read_weights(config.weights)
+    place = Place(data_dir=None, device="cpu", threads=None, plugin=config.plugin)
+    network, preparation, _ = evaluated_network(config.weights, place)
+    return Weights(config.weights, network.state_dict(), preparation.class_names)
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
@@ -218,7 +296,7 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
-        augmentation=augmentation(config.view),
+        augmentation=augmentation(config.policy),
         views=method.views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,
@@ -241,18 +319,19 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
-        split = load_split(source, dataset=data.name, checksum=checksum, labels=labels)
-        check_split(source, split, labels, config.labels, config.validation)
+        split = load_split(source, labels=labels, **belongs)
+        check_split(source, split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
-            num_classes=len(data.class_names),
-            num_labels=config.labels,
+            num_classes=num_classes,
+            amounts=amounts,
             seed=config.seed,
-            dataset=data.name,
-            checksum=checksum,
             validation_fraction=0.25 if config.validation else 0.0,
+            **belongs,
         )
     if not folder.split_file.exists():
         split.save(folder.split_file)
@@ -260,8 +339,11 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
 
 
 def precision_of(resolved: Resolved, device: torch.device) -> Precision:
-    asked = resolved.config.precision
-    return fastest_precision(device) if asked == "auto" else asked
+    return _precision(resolved.config.precision, device)
+
+
+def _precision(asked: str, device: torch.device) -> Precision:
+    return fastest_precision(device) if asked == "auto" else cast(Precision, asked)
 
 
 def device_named(name: str) -> torch.device:
@@ -287,9 +369,29 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda", local_rank())
 
 
+def workspace_of(folder: RunFolder) -> Workspace:
+    """The images of a run, read anew.
+
+    Raises
+    ------
+    UsageError
+        They are other images than those that the run was made on.
+    """
+    with listed_once():
+        workspace = Workspace(folder.resolved)
+    path, place = folder.path, folder.resolved.config.data_dir
+    began = Preparation.read(path).digest if (path / FILE_NAME).is_file() else ""
+    for kept in (began, folder.recorded_digest()):
+        refuse_other_images(
+            *(kept, workspace.digests, f"{path} was made on other images", place),
+            "bring them back, or say where they are with --data-dir",
+        )
+    return workspace
+
+
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
-    """The run's network, as its newest whole checkpoint has it, on the images."""
-    workspace = Workspace(folder.resolved)
+    """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
+    workspace = workspace_of(folder)
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
     digest = _load_newest(trainer)
@@ -300,7 +402,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     batches = itertools.chain.from_iterable(map(trainer.predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
-    return Features.gathered(shown, part, data.class_names, digest)
+    return Features.gathered(shown, part, data.class_names, digest, workspace.digests[0])
 
 
 def _load_newest(trainer: Trainer) -> str:
@@ -330,23 +432,26 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
     folder = RunFolder(resolved, path)
     with folder.locked():
-        workspace = Workspace(resolved)
+        workspace = workspace_of(folder)
         split = split_of(folder, workspace)
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
 
 
-def evaluated_network(
-    path: Path, device: str, plugin: str | None = None
-) -> tuple[nn.Module, Preparation, Precision]:
-    """A run's network that its method tests, its preparation of images, and the precision of its passes.
+def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    """A run's network that its method tests, its preparation of images, and the precision of its passes;
+    or those of a file that ``export-model`` wrote of a run.
 
     The run's data are not read, unless it is one of version 0.1, which kept no preparation.
     """
-    resolved = settings_of_run(path, Place.model_construct(device=device, plugin=plugin))
+    if path.is_file():
+        return _exported_network(path, place)
+    resolved = settings_of_run(path, place)
     plugins.load(resolved.config.plugin)
-    where, is_kept = device_named(device), (path / FILE_NAME).is_file()
-    preparation = Preparation.read(path) if is_kept else Workspace(resolved).preparation
+    where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
+    folder = RunFolder(resolved, path)
+    preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
     student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
+    student = loss_of(resolved, student).prepared(student)
     state, used = _newest(path / "checkpoint.pt", where)
     try:
         student.load_state_dict(state["student"])
@@ -355,6 +460,14 @@ def evaluated_network(
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
     return network.to(where), preparation, precision_of(resolved, where)
+
+
+def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    plugins.load(place.plugin)
+    network, preparation, asked = read_safetensors(path)
+    where = device_named(place.device or "auto")
+    network = network.to(where).to(memory_format=torch.channels_last)
+    return network, preparation, _precision(asked, where)
 
 
 def _method_with_state(

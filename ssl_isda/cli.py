@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from ssl_isda.base.errors import RunError, UsageError, missing_package
+from ssl_isda.base.errors import OutOfMemory, RunError, UsageError, missing_package
+from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
 from ssl_isda.parallel.launch import local_rank
 
@@ -25,6 +26,14 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "predict": Command(
+        "RUN photos   # the class of each image, as a table and a page to look at",
+        "ssl_isda.commands.predict.command",
+    ),
+    "export-model": Command(
+        "RUN     # the network as one file: safetensors, torch.export or ONNX",
+        "ssl_isda.commands.export_model",
+    ),
     "export": Command(
         "RUN ...       # features and t-SNE of trained runs", "ssl_isda.commands.export"
     ),
@@ -41,6 +50,10 @@ COMMANDS: Mapping[str, Command] = {
     "analyze": Command(
         "comparison runs   # what ISDA changes; the paper's analyses",
         "ssl_isda.commands.analyze.command",
+    ),
+    "models": Command(
+        "               # every network: parameters, multiply-adds, source",
+        "ssl_isda.commands.models",
     ),
     "dashboard": Command(
         "--entity ME   # a W&B page with a mean and a band over the seeds",
@@ -62,6 +75,11 @@ def main(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         show(f"run.py: {missing_package(error)}", stream=sys.stderr)
         return UsageError.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        show(f"run.py: out of memory: {' '.join(str(error).split())[:200]}", stream=sys.stderr)
+        return OutOfMemory.exit_code
     except KeyboardInterrupt:
         show("run.py: interrupted", stream=sys.stderr)
         return 130

@@ -24,7 +24,7 @@ from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13, MLP
+from ssl_isda.models import CNN13, MLP, MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.distributed import is_first, num_processes, process_group
 from ssl_isda.parallel.whole_batch import _STREAMS, act_on_whole_batch
@@ -32,6 +32,7 @@ from ssl_isda.runs.tracking import SilentTracker
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from tests import narrow_networks
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 20, 3, 36
 ISDA = {
@@ -44,6 +45,7 @@ CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
 CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
 CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
 CELLS += [("mean_teacher", "isda", "own_batchnorm"), ("mean_teacher", "isda", "mlp")]
+CELLS += [("mean_teacher", "isda", "shake_shake_26_2x32d"), ("vat", "isda", "pyramidnet272")]
 
 
 class HalvedBatchNorm(nn.BatchNorm2d):
@@ -108,8 +110,8 @@ def build(
 ) -> Trainer:
     """A small run whose learning rate is that of the recipe and whose terms all have weight.
 
-    Its network is ``cnn13``, ``mlp`` or ``small``; ``own_batchnorm`` is the small one, not
-    synchronized.
+    Its network is any of the registry, a narrow one, or ``small``; ``own_batchnorm`` is the small one,
+    not synchronized.
     """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -119,6 +121,8 @@ def build(
         student = CNN13(NUM_CLASSES, width=0.05)
     elif network == "mlp":
         student = MLP(NUM_CLASSES, 3 * 16 * 16, hidden=8, features=7)
+    elif network in MODELS:
+        student = narrow_networks.build(network, NUM_CLASSES, (3, 16, 16))
     else:
         student = SmallNetwork(HalvedBatchNorm if halved else nn.BatchNorm2d)
     student = student.to(dtype, memory_format=torch.channels_last)
@@ -159,9 +163,13 @@ def build(
     )
 
 
+def num_steps(network: str) -> int:
+    """Fewer of a network that is slower."""
+    return NUM_STEPS if network in ("small", "own_batchnorm", "mlp") else 4
+
+
 def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
-    num_steps = 4 if network == "cnn13" else NUM_STEPS
     trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
     record = trainer.watch.record
@@ -169,11 +177,13 @@ def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path
         losses.append({name: loss.item() for name, loss in found.items()}),
         record(found, step),
     )[1]
-    for index in range(num_steps):
+    for index in range(num_steps(network)):
         trainer.train_step(trainer.step(index))
+    confusion, scores = trainer.final(trainer.evaluations["test"], [*"abc"])
     return {
         "losses": losses,
-        "confusion": trainer.confusion(trainer.evaluations["test"]),
+        "confusion": confusion,
+        "scores": scores,
         "objective": trainer.objective.state_dict(),
         "student": trainer.student.state_dict(),
         "gradient_norms": trainer.watch.gradient_norms,

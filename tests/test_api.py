@@ -110,7 +110,7 @@ def test_every_form_of_the_same_images_has_the_same_prediction(
         (PIXELS.astype(np.int64), "uint8 or floating-point, got int64"),
         (PIXELS[0, 0], r"got \(16, 16\)"),
         (np.zeros((2, 1, 8, 8)), r"of shape \(1, 16, 16\) each"),
-        ("nowhere.png", "cannot read the image"),
+        ("nowhere.png", "nowhere.png is not there"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(run: ssl_isda.Run, images: Any, text: str) -> None:
@@ -152,6 +152,10 @@ def test_arrays_and_a_dataset_become_image_data() -> None:
     assert torch.bincount(made[0].train.labels + 1).tolist() == [10, 8, 8, 8]
     given = image_data("mine", Pairs(labels), Pairs([2, 1, 0]))
     assert given.test.labels.tolist() == [2, 1, 0] and len(given.train) == 40
+    half = image_data("mine", Pairs(labels), test_fraction=0.5)
+    assert torch.bincount(half.test.labels).tolist() == [5, 5, 5] and len(half.drawn_test) == 15
+    with pytest.raises(ssl_isda.UsageError, match="test_fraction goes without test_data"):
+        image_data("mine", Pairs(labels), Pairs([0]), test_fraction=0.5)
 
 
 @pytest.mark.parametrize(

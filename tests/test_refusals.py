@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ssl_isda import cli
+from ssl_isda.settings.components import read_components
 from tests.commands import NO_TORCH, ROOT, answer, modified
 
 TABLE = Path(__file__).with_name("refusals.yaml")
@@ -31,6 +32,7 @@ NAMES = {
         if f"\ndataset: {path.stem}\n" in path.read_text("utf-8")
     ),
     "<commands>": list(cli.COMMANDS),
+    "<networks>": sorted(read_components().parts["model"]),
 }
 """What grows: a row should not change with each new one."""
 

@@ -38,12 +38,13 @@ def lines_of_the_page() -> dict[tuple[int, ...], list[str]]:
 
 def test_every_row_has_a_test() -> None:
     tested = set().union(*(marked_rows(path) for path in TESTS.values()))
-    assert tested == set(range(1, 43))
+    assert tested >= {*range(1, 48), 50, 55}
 
 
 def test_the_page_names_every_row_and_files_that_have_its_test() -> None:
     named = lines_of_the_page()
-    assert sorted(row for rows in named for row in rows) == [*range(1, 43)]
+    tested = set().union(*(marked_rows(path) for path in TESTS.values()))
+    assert sorted(row for rows in named for row in rows) == sorted(tested)
     for rows, files in named.items():
         tested = {file: marked_rows(TESTS[file]) & {*rows} for file in files}
         assert all(tested.values()), f"{rows}: {[file for file in files if not tested[file]]}"

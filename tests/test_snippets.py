@@ -17,6 +17,9 @@ from torch.utils.data import Dataset
 
 import ssl_isda
 from ssl_isda import DATASETS
+from ssl_isda.base.step import Step
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.datasets.folder import Config
 from tests.commands import train
 from tests.pages import ROOT, snippet
@@ -45,6 +48,19 @@ def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(data.test) == 4
 
 
+def test_the_pages_loop_and_policy_run() -> None:
+    """A loss in a loop of one's own trains its centres too; a policy of one's own is registered."""
+    names: dict[str, Any] = {}
+    exec(snippet("docs/losses.md", "torch.optim"), names)
+    losses = names["value"], names["loss"].centres.grad
+    assert all(value.isfinite().all() for value in losses) and losses[1].norm() > 0
+    exec(snippet("docs/augmentation.md", "Choice"), names)
+    gentle = ssl_isda.AUGMENTATIONS["gentle"](None, flip=True, max_translation=2)
+    images = PreparedImages(InMemory(torch.arange(600).view(2, 3, 10, 10).to(torch.uint8)))
+    draws = gentle.draw(2, Step(0, 9, 3), "view 0")
+    assert gentle.view(images, torch.tensor([1, 0]), draws).shape == (2, 3, 10, 10)
+
+
 SHORT = ("steps=200", "steps=4, width=0.05, threads=1, unlabeled_batch_size=600, wandb='disabled'")
 """So that the pages' trainings take a second each."""
 
@@ -59,15 +75,21 @@ class Leaves(Dataset[Any]):
         return Image.new("RGB", (24, 24), (5 * position, 99, 0)), position % 2
 
 
+def images_with_labels() -> tuple[np.ndarray, np.ndarray]:
+    """What the pages load: 45 of the 60 images have a label."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 24, 24, 3), np.uint8)
+    return images, np.where(np.arange(60) < 45, np.arange(60) % 3, -1)
+
+
 @pytest.mark.slow
 def test_the_python_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a ``__main__`` guard, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    np.save("images.npy", rng.integers(0, 256, (60, 24, 24, 3), np.uint8))
-    np.save("labels.npy", np.where(np.arange(60) < 45, np.arange(60) % 3, -1))
+    images, labels = images_with_labels()
+    np.save("images.npy", images)
+    np.save("labels.npy", labels)
     names: dict[str, Any] = {
         "__name__": "__main__",
         "images": np.zeros((3, 16, 16), np.uint8),
@@ -99,7 +121,7 @@ def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (result,) = (tmp_path / "runs").rglob("result.json")
     assert result.parts[-4:-3] == ("stripes-8",)
     text = (result.parent / "config.yaml").read_text("utf-8")
-    for part in ("tiny", "focal", "late", "stripes", "channels: 12", "focus: 1.5"):
+    for part in ("tiny", "poly", "late", "stripes", "channels: 12", "bonus: 1.5"):
         assert part in text
     model = ssl_isda.load(result.parent, plugin="my_parts.py")
     assert type(model.network).__name__ == "Tiny"
@@ -107,11 +129,29 @@ def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_five_lines_of_python_train_and_predict(
+def test_own_images_train_and_are_predicted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What the README says in short and the page at length, then the page of the first five minutes."""
     monkeypatch.chdir(tmp_path)
-    images = torch.zeros(2, 16, 16, dtype=torch.uint8)
-    exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), {"images": images})
-    *_, last_but_one, last = capsys.readouterr().out.splitlines()
-    assert last_but_one.endswith("runs/digits-20/vat+isda/seed0") and last.count("'") == 4
+    images, labels = images_with_labels()
+    names: dict[str, Any] = {"images": images, "labels": labels}
+    np.save("images.npy", images)
+    np.save("labels.npy", labels)
+    for number in (1, 2):
+        Image.fromarray(images[number]).save(f"new_{number}.jpg")
+    exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), names)
+    for word in ("np.load", "new_1.jpg"):
+        exec(snippet("docs/own-images.md", word).replace("epochs=40", SHORT[1]), names)
+    words = "--dataset digits --method vat --isda --runs-dir runs/demo --width 0.05 --threads 1"
+    train(
+        *words.split(),
+        *"--unlabeled-batch-size 600 --steps 4 --wandb disabled".split(),
+        cwd=tmp_path,
+    )
+    exec(snippet("docs/start.md", "ssl_isda.load"), names)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("['") and said[-1].startswith("['") and said[-1].count("'") == 10
+    assert {str(path.parents[2]) for path in Path("runs").rglob("result.json")} == {
+        *("runs/leaves-all", "runs/demo/digits-20")
+    }

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_isda import assembly
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.splits import make_split
 from ssl_isda.models.contract import Network
@@ -144,7 +145,9 @@ def built(*flags: str) -> tuple[Network, TwoStreamBatches]:
     resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags])
     workspace = assembly.Workspace(resolved)
     labels = workspace.data.train.labels
-    split = make_split(labels, num_classes=10, num_labels=20, seed=0, dataset="digits", checksum="")
+    split = make_split(
+        labels, num_classes=10, amounts=Amounts(20), seed=0, dataset="digits", checksum=""
+    )
     student = assembly.student_of(resolved, workspace)
     regularizer = assembly.method_of(resolved, student, len(labels))
     return student, assembly.batches_of(resolved, workspace, split, regularizer)

@@ -32,7 +32,7 @@ class TrainingFailed(RunError):
 
 
 class OutOfMemory(TrainingFailed):
-    """The memory of this process's GPU is too small."""
+    """The memory of this process's GPU, or of its machine, is too small."""
 
     of_one_process = True
 

@@ -19,10 +19,13 @@ def printed(path: str | Path) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'labels'?", or nothing; blind to capitals and to - against _."""
+    """ "; did you mean 'labels'?", or nothing; blind to capitals and to - against _. Of those that are
+    near, one that begins with ``name`` comes first."""
     plain = {other.casefold().replace("_", "-"): other for other in known}
-    match = difflib.get_close_matches(name.casefold().replace("_", "-"), plain, n=1)
-    return f"; did you mean '{plain[match[0]]}'?" if match else ""
+    asked = name.casefold().replace("_", "-")
+    matches = difflib.get_close_matches(asked, plain, n=8)
+    matches.sort(key=lambda match: not match.startswith(asked))
+    return f"; did you mean '{plain[matches[0]]}'?" if matches else ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

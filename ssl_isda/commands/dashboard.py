@@ -20,8 +20,8 @@ from ssl_isda.settings.options import Options, read_options
 USAGE = """\
 usage: python run.py dashboard --entity NAME [flags]
 
-Makes a workspace in a project at Weights & Biases: runs are grouped by cell, and each metric is shown as
-the mean over the seeds with a band of one standard deviation.
+Makes a workspace in a project at Weights & Biases: runs are grouped by cell and by the digest of their
+images, and each metric is shown as the mean over the seeds with a band of one standard deviation.
 
   python run.py dashboard --entity my_team
 """
@@ -64,8 +64,8 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def specification(entity: str, project: str) -> Any:
-    """A ``wandb_workspaces.workspaces.Workspace``: runs grouped by cell, each panel the mean over the
-    seeds with a band of one standard deviation, over epochs.
+    """A ``wandb_workspaces.workspaces.Workspace``: runs grouped by cell and by the digest of their
+    images, each panel the mean over the seeds with a band of one standard deviation, over epochs.
 
     Raises
     ------
@@ -102,7 +102,9 @@ def specification(entity: str, project: str) -> Any:
             for name, metrics in itertools.groupby(METRICS, lambda metric: metric.section)
         ],
         settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, smoothing_type="none", max_runs=100),
-        runset_settings=workspaces.RunsetSettings(groupby=[expr.Metric("Group")]),
+        runset_settings=workspaces.RunsetSettings(
+            groupby=[expr.Metric("Group"), expr.Config("data_digest")]
+        ),
     )
 
 

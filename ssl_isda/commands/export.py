@@ -14,7 +14,8 @@ from pydantic import Field
 
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.base.progress import duration, show
-from ssl_isda.results.cells import column_of, row_name
+from ssl_isda.results.cells import row_name
+from ssl_isda.results.columns import column_of
 from ssl_isda.results.writing import make_folder, write_report
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.wandb_view import open_run_view
@@ -104,8 +105,9 @@ def _export_all(folders: Sequence[RunFolder], options: ExportConfig, out: Path |
         found = evaluate(folder, test_only=options.test_only)
         if first is not None and not first.has_the_test_images_of(found):
             raise UsageError(
-                f"{folder.path} was tested on other images than {folders[0].path}: "
-                "one figure cannot compare them; export them one by one"
+                f"{folder.path} was tested on other images than {folders[0].path} (digest "
+                f"{found.data_digest}, there {first.data_digest}): one figure cannot compare them; "
+                "export them one by one"
             )
         first = first or found
         panels.append(_export_run(folder, title, found, options))
@@ -160,18 +162,20 @@ def _export_run(folder: RunFolder, title: str, found: Features, options: ExportC
     coordinates = embed(points, options.perplexity)
     show(f"t-SNE took {duration(time.monotonic() - began)}")
 
-    panel = Panel(f"{title}: test error {found.error():.2f} %", coordinates, labels)
+    title = f"{title}: test error {found.error():.2f} %"
+    panel = Panel(title, coordinates, labels, found.data_digest)
     chosen = {name: getattr(found, name)[drawn] for name in ("index", "labels", "predictions")}
     names = {"title": np.array(panel.title), "class_names": found.class_names}
+    digest = {"data_digest": np.array(found.data_digest)}
     quality = _quality(found, points, panel, options.perplexity)
     kept: dict[str, str | bytes] = {
-        "tsne.npz": npz_bytes(coordinates=coordinates, **chosen, **names),
+        "tsne.npz": npz_bytes(coordinates=coordinates, **chosen, **names, **digest),
         "clusters.json": json.dumps(quality, indent=2) + "\n",
     }
     write_report(kept, path)
     show(f"{path}: {_in_words(quality)}")
     _write_figure(path, [panel], found)
-    _show_at_wandb(folder, quality, options)
+    _show_at_wandb(folder, quality, options, found.data_digest)
     return panel
 
 
@@ -207,7 +211,9 @@ def _write_figure(path: Path, panels: Sequence[Panel], found: Features) -> None:
     show(f"{path / 'tsne.png'} and .svg written")
 
 
-def _show_at_wandb(folder: RunFolder, quality: Mapping[str, Any], options: ExportConfig) -> None:
+def _show_at_wandb(
+    folder: RunFolder, quality: Mapping[str, Any], options: ExportConfig, data_digest: str
+) -> None:
     """The picture and the numbers, beside the training's curves: same group, job type "export"."""
     view = open_run_view(
         folder.resolved,
@@ -216,6 +222,7 @@ def _show_at_wandb(folder: RunFolder, quality: Mapping[str, Any], options: Expor
         history=(),
         warn=lambda line: show(f"warning: {line}"),
         job_type="export",
+        data_digest=data_digest,
     )
     if view:
         view.show_image("tsne", folder.path / "tsne.png")

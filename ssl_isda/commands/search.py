@@ -23,6 +23,7 @@ from ssl_isda.results.paper import ETA_1, LAMBDA_0
 from ssl_isda.results.run_files import Damaged, read_split
 from ssl_isda.results.tables import Markup, Table, markdown_table
 from ssl_isda.results.writing import make_folder
+from ssl_isda.runs.data_digest import other_images, usual_digests
 from ssl_isda.runs.run_folder import RunFolder, cell_name
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import shell_command
@@ -63,6 +64,8 @@ class Tried:
     setting: Setting
     errors: tuple[float, ...] | None
     """On the held-out images, in percent, seed by seed; None if the training failed."""
+    data_digest: str = ""
+    """Of the images, the same for all seeds."""
 
     @property
     def error(self) -> float:
@@ -107,7 +110,7 @@ def _check(words: Sequence[str]) -> None:
     for given in (word.partition("=")[0] for word in words):
         if (flag := given.replace("--no-", "--", 1)) in _SET_HERE:
             raise UsageError(f"search sets {flag} itself: leave {given} out")
-        if given in ("--print-config", "--version"):
+        if given in ("--print-config", "--version", "--extend"):
             raise UsageError(f"search has no {given}; it belongs to a training")
 
 
@@ -134,11 +137,24 @@ def choice(tried: Sequence[Tried]) -> Tried:
     ------
     TrainingFailed
         Nothing could be trained.
+    UsageError
+        The images changed while the search ran: errors on both cannot be compared.
     """
+    _refuse_other_images(tried)
     best = min(tried, key=lambda one: one.error)
     if best.errors is None:
         raise TrainingFailed("search: the training failed with every setting; see the lines above")
     return best
+
+
+def _refuse_other_images(tried: Sequence[Tried]) -> None:
+    usual = usual_digests(one.data_digest for one in tried).values()
+    for one in tried:
+        if other := other_images(one.data_digest, usual):
+            raise UsageError(
+                f"search: {in_words(one.setting)} was tried on other images than most settings (digest "
+                f"{one.data_digest}, of most {other}): bring them back, or take another --runs-dir"
+            )
 
 
 def in_words(setting: Setting) -> str:
@@ -186,7 +202,8 @@ def _try(resolved: Resolved, setting: Setting) -> Tried:
     except TrainingFailed as error:
         show(f"warning: {in_words(setting)}: {error}")
         return Tried(setting, None)
-    return Tried(setting, tuple(result["validation_error"] for result in results))
+    errors = tuple(result["validation_error"] for result in results)
+    return Tried(setting, errors, str(results[0].get("data_digest") or ""))
 
 
 # ---- the outcome

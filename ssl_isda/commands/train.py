@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
+from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
-from ssl_isda.data.facts import check_labels, data_digests
-from ssl_isda.data.folder_listing import listed_once
+from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.facts import check_labels, data_digests, facts_of
+from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
@@ -38,15 +40,14 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     """
     config = resolved.config
     if own is None:
-        check_labels(config.dataset, config.labels, config.data_dir)
-        digests = data_digests(config.dataset, config.data_dir)
-    else:
-        digests = (own.train.fingerprint,)
+        options = ListingOptions.of(resolved.values)
+        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"
         )
     folders = [RunFolder(resolved.for_seed(seed)) for seed in resolved.seeds]
+    digests = _digests(resolved, own, folders)
     found = _finished(folders, digests) if num_launched() == 1 else None
     results, workspace = [], None
     with nullcontext() if found and all(found) else _processes(config.device):
@@ -54,17 +55,34 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
         for folder, result in zip(folders, found, strict=True):
             if result is None:
                 from ssl_isda.assembly import Workspace
-                from ssl_isda.commands.train_one import train_one
+                from ssl_isda.commands.train_one import train_one, weights_to_begin_with
 
-                with _owned(folder), _gpu_memory_told():
+                with _owned(folder), _memory_told():
+                    weights = weights_to_begin_with(folder)
                     workspace = workspace or Workspace(resolved, own)
-                    result = train_one(folder, workspace, digests)
+                    result = train_one(folder, workspace, weights)
             else:
                 _tell_what_was_not_done(folder, result)
             results.append(result)
             if is_first_launched():
                 show(f"{folder.path}: {describe(result)}")
     return results
+
+
+def _digests(
+    resolved: Resolved, own: ImageData | None, folders: Sequence[RunFolder]
+) -> tuple[str, ...]:
+    """What tells the images from others that a result may have been made on; empty for data of fixed
+    content. Data that nothing is known of are read, if there is a result."""
+    if own is not None:
+        return own.digests
+    config = resolved.config
+    is_unknown = facts_of(config.dataset) is None
+    if is_unknown and any(f.result_file.exists() and not f.fresh for f in folders):
+        from ssl_isda.assembly import images_of
+
+        return images_of(resolved).digests
+    return data_digests(config.dataset, config.data_dir, ListingOptions.of(resolved.values))
 
 
 def _finished(folders: Sequence[RunFolder], digests: Sequence[str]) -> list[dict[str, Any] | None]:
@@ -92,17 +110,24 @@ def _tell_what_was_not_done(folder: RunFolder, result: Mapping[str, Any]) -> Non
 
 
 @contextmanager
-def _gpu_memory_told() -> Iterator[None]:
+def _memory_told() -> Iterator[None]:
     """What happens outside the steps, such as data that do not fit beside another run's."""
     import torch
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            "images and networks do not fit in the GPU memory that is free; leave it to this run, or "
-            "try --device cpu"
-        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise OutOfMemory(
+                "images and networks do not fit in the GPU memory that is free; leave it to this run, "
+                "or try --device cpu"
+            ) from error
+        if is_lack_of_memory(error):
+            raise OutOfMemory(
+                "images and networks do not fit in the memory that is free: leave it to this run, or "
+                "take fewer or smaller images"
+            ) from error
+        raise
 
 
 def _processes(device: str) -> AbstractContextManager[None]:
@@ -118,13 +143,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
     """The run's folder, opened by the first process for all of them."""
     from ssl_isda.parallel.distributed import from_first
 
-    split = folder.resolved.config.split
+    split, weights = folder.resolved.config.split, folder.resolved.config.weights
     with ExitStack() as stack:
 
         def own() -> None:
             stack.enter_context(folder.opened())
             if split and not folder.split_file.exists() and not os.path.isfile(split):
                 raise UsageError(f"--split {split}: no such file")
+            if weights and not folder.has_begun() and not os.path.exists(weights):
+                raise UsageError(f"--weights {weights}: no such file or run folder")
 
         from_first(own)
         yield

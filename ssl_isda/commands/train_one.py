@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ssl_isda.assembly import Workspace, build_trainer, split_of
+from ssl_isda.assembly import Workspace, build_trainer, split_of, starting_weights
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import FILE_NAME, Preparation
 from ssl_isda.data.splits import Split
 from ssl_isda.parallel.distributed import from_first, is_first
+from ssl_isda.runs import checkpoint
+from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.extension import extended_from
 from ssl_isda.runs.memory import described_peak, forget_peak
 from ssl_isda.runs.result import commit_of, provenance, summarize
 from ssl_isda.runs.run_folder import RunFolder
@@ -24,42 +28,72 @@ from ssl_isda.runs.wandb_view import open_run_view
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import PACKAGE
 from ssl_isda.training.trainer import Trainer
+from ssl_isda.training.weights import Weights
 
 
-def train_one(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> dict[str, Any]:
-    """Train, or go on training, the run of one folder, on images of these digests; its result."""
+def weights_to_begin_with(folder: RunFolder) -> Weights | None:
+    """Those of ``--weights``, if the run begins here: one that goes on has its own."""
+    has_its_own = bool(checkpoint.candidates(folder.path / "checkpoint.pt"))
+    return None if has_its_own else starting_weights(folder.resolved)
+
+
+def train_one(
+    folder: RunFolder, workspace: Workspace, weights: Weights | None = None
+) -> dict[str, Any]:
+    """Train, or go on training, the run of one folder, which begins with ``weights``; its result."""
     resolved = folder.resolved
     tracker = Tracker(folder.path) if is_first() else SilentTracker(folder.path)
     split = from_first(lambda: split_of(folder, workspace))
-    if split.checksum != workspace.data.train.fingerprint:
+    if from_first(lambda: workspace.digests) != workspace.digests:
         raise UsageError("the images of this machine are not those of the first one")
-    from_first(lambda: _keep_preparation(folder, workspace, digests))
+    from_first(lambda: _keep_preparation(folder, workspace))
+    from_first(lambda: folder.write_unreadable(workspace.data.unreadable))
     try:
         peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
         tracker.note_failure(error)
         raise
-    trainer = build_trainer(resolved, workspace, split, tracker, batches)
+    if weights:
+        from_first(folder.keep_origin)
+    trainer = build_trainer(resolved, workspace, split, tracker, batches, weights)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
+        _tell_of_extension(folder, tracker, trainer.config.num_steps)
     else:
-        tracker.say(_opening_line(resolved, workspace, trainer))
+        tracker.say(_opening_line(resolved, workspace, split, trainer))
+        for note in workspace.data.notes:
+            tracker.say(note)
     tracker.say(peak)
     if is_first():
         tracker.view = open_run_view(
-            resolved, folder.path, history=tracker.shown(), warn=tracker.warn
+            *(resolved, folder.path),
+            history=tracker.shown(),
+            warn=tracker.warn,
+            data_digest=workspace.digests[0],
         )
     commit = _commit()
     with _ended(tracker) as summary:
         trainer.run()
-        confusion = trainer.confusion(trainer.evaluations["test"]).tolist()
+        names = workspace.data.class_names
+        confusion, scores = trainer.final(trainer.evaluations["test"], names)
         if is_first():
-            summary |= summarize(tracker.history())
+            summary |= summarize(tracker.history()) | scores
             result = summary | _provenance(folder, workspace, tracker, commit)
-            result |= {"data_digest": digests[0]} if digests else {}
-            names = workspace.data.class_names
-            folder.write_result({**result, "class_names": names, "confusion": confusion})
+            result |= {"data_digest": workspace.digests[0], **folder.origin()}
+            if shorter := extended_from(folder.path, trainer.config.num_steps):
+                result["extended_from"] = shorter
+            found = {"class_names": names, "confusion": confusion.tolist()}
+            folder.write_result({**result, **found})
     return summary
+
+
+def _tell_of_extension(folder: RunFolder, tracker: Tracker, num_steps: int) -> None:
+    shorter = extended_from(folder.path, num_steps)
+    if shorter:
+        tracker.say(
+            f"extended from {shorter[-1][0]:,} steps to {num_steps:,}: schedules are functions of the "
+            "share of the run that is done, so this is not the result of so many steps from the start"
+        )
 
 
 @contextmanager
@@ -89,25 +123,25 @@ def _provenance(
     return {**found, "commit": commit}
 
 
-def _keep_preparation(folder: RunFolder, workspace: Workspace, digests: Sequence[str]) -> None:
+def _keep_preparation(folder: RunFolder, workspace: Workspace) -> None:
     """Put the preparation into the folder of a run that begins, or has none since version 0.1.
 
     Raises
     ------
     UsageError
-        The run began with other files than there are now.
+        The run began with other images than there are now.
     """
-    path = folder.path / FILE_NAME
+    path, preparation = folder.path / FILE_NAME, workspace.preparation
     if folder.has_begun() and path.exists():
-        began = Preparation.read(folder.path).digest
-        if began and digests and began != digests[0]:
-            raise UsageError(
-                f"{folder.path} began with other images than {folder.resolved.config.data_dir} has now "
-                f"(digest {began} there, {digests[0]} now): bring them back, take another --runs-dir, "
-                "or --fresh to delete it"
-            )
-    else:
-        replace(workspace.preparation, digest=digests[0] if digests else "").save(path)
+        preparation = Preparation.read(folder.path)
+        refuse_other_images(
+            *(preparation.digest, workspace.digests, f"{folder.path} began with other images"),
+            folder.resolved.config.data_dir,
+            "bring them back, take another --runs-dir, or --fresh to delete it",
+        )
+        if preparation.digest:
+            return
+    replace(preparation, digest=workspace.digests[0]).save(path)
 
 
 @functools.cache
@@ -136,12 +170,15 @@ def _dry_step(
     return peak, batches
 
 
-def _opening_line(resolved: Resolved, workspace: Workspace, trainer: Trainer) -> str:
+def _opening_line(resolved: Resolved, workspace: Workspace, split: Split, trainer: Trainer) -> str:
     config, data = resolved.config, workspace.data
+    num_labels = len(split.labeled) + len(split.validation)
+    num_images = len(data.train if split.pool is None else split.pool)
+    all_labels = Amounts.of(config).takes_all_labels and split.pool is None
     count = sum(parameter.numel() for parameter in trainer.student.parameters())
     return (
         f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
-        f"{config.labels or 'all'} labels of {len(data.train):,} images, "
+        f"{'all' if all_labels else num_labels} labels of {num_images:,} images, "
         f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
     )

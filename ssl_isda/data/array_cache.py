@@ -6,6 +6,7 @@ A folder holds a ``.npy`` file for each array, which is mapped into memory and n
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -31,37 +32,57 @@ def cached_arrays(folder: Path, key: str, compute: Callable[[], Arrays]) -> Arra
     wait. Where nothing can be written, or the disk is full, nothing is kept: that costs the next run
     time, not this one. What is written into a kept array stays in this process.
     """
+    return renewed_arrays(folder, key, lambda earlier: compute(), lambda arrays: True)
+
+
+def renewed_arrays(
+    folder: Path,
+    key: str,
+    compute: Callable[[Arrays], Arrays],
+    is_current: Callable[[Arrays], bool],
+) -> Arrays:
+    """As ``cached_arrays``, from what is kept there under another key, or not current any more.
+
+    Parameters
+    ----------
+    compute : is given the arrays that are kept; none where nothing is, or what is there is damaged
+    is_current : whether arrays that are kept under ``key`` may be used
+    """
     from filelock import FileLock
 
-    if (arrays := _read(folder, key)) is not None:
-        return arrays
+    def usable(kept: tuple[str, Arrays]) -> bool:
+        return kept[0] == key and is_current(kept[1])
+
+    if usable(kept := _read(folder)):
+        return kept[1]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_name(folder.name + ".lock"))
         lock.acquire()
     except OSError:
-        return compute()
+        return compute(kept[1])
     try:
-        arrays = _read(folder, key)
-        if arrays is None:
-            arrays = compute()
-            _write(folder, key, arrays)
+        if usable(kept := _read(folder)):
+            return kept[1]
+        arrays = compute(kept[1])
+        _write(folder, key, arrays)
         return arrays
     finally:
         lock.release()
 
 
-def _read(folder: Path, key: str) -> Arrays | None:
-    """None unless everything is there, undamaged and of this key."""
+def _read(folder: Path) -> tuple[str, Arrays]:
+    """The key, and the arrays; "" and none unless everything is there and undamaged."""
     try:
         kept = json.loads((folder / "contents.json").read_text())
         found = {name: _checksum(folder / f"{name}.npy") for name in kept["files"]}
-        if kept != {"key": key, "files": found}:
-            return None
+        if kept != {"key": str(kept["key"]), "files": found}:
+            return "", {}
         # "c": a tensor over the map may be written to, and the file stays as it is.
-        return {n: np.load(folder / f"{n}.npy", mmap_mode="c", allow_pickle=False) for n in found}
+        load = functools.partial(np.load, mmap_mode="c", allow_pickle=False)
+        return kept["key"], {name: load(folder / f"{name}.npy") for name in found}
     except UNREADABLE_ARCHIVE:
-        return None
+        return "", {}
 
 
 def _checksum(file: Path) -> int:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.splits import make_split
 
 TEST_SHARE = 0.2
 """Of each class's labeled images, where no test part is given."""
 CHANNELS = (1, 3)
+AT_ONCE = 1_000
+"""Images of which float64 copies are made at a time."""
 
 
-def image_data(name: str, data: Any, test_data: Any = None) -> ImageData:
+def image_data(
+    name: str, data: Any, test_data: Any = None, test_fraction: float | None = None
+) -> ImageData:
     """Training and test images of a user.
 
     Parameters
@@ -29,25 +32,36 @@ def image_data(name: str, data: Any, test_data: Any = None) -> ImageData:
     data : ``(images, labels)``, or a torch Dataset whose items are ``(image, label)``. Images are
         uint8, (n, h, w), (n, h, w, c) or (n, c, h, w), or whole 255ths from 0 to 1, as torchvision's
         ToTensor makes them. Labels are integers or names; -1, None and NaN say that there is none.
-    test_data : the same, every image labeled. Without it a fifth of each class's labeled images is
-        held out, the same ones for every seed.
+    test_data : the same, every image labeled. Without it ``test_fraction``, by default a fifth, of each
+        class's labeled images is held out, the same ones for every seed.
 
     Raises
     ------
     UsageError
-        Another form, no two classes, classes in the test part that training does not have.
+        Another form, no two classes, classes in the test part that training does not have, a fraction
+        beside a test part.
     """
     if isinstance(data, ImageData):
         return data
+    with room_for_data(name, 0):
+        return _image_data(name, data, test_data, test_fraction)
+
+
+def _image_data(name: str, data: Any, test_data: Any, test_fraction: float | None) -> ImageData:
     images, labels = _taken_apart(data)
     class_names, numbers = _numbered(labels, getattr(data, "classes", None))
-    train, test = (images, numbers), _test_part(test_data, class_names)
+    train, test, drawn = (images, numbers), _test_part(test_data, class_names), None
     if test is None:
-        train, test = _held_out(images, numbers, len(class_names))
+        is_test = _held_out(numbers, len(class_names), test_fraction or TEST_SHARE)
+        train, test = (images[~is_test], numbers[~is_test]), (images[is_test], numbers[is_test])
+        drawn = tuple(np.flatnonzero(is_test[numbers >= 0]).tolist()) if test_fraction else None
+    elif test_fraction is not None:
+        raise UsageError("test_fraction goes without test_data, which has the images to test on")
     if train[0].shape[1:] != test[0].shape[1:]:
         shapes = f"{train[0].shape[1:]} and {test[0].shape[1:]}"
         raise UsageError(f"data and test_data have images of different shapes: {shapes}")
-    return ImageData.from_arrays(name, [str(each) for each in class_names], train, test)
+    found = ImageData.from_arrays(name, [str(each) for each in class_names], train, test)
+    return replace(found, drawn_test=drawn)
 
 
 def channels_first(images: Any) -> np.ndarray:
@@ -108,14 +122,24 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if np.issubdtype(images.dtype, np.floating):
-        scaled = images.astype(np.float64) * 255
-        whole = scaled.round()
-        if np.abs(scaled - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255:
-            return whole.astype(np.uint8)
+        found = np.empty(images.shape, np.uint8)
+        some = range(0, len(images), AT_ONCE)
+        if all(_fill_with_255ths(found[k : k + AT_ONCE], images[k : k + AT_ONCE]) for k in some):
+            return found
     raise UsageError(
         "images to train on must be uint8, 0 to 255, or whole 255ths from 0 to 1; "
         f"got {images.dtype}: a run prepares them itself (--preprocessing)"
     )
+
+
+def _fill_with_255ths(found: np.ndarray, images: np.ndarray) -> bool:
+    """Whether these are whole 255ths from 0 to 1, which then stand in ``found``."""
+    scaled = images.astype(np.float64) * 255
+    whole = scaled.round()
+    fits = np.abs(scaled - whole).max() < 1e-3 and whole.min() >= 0 and whole.max() <= 255
+    if fits:
+        found[:] = whole
+    return bool(fits)
 
 
 def _is_missing(label: Any) -> bool:
@@ -152,50 +176,15 @@ def _test_part(test_data: Any, classes: list[Any]) -> tuple[np.ndarray, np.ndarr
     return images, np.array([places[text] for text in texts])
 
 
-def _held_out(
-    images: np.ndarray, labels: np.ndarray, num_classes: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def _held_out(labels: np.ndarray, num_classes: int, fraction: float) -> np.ndarray:
+    """(N,) bool: the images to test on."""
     chosen = make_split(
         labels,
         num_classes=num_classes,
-        num_labels=None,
+        amounts=Amounts(),
         seed=0,
         dataset="data",
         checksum="",
-        validation_fraction=TEST_SHARE,
+        validation_fraction=fraction,
     ).validation
-    is_test = np.isin(np.arange(len(labels)), chosen)
-    return (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test])
-
-
-def network_input(
-    images: Any, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """What a network of this input shape sees of paths, bytes or prepared numbers: float32.
-
-    Raises
-    ------
-    UsageError
-        A file is no image, or the form is none of ``ssl_isda.load``'s.
-    """
-    if isinstance(images, (str, Path)):
-        images = [images]
-    if isinstance(images, (list, tuple)) and all(isinstance(each, (str, Path)) for each in images):
-        return prepare(torch.from_numpy(_decoded(images, shape)))
-    array = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
-    if np.issubdtype(array.dtype, np.floating):
-        if array.shape[1:] != shape:
-            array = channels_first(array)
-        if array.shape[1:] != shape:
-            raise UsageError(
-                f"prepared images must be of shape {shape} each, got {array.shape[1:]}"
-            )
-        return torch.from_numpy(array).float()
-    if array.dtype != np.uint8:
-        raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
-    return prepare(torch.from_numpy(np.ascontiguousarray(channels_first(array))))
-
-
-def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...]) -> np.ndarray:
-    images = [decode(Path(path), shape[-1]) for path in paths]
-    return np.stack(images) if images else np.empty((0, *shape), np.uint8)
+    return np.isin(np.arange(len(labels)), chosen)

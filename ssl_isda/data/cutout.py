@@ -28,28 +28,47 @@ BITS = 31
 class Config:
     """Options of ``cutout``."""
 
-    cutout_size: Annotated[int, Interval(ge=1)] = 16
-    """Height and width of the square, in pixels; the paper has 16 for CIFAR-10, 8 for CIFAR-100."""
+    cutout_size: Annotated[int, Interval(ge=1)] | None = None
+    """Height and width of the square, in pixels; unset: half of the image's shorter side, which is the
+    paper's 16 for CIFAR-10. It has 8 for CIFAR-100 and 20 for SVHN."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of zeros in prepared pixels. ``size``: its side; None: half of the shorter side."""
+
+    size: int | None = None
+
+    def draw(self, n: int, step: Step, purpose: str) -> Tensor:
+        """(n, 2): where its centre is, down and across, in 2^31sts of the image."""
+        return torch.randint(1 << BITS, (n, 2), generator=step.generator(f"{purpose} cutout"))
+
+    def hide(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The images, which lie in channels_last order, changed in place."""
+        centres = send(draws.contiguous(), images.device)
+        height, width = images.shape[-2:]
+        size = max(1, min(height, width) // 2) if self.size is None else self.size
+        rows, columns = _inside(centres[:, 0], height, size), _inside(centres[:, 1], width, size)
+        columns = columns.repeat_interleave(images.shape[1], dim=1)
+        pixels = images.permute(0, 2, 3, 1).view(len(images), height, -1)  # (n, H, W C)
+        pixels.masked_fill_(rows[:, :, None] & columns[:, None, :], 0.0)
+        return images
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """``weak``, then a square of zeros in prepared pixels."""
+    """``weak``, then a square."""
 
     weak: Weak
-    size: int
+    square: Square
 
     def draw(self, n: int, step: Step, purpose: str, flips_of: str | None = None) -> Tensor:
-        generator = step.generator(f"{purpose} cutout")
-        centres = torch.randint(1 << BITS, (n, 2), generator=generator)
-        return torch.cat([self.weak.draw(n, step, purpose, flips_of), centres], dim=1)
+        weak = self.weak.draw(n, step, purpose, flips_of)
+        return torch.cat([weak, self.square.draw(n, step, purpose)], dim=1)
 
     def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
         images = self.weak.view(prepared, indices, draws[:, :-2])
-        centres = send(draws[:, -2:].contiguous(), images.device)
-        rows = _inside(centres[:, 0], images.shape[-2], self.size)
-        columns = _inside(centres[:, 1], images.shape[-1], self.size)
-        return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+        return self.square.hide(images, draws[:, -2:])
 
 
 def _inside(drawn: Tensor, length: int, size: int) -> Tensor:
@@ -62,4 +81,4 @@ def _inside(drawn: Tensor, length: int, size: int) -> Tensor:
 @AUGMENTATIONS.register("cutout")
 def cutout(config: Config, *, flip: bool, max_translation: int) -> Cutout:
     """The augmentation with these settings of the run."""
-    return Cutout(Weak(flip, max_translation), config.cutout_size)
+    return Cutout(Weak(flip, max_translation), Square(config.cutout_size))

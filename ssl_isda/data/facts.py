@@ -9,7 +9,8 @@ from pathlib import Path
 
 import ssl_isda
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import list_images
+from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.folder_listing import PLAIN, ListingOptions, list_images
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class DatasetFacts:
     """Sizes of a published data set, in images and pixels.
 
     ``fewest_per_class`` is the number of training images of its rarest class, ``num_extra_images``
-    how many further images can be joined without their labels.
+    how many further images can be joined without their labels, ``per_class`` the number of training
+    images of each class where they differ.
     """
 
     num_classes: int
@@ -26,6 +28,12 @@ class DatasetFacts:
     image_size: int
     channels: int
     num_extra_images: int = 0
+    per_class: tuple[int, ...] = ()
+
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Labeled training images of each class."""
+        return self.per_class or (self.fewest_per_class,) * self.num_classes
 
 
 @dataclass(frozen=True)
@@ -43,33 +51,48 @@ def facts_of(dataset: str) -> Facts | None:
     return _all_facts(next(folder for folder in folders if folder.is_dir())).get(dataset)
 
 
-def check_labels(dataset: str, labels: int | None, data_dir: Path) -> None:
-    """Refuse a number of labels that ``dataset`` cannot give, before any image is read.
+def check_labels(
+    dataset: str, amounts: Amounts, data_dir: Path, options: ListingOptions = PLAIN
+) -> None:
+    """Refuse numbers of labels that ``dataset`` cannot give, before any image is read.
 
-    ``labels=None`` stands for every labeled image and is for a user's own images alone.
+    That every labeled image keeps its label is for a user's own images alone.
 
     Raises
     ------
     UsageError
-        Zero, negative, not the same number for each class, more than there are; or the folder does
-        not have the layout of ``list_images``.
+        What ``Amounts.of_classes`` refuses; or the folder does not have the layout of ``list_images``.
     """
     facts = facts_of(dataset)
     if isinstance(facts, ClassFolders):
-        listing = list_images(data_dir)
-        num_classes, fewest = len(listing.class_names), min(listing.train_counts())
+        amounts.of_classes(dataset, list_images(data_dir, options).train_counts())
     elif facts is not None:
-        num_classes, fewest = facts.num_classes, facts.fewest_per_class
-        if labels is None:
+        counts = facts.train_counts
+        if amounts.takes_all_labels and amounts.imbalance is not None:
             raise UsageError(
-                f"{dataset} needs a number of labels, a multiple of {num_classes} from {num_classes} "
-                f"to {num_classes * fewest}"
+                f"{dataset}: --imbalance needs --labels, --labels-per-class or --label-fraction beside it"
             )
-    if facts is not None and labels is not None:
-        check_label_count(dataset, labels, num_classes, fewest)
+        if amounts.takes_all_labels:
+            raise UsageError(
+                f"{dataset} needs a number of labels, a multiple of {len(counts)} from {len(counts)} "
+                f"to {len(counts) * min(counts)}; or --labels-per-class, or --label-fraction"
+            )
+        amounts.of_classes(dataset, counts)
 
 
-def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
+def bytes_to_load(dataset: str, *, extra: bool) -> int:
+    """What loading a published data set takes, files and images at once; 0 where nobody knows.
+
+    ``extra``: with its further images.
+    """
+    facts = facts_of(dataset)
+    if not isinstance(facts, DatasetFacts):
+        return 0
+    num_images = facts.num_train_images + extra * facts.num_extra_images
+    return 2 * num_images * facts.channels * facts.image_size**2
+
+
+def data_digests(dataset: str, data_dir: Path, options: ListingOptions = PLAIN) -> tuple[str, ...]:
     """What tells a user's images from others, in every version, the one to record first.
 
     Empty for data of fixed content, and where there is no folder.
@@ -81,28 +104,7 @@ def data_digests(dataset: str, data_dir: Path) -> tuple[str, ...]:
     """
     if not isinstance(facts_of(dataset), ClassFolders) or not data_dir.is_dir():
         return ()
-    return list_images(data_dir).digests
-
-
-def check_label_count(dataset: str, labels: int, num_classes: int, fewest_per_class: int) -> None:
-    """Refuse ``labels`` unless it is ``num_classes`` times 1 to ``fewest_per_class``.
-
-    Raises
-    ------
-    UsageError
-        Says what was asked for, what is valid, and the valid numbers next to it.
-    """
-    most = num_classes * fewest_per_class
-    if num_classes <= labels <= most and labels % num_classes == 0:
-        return
-    below = min(max(labels - labels % num_classes, num_classes), most)
-    above = min(max(below, below + num_classes * (labels > below)), most)
-    nearest = " or ".join(str(number) for number in sorted({below, above}))
-    raise UsageError(
-        f"{labels} labels: {dataset} has {num_classes} classes, the rarest with "
-        f"{fewest_per_class} images, and each gets the same number of labels; valid are the "
-        f"multiples of {num_classes} from {num_classes} to {most}, the nearest is {nearest}"
-    )
+    return list_images(data_dir, options).digests
 
 
 @functools.cache

@@ -5,34 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data import folder_classes, folder_notes
 from ssl_isda.data.file_hashes import file_hashes
+from ssl_isda.data.folder_by_table import Parts, is_table, parts_by_table
+from ssl_isda.data.folder_walk import ImageFile, Walk, shown
+from ssl_isda.data.test_part import drawn_for_test
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
+TEST_FRACTION = "--test-fraction 0.2 draws one from the labeled images"
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """One file: its name relative to the data folder, with ``/``; class index, or -1 for none.
+class ListingOptions:
+    """How a data folder is read: options of the data set ``folder``, under the names they have there."""
 
-    ``size`` (bytes) and ``times`` (of the last change of its content and of its entry, nanoseconds)
-    tell whether it has changed since it was last read.
-    """
+    follow_links: bool = False
+    """Whether links may lead out of the folder, and to folders."""
+    test_fraction: float | None = None
+    """Share of each class's images to test on, where there is no part for that."""
 
-    name: str
-    label: int
-    size: int
-    times: tuple[int, int]
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ListingOptions:
+        """From settings or options by name, among others."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
 
-_listed: ContextVar[dict[Path, FolderListing] | None] = ContextVar("listed", default=None)
+PLAIN = ListingOptions()
+_listed: ContextVar[dict[tuple[Path, ListingOptions], FolderListing] | None] = ContextVar(
+    "listed", default=None
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,14 @@ class FolderListing:
     train: tuple[ImageFile, ...]
     unlabeled: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Of what is called an image and cannot be opened: name, and what it is and what to do."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the folder, one line each."""
+    test_is_drawn: bool = False
+    """Whether the test images were drawn from the labeled ones."""
+    names_say_labels: bool = True
+    """Whether a name says its file's class; else a table does."""
 
     def train_counts(self) -> list[int]:
         """Labeled training images of each class."""
@@ -52,27 +70,71 @@ class FolderListing:
             counts[file.label] += 1
         return counts
 
-    @property
+    @cached_property
     def files(self) -> tuple[ImageFile, ...]:
         """All of them."""
         return (*self.train, *self.unlabeled, *self.test)
+
+    @property
+    def drawn_test(self) -> tuple[int, ...] | None:
+        """The places of drawn test images among all labeled images in order of their names."""
+        if not self.test_is_drawn:
+            return None
+        names = sorted(file.name for file in (*self.train, *self.test))
+        test = {file.name for file in self.test}
+        return tuple(place for place, name in enumerate(names) if name in test)
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """What tells these files from others, in every version, the one to record first.
 
         "2:" and SHA-256 over names and contents; and that of version 0.1, over names and sizes, by
-        which results of that version are known. Copies, whose times differ, have the same.
+        which results of that version are known, where it could read the folder. Copies, whose times
+        differ, have the same.
         """
-        sizes = [[file.name, file.size] for file in self.files]
-        return f"2:{_sha256_of(self.contents(self.files))}", _sha256_of(sizes)
+        digest = f"2:{_sha256_of(self.identities(self.files))}"
+        if self.test_is_drawn or not self.names_say_labels:
+            return (digest,)
+        return digest, _sha256_of([[file.name, file.size] for file in self.files])
 
     def contents(self, files: Sequence[ImageFile]) -> list[list[str]]:
-        """The name of each file and the SHA-256 of its bytes."""
-        return [[file.name, self._hashes[file.name]] for file in files]
+        """The name of each file and the SHA-256 of its bytes; "" where they cannot be read."""
+        return self._contents if files is self.files else self._contents_of(files)
 
     @cached_property
-    def _hashes(self) -> dict[str, str]:
+    def _contents(self) -> list[list[str]]:
+        return self._contents_of(self.files)
+
+    def _contents_of(self, files: Sequence[ImageFile]) -> list[list[str]]:
+        hashes = self.hashes
+        return [[file.name, hashes.get(file.name, "")] for file in files]
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The SHA-256 of each file's bytes, by name; without the files that cannot be read."""
+        return self._hashes[0]
+
+    def identities(self, files: Sequence[ImageFile]) -> list[list[str]]:
+        """``contents``; and the part and the class of each file, where no name says them."""
+        contents = self.contents(files)
+        if self.names_say_labels and not self.test_is_drawn:
+            return contents
+        test = {file.name for file in self.test}
+        return [
+            [*content, "test" if file.name in test else "train", self._class_of(file)]
+            for content, file in zip(contents, files, strict=True)
+        ]
+
+    def _class_of(self, file: ImageFile) -> str:
+        return self.class_names[file.label] if file.label >= 0 else ""
+
+    @property
+    def unopened(self) -> Mapping[str, str]:
+        """The files that cannot be opened or read, and what can be done about each."""
+        return self._hashes[1]
+
+    @cached_property
+    def _hashes(self) -> tuple[dict[str, str], dict[str, str]]:
         return file_hashes(self.root, {file.name: [file.size, *file.times] for file in self.files})
 
 
@@ -86,47 +148,97 @@ def listed_once() -> Iterator[None]:
         _listed.reset(token)
 
 
-def list_images(data_dir: Path) -> FolderListing:
-    """List ``train/<class>``, ``unlabeled`` and ``test/<class>``, nested folders included.
+def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListing:
+    """List ``train/<class>``, ``unlabeled`` and ``test/<class>``, nested folders included; or, where
+    there is a ``labels.csv``, all images, as ``folder_by_table`` says.
 
-    Names that start with a dot are ignored; every other file counts as an image.
+    What is hidden or has no image's extension is passed over, and counted in a note. A class of test
+    is the one of train whose name a person reads as the same; test may lack classes, which is noted.
 
     Raises
     ------
     UsageError
-        Missing or empty parts, classes that differ between train and test, files outside a class,
-        links that lead out of ``data_dir`` or nowhere, links to folders.
+        Missing or empty parts, classes of test that train does not have, classes that look alike,
+        images outside a class, what ``folder_by_table`` refuses; a part to test on beside a fraction
+        for it, or neither; links that lead out of ``data_dir`` or to folders, unless they are
+        followed, and links that lead in a circle.
     """
     root = Path(data_dir)
     listed = {} if (kept := _listed.get()) is None else kept
-    if root not in listed:
-        listed[root] = _list(root)
-    return listed[root]
+    if (root, options) not in listed:
+        listed[root, options] = _list(root, options)
+    return listed[root, options]
 
 
-def _list(root: Path) -> FolderListing:
+def _list(root: Path, options: ListingOptions) -> FolderListing:
     try:
         _require(root, root.is_dir(), "is not a folder")
-        train_classes = _classes(root, "train")
-        test_classes = _classes(root, "test")
-        _require_same_classes(root, train_classes, test_classes)
-        return FolderListing(
-            root=root,
-            class_names=tuple(train_classes),
-            train=_labeled_files(root, "train", train_classes),
-            unlabeled=_unlabeled_files(root),
-            test=_labeled_files(root, "test", test_classes),
+        walk = Walk(root, follow_links=options.follow_links)
+        has_table = is_table(root)
+        parts = parts_by_table(walk) if has_table else _parts_by_folders(walk, options)
+        _check_test(root, parts, options)
+        notes = (
+            *folder_notes.passed_over(walk),
+            *folder_notes.respelled(parts.class_names, parts.test_classes),
         )
+        listing = FolderListing(
+            root,
+            tuple(parts.class_names),
+            tuple(parts.train),
+            tuple(parts.unlabeled),
+            tuple(parts.test or ()),
+            walk.unreadable,
+            notes,
+            names_say_labels=not has_table,
+        )
+        if options.test_fraction is not None:
+            listing = _with_drawn_test(listing, options.test_fraction)
+        lacking = folder_notes.lacking(listing.class_names, listing.test)
+        return replace(listing, notes=(*notes, *lacking))
     except OSError as error:
         raise UsageError(
             f"cannot list {shown(error.filename or root)}: {error.strerror}"
         ) from error
 
 
-def shown(path: str | bytes | Path) -> str:
-    """A path that is safe to print on one line, whatever bytes its name has."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _parts_by_folders(walk: Walk, options: ListingOptions) -> Parts:
+    root, class_names = walk.root, _classes(walk, "train")
+    folder_classes.refuse_look_alikes(shown(root / "train"), class_names)
+    places: Mapping[str, int] = {}
+    has_test = os.path.lexists(root / "test") or options.test_fraction is None
+    if has_test:
+        places = folder_classes.places(shown(root), class_names, _classes(walk, "test"))
+    train = _labeled(walk, "train", {name: k for k, name in enumerate(class_names)})
+    unlabeled, test = _unlabeled(walk), _labeled(walk, "test", places)
+    walk.refuse_leading_out()
+    _require_each(walk, class_names, train)
+    _require(root / "test", bool(test) or not has_test, "holds no image")
+    return Parts(class_names, train, unlabeled, test if has_test else None, places)
+
+
+def _check_test(root: Path, parts: Parts, options: ListingOptions) -> None:
+    if options.test_fraction is not None and parts.test is not None:
+        raise UsageError(
+            f"{shown(root)} has a part to test on, of {len(parts.test):,} image"
+            f"{'s' * (len(parts.test) > 1)}: leave --test-fraction out, or join it with the rest"
+        )
+    if options.test_fraction is None and parts.test is None:
+        raise UsageError(
+            f"{shown(root)} has no part to test on; expected test.csv or test/<class>/<images>; "
+            f"{TEST_FRACTION}"
+        )
+
+
+def _with_drawn_test(listing: FolderListing, fraction: float) -> FolderListing:
+    hashes = dict(listing.contents(listing.train))
+    readable = [file for file in listing.train if hashes[file.name]]
+    test = drawn_for_test(readable, hashes, fraction)
+    if not test:
+        raise UsageError(
+            f"--test-fraction {fraction:g}: no class of {shown(listing.root)} has two different images"
+        )
+    train = sorted({*listing.train} - {*test}, key=lambda file: file.name)
+    return replace(listing, train=tuple(train), test=tuple(test), test_is_drawn=True)
 
 
 def _sha256_of(content: object) -> str:
@@ -138,72 +250,41 @@ def _require(path: Path, holds: bool, complaint: str) -> None:
         raise UsageError(f"{shown(path)} {complaint}; {LAYOUT}")
 
 
-def _classes(root: Path, part: str) -> list[str]:
-    folder = root / part
+def _classes(walk: Walk, part: str) -> list[str]:
+    folder = walk.root / part
+    if part == "test" and not folder.is_dir():
+        raise UsageError(f"{shown(folder)} is missing; {LAYOUT}; {TEST_FRACTION}")
     _require(folder, folder.is_dir(), "is missing")
-    _refuse_outward_link(root, folder)
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    for name in names:
-        _require(folder / name, (folder / name).is_dir(), "lies outside a class folder")
-    _require(folder, len(names) >= 2, f"has {len(names)} class folders and needs at least 2")
+    names = walk.folders(part)
+    walk.refuse_leading_out()
+    fewest = 2 if part == "train" else 1
+    complaint = f"has {len(names)} class folders and needs at least {fewest}"
+    _require(folder, len(names) >= fewest, complaint)
     return names
 
 
-def _require_same_classes(root: Path, train: list[str], test: list[str]) -> None:
-    differing = sorted(set(train) ^ set(test))
-    if differing:
-        name = differing[0]
-        there, absent = ("train", "test") if name in train else ("test", "train")
-        more = f" ({len(differing)} classes differ)" if len(differing) > 1 else ""
-        raise UsageError(
-            f"{shown(root)}: class {shown(name)!r} is in {there} but not in {absent}{more}; "
-            "train and test must have the same class folders"
-        )
+def _labeled(walk: Walk, part: str, places: Mapping[str, int]) -> list[ImageFile]:
+    found = [file for name, k in places.items() for file in walk.images(f"{part}/{name}", k)]
+    return sorted(found, key=lambda file: file.name)
 
 
-def _labeled_files(root: Path, part: str, class_names: list[str]) -> tuple[ImageFile, ...]:
-    files: list[ImageFile] = []
-    for label, name in enumerate(class_names):
-        found = list(_walk(root, root / part / name, label))
-        _require(root / part / name, bool(found), "holds no image")
-        files.extend(found)
-    return tuple(sorted(files, key=lambda file: file.name))
-
-
-def _unlabeled_files(root: Path) -> tuple[ImageFile, ...]:
-    folder = root / "unlabeled"
+def _unlabeled(walk: Walk) -> list[ImageFile]:
+    folder = walk.root / "unlabeled"
     if not os.path.lexists(folder):
-        return ()
+        return []
     _require(folder, folder.is_dir(), "is not a folder")
-    return tuple(sorted(_walk(root, folder, label=-1), key=lambda file: file.name))
+    return walk.images("unlabeled", label=-1)
 
 
-def _walk(root: Path, folder: Path, label: int) -> Iterator[ImageFile]:
-    _refuse_outward_link(root, folder)
-    inside = folder.relative_to(root).as_posix()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink():
-                _refuse_outward_link(root, folder / entry.name)
-            if entry.is_dir():
-                yield from _walk(root, folder / entry.name, label)
-            else:
-                facts = entry.stat()
-                name = f"{inside}/{entry.name}"
-                times = (facts.st_mtime_ns, facts.st_ctime_ns)
-                yield ImageFile(name, label, facts.st_size, times)
-
-
-def _refuse_outward_link(root: Path, path: Path) -> None:
-    """Links to files inside ``root`` are fine; all others could lead anywhere, or in a circle."""
-    if not path.is_symlink():
-        return
-    target = path.resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise UsageError(f"{shown(path)} is a link that leads out of {shown(root)}: copy it there")
-    if not target.exists():
-        raise UsageError(f"{shown(path)} is a link that leads nowhere: remove it")
-    if target.is_dir():
-        raise UsageError(f"{shown(path)} is a link to a folder: put the images themselves there")
+def _require_each(walk: Walk, class_names: Sequence[str], train: Sequence[ImageFile]) -> None:
+    """Every class has an image to learn from."""
+    found = {file.label for file in train}
+    for label, name in enumerate(class_names):
+        if label not in found:
+            odd = [k for k in sorted(walk.unreadable) if k.startswith(f"train/{name}/")]
+            lines = [
+                *folder_notes.passed_over(walk),
+                *(f"{k} is {walk.unreadable[k]}" for k in odd[:1]),
+            ]
+            complaint = "".join(["holds no image", *(f" ({shown(line)})" for line in lines)])
+            _require(walk.root / "train" / name, False, complaint)

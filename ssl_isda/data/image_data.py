@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,6 +26,15 @@ class ImageData:
     class_names: tuple[str, ...]
     train: DataSource
     test: DataSource
+    notes: tuple[str, ...] = ()
+    """What a person should know of the images before a run begins, one line each."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The images that were left out because they cannot be read: name and reason."""
+    bits: int = 16
+    """Of images of 16 bits, how many they use."""
+    drawn_test: tuple[int, ...] | None = None
+    """Where a fraction of the labeled images was drawn to test on: their places among all labeled
+    images, in order of their names if they have any."""
 
     @classmethod
     def from_arrays(
@@ -35,6 +46,17 @@ class ImageData:
     ) -> ImageData:
         """From (images, labels) of both parts; images (N, C, H, W) uint8, labels (N,) integers."""
         return cls(name, tuple(class_names), _in_memory(*train), _in_memory(*test))
+
+    @property
+    def digest(self) -> str:
+        """What tells these images, their labels and the names of the classes from all others."""
+        content = [self.class_names, self.train.fingerprint, self.test.fingerprint]
+        return f"2:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The same in every version; the one without a number knows the training images alone."""
+        return self.digest, self.train.fingerprint
 
 
 DATASETS: Registry[Callable[..., ImageData]] = Registry("data set")

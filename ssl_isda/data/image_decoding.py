@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import shown
+from ssl_isda.data import image_complaints, sixteen_bits
+from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.image_complaints import OddImage, Unreadable
+from ssl_isda.data.image_metadata import pixels_alone
 
 MAX_PIXELS = 20_000 * 20_000
 """Largest image that is decoded: 1.6 GB as 8-bit RGB with Pillow's padding."""
 EXIF_ORIENTATION = 0x0112
+DNG_VERSION = 0xC612
+Result = TypeVar("Result")
 
 
-class _LargeImagesAllowed:
-    """Within the block ``MAX_PIXELS`` is the limit instead of Pillow's, a global of its module.
+@dataclass(frozen=True)
+class Decoded:
+    """An image as (3, image_size, image_size) uint8, and the largest of its values of 16 bits."""
 
-    Threads may be within it at the same time: the last one to leave puts Pillow's limit back.
+    pixels: np.ndarray
+    largest: int = sixteen_bits.NOT_16_BITS
+
+
+class _PillowAtWork:
+    """Within the block ``MAX_PIXELS`` is Pillow's limit too, and what it warns of is not printed.
+
+    Both are global. Threads may be within it at the same time: the last one to leave puts them back.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._before: int | None = None
+        self._limit: int | None = None
+        self._quiet = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         from PIL import Image
 
         with self._lock:
             if self._inside == 0:
-                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._quiet = warnings.catch_warnings()
+                self._quiet.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
@@ -41,38 +64,130 @@ class _LargeImagesAllowed:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                Image.MAX_IMAGE_PIXELS = self._before
+                Image.MAX_IMAGE_PIXELS = self._limit
+                self._quiet.__exit__(None, None, None)
 
 
-_large_images_allowed = _LargeImagesAllowed()
+_pillow_at_work = _PillowAtWork()
 
 
-def decode(path: Path, image_size: int) -> np.ndarray:
+def decode(path: Path, image_size: int, bits: int = 16) -> np.ndarray:
+    """The pixels of ``decoded``."""
+    return decoded(path, image_size, bits).pixels
+
+
+def decoded(path: Path, image_size: int, bits: int = 16) -> Decoded:
     """The file's (first) image as (3, image_size, image_size) uint8.
 
-    Turned as its EXIF orientation says, transparent parts over black, 16-bit grey divided by 257,
+    Turned as its EXIF orientation says, transparent parts over black, 16 bits as ``sixteen_bits`` has it,
     other colour spaces through Pillow; then stretched by an antialiased bilinear filter, unless it
-    has the size already.
+    has the size already. Broken metadata are as none.
+
+    Parameters
+    ----------
+    bits : that images of 16 bits use
 
     Raises
     ------
-    UsageError
+    Unreadable
         Not an image, damaged, of more than ``MAX_PIXELS``; the text names the file.
+    UsageError
+        It does not fit in the memory that is free.
     """
-    from PIL import Image, UnidentifiedImageError
 
+    def as_square(image: Any, reopen: Callable[[], Any]) -> Decoded:
+        colours, largest = _to_rgb(image, reopen, bits)
+        square = _resized(_upright(image, colours), (image_size, image_size))
+        return Decoded(np.asarray(square).transpose(2, 0, 1), largest)
+
+    return _read(path, as_square)
+
+
+def largest_value(path: Path) -> int:
+    """Of an image of 16 bits, which is decoded for it; of others, ``NOT_16_BITS`` after a look at the
+    beginning of the file. Raises as ``decoded`` does.
+    """
+
+    def largest(image: Any, reopen: Callable[[], Any]) -> int:
+        if not sixteen_bits.is_deep(image):
+            return sixteen_bits.NOT_16_BITS
+        image.load()
+        return int(sixteen_bits.values_of(image, reopen)[0].max())
+
+    return _read(path, largest)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of the file's image, turned as ``decoded`` turns it. Raises as that does."""
+
+    def size(image: Any, reopen: Callable[[], Any]) -> tuple[int, int]:
+        from PIL import Image
+
+        turned = _upright(image, Image.new("L", image.size))
+        return turned.height, turned.width
+
+    return _read(path, size)
+
+
+@functools.cache
+def decoders() -> str:
+    """What reads images here, with versions; packages for further formats are made known to Pillow."""
+    import PIL
+
+    names = [f"Pillow {PIL.__version__}"]
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        names.append(f"pillow-heif {pillow_heif.__version__}")
+    with contextlib.suppress(ImportError):
+        import pillow_avif
+
+        names.append(f"pillow-avif-plugin {pillow_avif.__version__}")
+    return ", ".join(names)
+
+
+def _read(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
+    """What ``use`` makes of the image that is opened, and of a function that opens it again."""
+    decoders()
     try:
-        with _large_images_allowed, Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, too large to decode")
-            pixels = _resized(_to_rgb(_upright(image)), (image_size, image_size))
-            return np.asarray(pixels).transpose(2, 0, 1)
-    except UnidentifiedImageError as error:
-        raise UsageError(f"{shown(path)} is not an image; remove it") from error
+        with _pillow_at_work:
+            if image_complaints.is_raw_photograph(path):
+                raise OddImage(image_complaints.RAW)
+            try:
+                return _opened(path, use)
+            except Exception:
+                alone = _pixels_alone(path)
+                if alone is None:
+                    raise
+            return _opened(alone, use)
+    except MemoryError as error:
+        raise UsageError(f"{shown(path)} does not fit in memory: make it smaller") from error
     # Decoders of damaged files raise what they stumble over: SyntaxError, IndexError, zlib.error.
     except Exception as error:
-        reason = " ".join((str(error) or type(error).__name__).split())
-        raise UsageError(f"cannot read the image {shown(path)}: {reason}") from error
+        raise Unreadable(path, error) from error
+
+
+def _opened(source: Path | bytes, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
+    from PIL import Image
+
+    def opened() -> Any:
+        return Image.open(source if isinstance(source, Path) else BytesIO(source))
+
+    with opened() as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise OddImage(
+                f"{image.width} x {image.height} pixels, too large to decode: make it smaller"
+            )
+        if DNG_VERSION in getattr(image, "tag_v2", ()):
+            raise OddImage(image_complaints.RAW)
+        with contextlib.ExitStack() as stack:
+            return use(image, lambda: stack.enter_context(opened()))
+
+
+def _pixels_alone(path: Path) -> bytes | None:
+    with open(path, "rb") as file:
+        return pixels_alone(file)
 
 
 def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -85,23 +200,50 @@ def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
-def _upright(image: Any) -> Any:
-    from PIL import ImageOps
+def _upright(image: Any, colours: Any) -> Any:
+    """``colours`` turned as the metadata of ``image`` say, which is loaded."""
+    from PIL.Image import Transpose
 
-    turned = image.getexif().get(EXIF_ORIENTATION, 1) != 1
-    return ImageOps.exif_transpose(image) if turned else image
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # they are broken, each in its own way
+        return colours
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return colours.transpose(turns[orientation]) if orientation in turns else colours
 
 
-def _to_rgb(image: Any) -> Any:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
+def _to_rgb(image: Any, reopen: Callable[[], Any], bits: int) -> tuple[Any, int]:
+    """The image in 8-bit RGB, and the largest of its values of 16 bits."""
+    largest, is_deep = sixteen_bits.NOT_16_BITS, sixteen_bits.is_deep(image)
+    image.load()
+    if is_deep:
+        values, alpha = sixteen_bits.values_of(image, reopen)
+        largest = int(values.max())
+        if bits < 16 or image.mode.startswith("I"):
+            return _from_16_bits(values, alpha, bits), largest
     if image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown; save it with 8 bits")
+        raise OddImage("floating-point pixels, whose range is unknown: save it with 8 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _over_black(image)
-    return image.convert("RGB")
+        return _over_black(image), largest
+    return image if image.mode == "RGB" else image.convert("RGB"), largest
+
+
+def _from_16_bits(values: np.ndarray, alpha: np.ndarray | None, bits: int) -> Any:
+    from PIL import Image
+
+    image = Image.fromarray(sixteen_bits.to_bytes(values, bits)).convert("RGB")
+    if alpha is None:
+        return image
+    image.putalpha(Image.fromarray(alpha))
+    return _over_black(image)
 
 
 def _over_black(image: Any) -> Any:
@@ -110,15 +252,6 @@ def _over_black(image: Any) -> Any:
     colours = image.convert("RGBA")
     black = Image.new("RGBA", colours.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, colours).convert("RGB")
-
-
-def _from_16_bits(image: Any) -> Any:
-    from PIL import Image
-
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("grey values beyond 16 bits; save it with 8 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
 def _resized(image: Any, size: tuple[int, int]) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
 from ssl_isda.data.image_decoding import fitted
-from ssl_isda.data.source import DataSource, Shape
+from ssl_isda.data.image_memory import room_for_numbers
+from ssl_isda.data.source import DataSource, InMemory, Shape
 from ssl_isda.data.whitening import Whitening
 
 FILE_NAME = "preparation.npz"
@@ -30,17 +31,30 @@ class PreparedImages:
 
     source : images as uint8, or as float32 where they are prepared already
     scale, shift : (C, 1, 1) float32, or None where the images are prepared already
+    raw : the same images as uint8, where those of ``source`` are prepared already
+    whole : what prepared them, for (n, C, H, W) uint8 on any device
     """
 
     source: DataSource
     scale: Tensor | None = None
     shift: Tensor | None = None
+    raw: DataSource | None = None
+    whole: Callable[[Tensor], Tensor] | None = None
 
     def to(self, device: torch.device | str) -> PreparedImages:
-        """The same on another device."""
+        """The same on another device; ``raw`` follows when its pixels are asked for."""
         scale = None if self.scale is None else self.scale.to(device)
         shift = None if self.shift is None else self.shift.to(device)
-        return PreparedImages(self.source.to(device), scale, shift)
+        return replace(self, source=self.source.to(device), scale=scale, shift=shift)
+
+    @cached_property
+    def pixels(self) -> DataSource:
+        """The images as uint8, on the device of ``source``: what operations on pixels begin with."""
+        return self.source if self.raw is None else self.raw.to(self.source.device)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """(n, C, H, W) uint8 as ``finish`` gives what is fetched: prepared, in channels_last order."""
+        return self.finish(self.whole(pixels) if self.whole else pixels)
 
     def finish(self, batch: Tensor) -> Tensor:
         """Fetched (n, C, H, W) images as float32 in channels_last order, the last step applied."""
@@ -55,7 +69,8 @@ class Preparation:
     shape : (C, H, W) of the training images, to which all others are brought as files are
     arrays : float32 ``scale`` and ``shift`` (C, 1, 1); or float64 ``mean`` (A,) and float32
         ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1
-    digest : of the files that the run began with; empty for data of fixed content
+    digest : of the images that the run began with; empty where an older version kept none
+    bits : that images of 16 bits use in training, and so do files that are decoded later
     """
 
     name: str
@@ -63,9 +78,14 @@ class Preparation:
     class_names: tuple[str, ...]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
+    bits: int = 16
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training.
+
+        Parameters
+        ----------
+        device : of the result; the last step is made there, as in training
 
         Raises
         ------
@@ -80,11 +100,27 @@ class Preparation:
             images = (
                 torch.from_numpy(np.stack(resized)) if resized else images.new_empty(0, *self.shape)
             )
-        return _finished(self._whole(images), *self._pointwise)
+        pointwise = (None if each is None else each.to(device) for each in self._pointwise)
+        return _finished(self._whole(images).to(device), *pointwise)
 
     def of(self, source: DataSource) -> PreparedImages:
-        """The source's images, prepared but for the pointwise step, and without their labels."""
-        return PreparedImages(source.mapped(self._whole), *self._pointwise)
+        """The source's images, prepared but for the pointwise step, and without their labels.
+
+        Raises
+        ------
+        UsageError
+            The numbers of images that are in memory do not fit beside them.
+        """
+        if "scale" in self.arrays:
+            return PreparedImages(source.mapped(self._whole), *self._pointwise)
+        if not isinstance(source, InMemory):
+            return self.kept(source.mapped(self._whole), source)
+        with room_for_numbers(len(source), source.shape, self.name):
+            return self.kept(source.mapped(self._whole), source)
+
+    def kept(self, prepared: DataSource, source: DataSource) -> PreparedImages:
+        """The source's images, which are prepared already, with their pixels and without their labels."""
+        return PreparedImages(prepared, raw=source.mapped(lambda images: images), whole=self._whole)
 
     def save(self, path: Path) -> None:
         """Write it to ``path``, whole or not at all.
@@ -100,6 +136,7 @@ class Preparation:
             "shape": self.shape,
             "class_names": self.class_names,
             "digest": self.digest,
+            "bits": self.bits,
         }
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, words=np.array(json.dumps(words)), **self.arrays)
@@ -154,7 +191,7 @@ class Preparation:
 
 def standardized(images: Tensor) -> Tensor:
     """Each image to mean 0 and variance 1 over all its values; an image of one colour to 0."""
-    result = torch.empty(images.shape, dtype=torch.float32)
+    result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
     for part, target in zip(images.split(CHUNK_IMAGES), result.split(CHUNK_IMAGES), strict=True):
         values = part.float()
         std, mean = torch.std_mean(values, dim=(1, 2, 3), correction=0, keepdim=True)
@@ -164,4 +201,12 @@ def standardized(images: Tensor) -> Tensor:
 
 def _finished(batch: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     values = batch.to(torch.float32, memory_format=torch.channels_last)
-    return values if scale is None or shift is None else torch.addcmul(shift, values, scale)
+    if scale is None or shift is None:
+        return values
+    n, channels, height, width = values.shape
+    rows = values.permute(0, 2, 3, 1).reshape(n, height, width * channels)
+    shift, scale = (
+        each.flatten().repeat(width) for each in (shift, scale)
+    )  # long last axes are fast
+    finished = torch.addcmul(shift, rows, scale, out=rows if batch.dtype == torch.uint8 else None)
+    return finished.view(n, height, width, channels).permute(0, 3, 1, 2)

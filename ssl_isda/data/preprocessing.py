@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
     """
     if name not in PREPROCESSINGS:
         raise UsageError(unknown_name("preprocessing", name, sorted(PREPROCESSINGS)))
-    return PREPROCESSINGS[name](data, Path(cache_dir))
+    prepared = PREPROCESSINGS[name](data, Path(cache_dir))
+    return prepared._replace(preparation=replace(prepared.preparation, bits=data.bits))
 
 
 @PREPROCESSINGS.register("zca")
@@ -54,7 +56,8 @@ def zca(data: ImageData, cache_dir: Path) -> Prepared:
     whitening, train, test = cached_whitened(data.train, data.test, cache_dir)
     arrays = {"mean": whitening.mean.numpy(), "matrix": whitening.matrix.float().numpy()}
     preparation = Preparation("zca", data.train.shape, data.class_names, arrays)
-    return Prepared(PreparedImages(InMemory(train)), PreparedImages(InMemory(test)), preparation)
+    of_train = preparation.kept(InMemory(train), data.train)
+    return Prepared(of_train, preparation.kept(InMemory(test), data.test), preparation)
 
 
 @PREPROCESSINGS.register("standardize")

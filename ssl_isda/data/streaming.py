@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_isda.base.memory import available_bytes
 from ssl_isda.data.source import Shape, send
 
 KEPT_BYTES = 1 << 30
-"""Decoded pixels that are kept at once, beyond the batch in hand."""
+"""Decoded pixels that are kept at once, beyond the batch in hand; or a quarter of the free memory."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -44,7 +45,9 @@ class Streaming:
         self.labels: Tensor | None = labels
         self.fingerprint = fingerprint
         self.device = torch.device("cpu")
-        self.most_kept = max(1, KEPT_BYTES // math.prod(shape))
+        free = available_bytes()
+        kept = KEPT_BYTES if free is None else min(KEPT_BYTES, free // 4)
+        self.most_kept = max(1, kept // math.prod(shape))
         self._num_images = len(labels)
         self._decode = decode
         self._functions: tuple[Callable[[Tensor], Tensor], ...] = ()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data.preparation import PreparedImages
-from ssl_isda.data.source import InMemory, send
+from ssl_isda.data.source import DataSource, InMemory, send
 from ssl_isda.data.views import AUGMENTATIONS
 
 
@@ -32,8 +32,14 @@ class Weak:
         return torch.cat(draws, dim=1)
 
     def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
-        """One gather from all images, padded once, where they are in memory."""
-        source, margin = prepared.source, self.max_translation
+        return prepared.finish(self.moved(prepared.source, indices, draws))
+
+    def moved(self, source: DataSource, indices: Tensor, draws: Tensor) -> Tensor:
+        """(n, C, H, W) of the source's own type on its device, in channels_last order.
+
+        One gather from all images, padded once, where they are in memory.
+        """
+        margin = self.max_translation
         if isinstance(source, InMemory):
             padded = source.once(f"padded by {margin}", lambda all_: reflect_pad(all_, margin))
             sent = send(torch.cat([indices[:, None], draws], dim=1), source.device)
@@ -45,7 +51,7 @@ class Weak:
                 send(draws, padded.device),
             )
         flips = sent[:, 2].bool() if self.flip else None
-        return prepared.finish(translate_and_flip(padded, places, sent[:, :2], flips, margin))
+        return translate_and_flip(padded, places, sent[:, :2], flips, margin)
 
 
 @AUGMENTATIONS.register("weak")
@@ -111,13 +117,17 @@ def translate_and_flip(
     """
     num_channels, padded_height, padded_width = padded.shape[1:]
     height, width = padded_height - 2 * max_translation, padded_width - 2 * max_translation
+    pixels = padded.permute(0, 2, 3, 1).view(-1, num_channels)
+    dtype = torch.int32 if len(pixels) < 2**31 else torch.int64  # half the memory is faster
     rows = torch.arange(height, device=padded.device)
     columns = torch.arange(width, device=padded.device).expand(len(indices), width)
     if flips is not None:
         columns = torch.where(flips[:, None], width - 1 - columns, columns)
     rows = indices[:, None] * padded_height + offsets[:, :1] + rows  # (B, H), of all rows kept
-    columns = offsets[:, 1:] + columns  # (B, W)
-    positions = rows[:, :, None] * padded_width + columns[:, None, :]  # (B, H, W), of all pixels
-    pixels = padded.permute(0, 2, 3, 1).view(-1, num_channels)
+    firsts, columns = (
+        (rows * padded_width).to(dtype),
+        (offsets[:, 1:] + columns).to(dtype),
+    )  # (B, W)
+    positions = firsts[:, :, None] + columns[:, None, :]  # (B, H, W), of all pixels
     batch = pixels.index_select(0, positions.flatten())
     return batch.view(len(indices), height, width, num_channels).permute(0, 3, 1, 2)

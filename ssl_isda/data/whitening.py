@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, cached_arrays
+from ssl_isda.data.image_memory import room_for_numbers
 from ssl_isda.data.source import InMemory
 
 EPSILON = 1e-5
@@ -41,15 +43,30 @@ class Whitening:
         """(N, C, H, W) uint8 to whitened float32, a few thousand images at a time.
 
         Multiplying in float32 moves values of up to 24 by at most 3e-5 (CIFAR-10). It is left to
-        numpy, because torch's float32 products obey a global switch that allows bfloat16.
+        numpy, because torch's float32 products obey a global switch that allows bfloat16. On a GPU they
+        are computed in float64.
         """
+        if images.device.type != "cpu":
+            there, table = self._on(images.device)
+            return ((_unit_range(images) - there) @ table).float().view(images.shape)
         matrix = self.matrix.float().numpy()
         whitened = torch.empty(images.shape, dtype=torch.float32)
-        parts = zip(images.split(CHUNK_IMAGES), whitened.split(CHUNK_IMAGES), strict=True)
-        for part, result in counted(parts, len(images), "image", lambda pair: len(pair[0])):
+        parts = list(zip(images.split(CHUNK_IMAGES), whitened.split(CHUNK_IMAGES), strict=True))
+        shown = counted(parts, len(images), "image", lambda pair: len(pair[0]))
+        for part, result in shown if len(parts) > 1 else parts:
             centred = (_unit_range(part) - self.mean).float().numpy()
             result.copy_(torch.from_numpy(centred @ matrix).view(part.shape))
         return whitened
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and matrix there, in float64; sent once."""
+        if device not in self._sent:
+            self._sent[device] = self.mean.to(device), self.matrix.to(device, torch.float64)
+        return self._sent[device]
+
+    @cached_property
+    def _sent(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
 
 
 def fit_whitening(images: Tensor) -> Whitening:
@@ -80,7 +97,8 @@ def cached_whitened(
 
     def compute() -> Arrays:
         parts = {"train": train.images, "test": test.images}
-        return {name: whitening.apply(images).numpy() for name, images in parts.items()}
+        with room_for_numbers(len(train) + len(test), train.shape, "zca"):
+            return {name: whitening.apply(images).numpy() for name, images in parts.items()}
 
     kept = cached_arrays(Path(cache_dir) / f"zca-images-{key[:16]}", key, compute)
     return whitening, torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])

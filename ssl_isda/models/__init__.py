@@ -5,8 +5,28 @@ A network imports ``base``, ``parallel`` and its contract, and torch alone.
 
 from ssl_isda.models.cnn13 import CNN13
 from ssl_isda.models.contract import MODELS, Network, Prediction
+from ssl_isda.models.densenet import DenseNet
 from ssl_isda.models.linear import Linear
 from ssl_isda.models.mlp import MLP
+from ssl_isda.models.pyramidnet import PyramidNet
 from ssl_isda.models.resnet import ResNet
+from ssl_isda.models.resnext import ResNeXt
+from ssl_isda.models.se_resnet import SEResNet
+from ssl_isda.models.shake_shake import ShakeShakeNet
+from ssl_isda.models.wide_resnet import WideResNet
 
-__all__ = ["CNN13", "MLP", "MODELS", "Linear", "Network", "Prediction", "ResNet"]
+__all__ = [
+    "CNN13",
+    "MLP",
+    "MODELS",
+    "DenseNet",
+    "Linear",
+    "Network",
+    "Prediction",
+    "PyramidNet",
+    "ResNeXt",
+    "ResNet",
+    "SEResNet",
+    "ShakeShakeNet",
+    "WideResNet",
+]

@@ -48,6 +48,9 @@ class CNN13(Network):
         ``width`` is not positive; an image is smaller than 16 pixels.
     """
 
+    source = (
+        "Guo et al., ISDA, arXiv:2007.10538, Table 10; Laine & Aila, ICLR 2017, arXiv:1610.02242"
+    )
     smallest_side = 16
 
     def __init__(
@@ -81,10 +84,7 @@ class CNN13(Network):
         self.head = nn.Linear(last, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        if min(images.shape[-2:]) < self.smallest_side:
-            raise ValueError(
-                f"CNN-13 needs images of 16 x 16 pixels or more; got {tuple(images.shape[-2:])}"
-            )
+        self.refuse_small(images)
         maps: Tensor = self.body(images)
         return maps.mean((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
 

@@ -32,12 +32,29 @@ class Network(nn.Module):
     head: nn.Linear | nn.Conv2d
     smallest_side: int = 1
     """Images must have at least this height and width, in pixels."""
+    source: str | None = None
+    """Where it is from: authors, title, venue."""
     preprocessing: str | None = None
     """The preparation of images that its weights were trained with; None: any."""
 
     def features(self, images: Tensor) -> Tensor:
         """(n, channels, height, width), or (n, d) vectors, to (n, a) or (n, a, h, w)."""
         raise NotImplementedError
+
+    def refuse_small(self, images: Tensor) -> None:
+        """For the first line of ``features``.
+
+        Raises
+        ------
+        ValueError
+            The images are smaller than ``smallest_side``, or they are vectors.
+        """
+        side = self.smallest_side
+        if images.ndim != 4 or min(images.shape[2:]) < side:
+            raise ValueError(
+                f"{type(self).__name__} needs images of {side} x {side} pixels or more; "
+                f"got {tuple(images.shape[1:])}"
+            )
 
     def forward(self, images: Tensor) -> Prediction:
         """Logits and features, both in the head's own precision even under autocast."""

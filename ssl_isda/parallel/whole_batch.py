@@ -62,6 +62,15 @@ def _rows(num_images: int, device: torch.device) -> Tensor:
     return torch.cat(rows)
 
 
+def uniform_for_each_image(batch: Tensor) -> Tensor:
+    """A number from U(0, 1) for each image of ``batch``, (n, ...) to (n, 1, ...): the one that a single
+    process would draw for it. The generator is torch's global one, as dropout's is."""
+    drawn = torch.rand(distributed.whole(batch.shape)[0], device=batch.device)
+    if distributed.num_processes() > 1:
+        drawn = drawn.index_select(0, _rows(len(batch), batch.device))
+    return drawn.to(batch.dtype).view(-1, *[1] * (batch.ndim - 1))
+
+
 class WholeBatchDropout(nn.Dropout):
     """Dropout whose mask is the one that a single process would draw for all images."""
 

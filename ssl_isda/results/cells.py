@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ssl_isda.results import paper
+from ssl_isda.results.columns import Column as Column
+from ssl_isda.results.columns import columns_of
 from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
 from ssl_isda.results.paper import deviations, spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
@@ -20,41 +21,8 @@ _METHOD_NAMES = {
     "mean_teacher": "Mean Teacher",
     "vat": "VAT",
 }
-_DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 Row = tuple[str, bool, str]
 """Method, whether ISDA is on, and the variant."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A data set with a number of labels."""
-
-    dataset: str
-    folder: str
-    """Of the user's images, for the data set ``folder``; else empty."""
-    labels: int | None
-    """None: all."""
-
-    @property
-    def dataset_name(self) -> str:
-        if self.dataset == "folder":
-            return f"{self.folder} (folder)"
-        return _DATASET_NAMES.get(self.dataset, self.dataset)
-
-    @property
-    def labels_name(self) -> str:
-        return "all labels" if self.labels is None else f"{self.labels:,} labels"
-
-    @property
-    def name(self) -> str:
-        return f"{self.dataset_name}, {self.labels_name}"
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """The paper's columns come first, as in the paper."""
-        known = [dataset for dataset, _ in paper.COLUMNS]
-        place = known.index(self.dataset) if self.dataset in known else len(known)
-        return place, self.dataset, self.folder, self.labels is None, self.labels or 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +71,8 @@ class Cell:
     def papers(self) -> Estimate | None:
         """What the paper reports for this data set, these labels and this method."""
         column = self.column
+        if column.amounts:
+            return None
         return paper.TABLE_6.get((column.dataset, column.labels or 0, self.method, self.isda))
 
     @property
@@ -180,20 +150,28 @@ class Comparison:
 
 
 def cells_of(runs: Sequence[Run]) -> list[Cell]:
-    """The cells, in the order of Table 6; runs whose settings cannot be read belong to none."""
+    """The cells, in the order of Table 6; runs whose settings cannot be read belong to none.
+
+    Runs on other images are never in one cell, nor in cells of one column.
+    """
+    columns = columns_of(runs)
     grouped: dict[object, list[Run]] = defaultdict(list)
     for run in runs:
         if run.settings:
-            grouped[_identity(run.settings)].append(run)
-    cells = [_cell(group) for group in grouped.values()]
+            grouped[_identity(run.settings, columns[run.path])].append(run)
+    cells = [_cell(columns[group[0].path], group) for group in grouped.values()]
     return _with_missing_seeds(sorted(_with_variants(cells), key=_order))
 
 
 def comparisons_of(cells: Sequence[Cell]) -> list[Comparison]:
     """Every cell with ISDA beside the one that differs from it in nothing else."""
-    plain = {_identity(cell.settings, isda=False): cell for cell in cells if not cell.isda}
-    pairs = [(plain.get(_identity(cell.settings, isda=False)), cell) for cell in cells if cell.isda]
-    return [Comparison(without, cell) for without, cell in pairs if without]
+
+    def without(cell: Cell) -> object:
+        return _identity(cell.settings, cell.column, isda=False)
+
+    plain = {without(cell): cell for cell in cells if not cell.isda}
+    pairs = [(plain.get(without(cell)), cell) for cell in cells if cell.isda]
+    return [Comparison(alone, cell) for alone, cell in pairs if alone]
 
 
 def row_name(row: Row) -> str:
@@ -214,18 +192,12 @@ def _order(cell: Cell) -> tuple[object, ...]:
     return *cell.column.order, *row_order(cell.row)
 
 
-def column_of(settings: Mapping[str, object]) -> Column:
-    dataset, labels = str(settings["dataset"]), settings["labels"]
-    folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
-    return Column(dataset, folder, labels if isinstance(labels, int) else None)
-
-
-def _identity(settings: Mapping[str, object], isda: bool | None = None) -> object:
+def _identity(settings: Mapping[str, object], column: Column, isda: bool | None = None) -> object:
     """What all seeds of an experiment share; with ``isda=False`` what plain and ISDA share."""
     is_on = settings["isda"] if isda is None else isda
     left_out = NOT_OF_THE_EXPERIMENT | ({"isda"} if is_on else {"isda", *ISDA_SETTINGS})
     kept = {name: _plain(value) for name, value in settings.items() if name not in left_out}
-    return column_of(settings), is_on, tuple(sorted(kept.items()))
+    return column, is_on, tuple(sorted(kept.items()))
 
 
 def _plain(value: object) -> object:
@@ -233,7 +205,7 @@ def _plain(value: object) -> object:
     return repr(value) if value is None or isinstance(value, (bool, str, list)) else value
 
 
-def _cell(group: Sequence[Run]) -> Cell:
+def _cell(column: Column, group: Sequence[Run]) -> Cell:
     """The first finished run of a seed counts, others of that seed do not: they prove nothing new."""
     settings = group[0].settings
     counted: dict[int, str] = {}
@@ -244,9 +216,7 @@ def _cell(group: Sequence[Run]) -> Cell:
             if first != run.path:
                 run = replace(run, state="repeated", problem=f"the same experiment as {first}")
         runs.append(run)
-    return Cell(
-        column_of(settings), str(settings["method"]), bool(settings["isda"]), settings, tuple(runs)
-    )
+    return Cell(column, str(settings["method"]), bool(settings["isda"]), settings, tuple(runs))
 
 
 def _with_variants(cells: Iterable[Cell]) -> list[Cell]:

@@ -1,4 +1,5 @@
-"""Which classes a cell gets wrong, and what it takes them for: mean over the seeds that kept counts."""
+"""Which classes a cell gets wrong, what it takes them for, and the scores that stand beside its error:
+means over the seeds that kept counts."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ssl_isda.base.class_scores import balanced_error, macro_f1
 from ssl_isda.results.cells import Cell
 from ssl_isda.results.estimates import Estimate, estimate
-from ssl_isda.results.run_files import class_names, confusion_counts
+from ssl_isda.results.run_files import class_names, confusion_counts, number
+from ssl_isda.results.runs import Run
+from ssl_isda.runs.result import SCORES_BESIDE
 
 MOST_IN_A_TABLE = 20
 """More classes make a picture, with the worst ones beside it."""
@@ -63,6 +67,26 @@ def classes_of(cell: Cell) -> Classes | None:
         [_mean_row([matrix[i] for matrix in matrices]) for i in indices],
         len(matrices),
     )
+
+
+def scores_of(run: Run) -> dict[str, float]:
+    """``SCORES_BESIDE`` of a finished run, in percent: what its confusion matrix gives, and for the
+    calibration what its result says. A run that kept neither has none."""
+    counts = confusion_counts(dict(run.result)) if run.state == "finished" else None
+    found = {
+        "balanced_error": balanced_error(counts) if counts else None,
+        "macro_f1": macro_f1(counts) if counts else None,
+        "calibration_error": number(run.result.get("calibration_error")),
+    }
+    return {name: score for name, score in found.items() if score is not None}
+
+
+def scores_beside(cell: Cell) -> dict[str, Estimate | None] | None:
+    """Each of ``SCORES_BESIDE`` over the seeds; None if no finished run of the cell has any."""
+    scores = [scores_of(run) for run in cell.finished]
+    if not any(scores):
+        return None
+    return {name: estimate([s[name] for s in scores if name in s]) for name in SCORES_BESIDE}
 
 
 def _shares(counts: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
+from ssl_isda.runs.data_digest import other_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ class Features:
     part : (n,) int64, into ``PART_NAMES``, which the file holds as ``part_names``
     class_names : (c,) text
     checkpoint_sha256 : of the checkpoint file that the network was read from, as ``sha256sum`` says
+    data_digest : what tells the images from others; empty in files of version 0.1
     """
 
     features: np.ndarray
@@ -47,6 +49,7 @@ class Features:
     part: np.ndarray
     class_names: np.ndarray
     checkpoint_sha256: str
+    data_digest: str = ""
 
     @classmethod
     def gathered(
@@ -55,6 +58,7 @@ class Features:
         part: np.ndarray,
         class_names: Sequence[str],
         checkpoint_sha256: str,
+        data_digest: str = "",
     ) -> Features:
         """From batches of (logits, features, labels), all of which ``part`` describes in order."""
         columns = zip(
@@ -71,6 +75,7 @@ class Features:
             part=part,
             class_names=np.array(class_names, dtype=np.str_),
             checkpoint_sha256=checkpoint_sha256,
+            data_digest=data_digest,
         )
 
     def error(self) -> float:
@@ -79,7 +84,9 @@ class Features:
         return 100.0 * float(np.mean(self.predictions[test] != self.labels[test]))
 
     def has_the_test_images_of(self, other: Features) -> bool:
-        """As far as their number, their classes and the classes' names tell."""
+        """As far as digests, their number, their classes and the classes' names tell."""
+        if other_images(self.data_digest, [other.data_digest]):
+            return False
         mine, theirs = self.labels[self.part == TEST], other.labels[other.part == TEST]
         same_classes = self.class_names.tolist() == other.class_names.tolist()
         return same_classes and np.array_equal(mine, theirs)
@@ -138,14 +145,16 @@ def npz_bytes(**arrays: object) -> bytes:
 
 def _checked(arrays: dict[str, np.ndarray]) -> Features:
     names = {*Features.__dataclass_fields__, "part_names"}
-    if arrays.keys() != names:
+    if arrays.keys() | {"data_digest"} != names:
         raise ValueError(f"it must hold {', '.join(sorted(names))} and nothing else")
     part_names, digest = arrays.pop("part_names"), arrays.pop("checkpoint_sha256")
+    data_digest = arrays.pop("data_digest", np.array(""))
     if part_names.tolist() != list(PART_NAMES):
         raise ValueError("its parts are not those of this version")
-    if digest.dtype.kind != "U" or digest.ndim:
-        raise ValueError("its checkpoint digest is no text")
-    found = Features(**arrays, checkpoint_sha256=str(digest))
+    for each in (digest, data_digest):
+        if each.dtype.kind != "U" or each.ndim:
+            raise ValueError("its digests are no text")
+    found = Features(**arrays, checkpoint_sha256=str(digest), data_digest=str(data_digest))
     _check(found)
     return found
 

@@ -63,6 +63,11 @@ class Run:
         return float(self.result["error"])
 
     @property
+    def data_digest(self) -> str:
+        """Of the images that the result was made on; empty where it does not say."""
+        return printed(str(self.result.get("data_digest") or ""))
+
+    @property
     def last_error(self) -> float | None:
         """The test error of the last epoch, in percent."""
         return self.epochs[-1].get("test_error") if self.epochs else None

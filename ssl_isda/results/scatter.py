@@ -26,11 +26,12 @@ MOST_CLASSES_NAMED = 100
 
 @dataclass(frozen=True)
 class Panel:
-    """One network's points. coordinates : (n, 2); labels : (n,) from 0"""
+    """One network's points. coordinates : (n, 2); labels : (n,) from 0; data_digest : of its images"""
 
     title: str
     coordinates: np.ndarray
     labels: np.ndarray
+    data_digest: str = ""
 
 
 def read_panel(archive: Path) -> tuple[Panel, list[str]]:
@@ -42,7 +43,8 @@ def read_panel(archive: Path) -> tuple[Panel, list[str]]:
         It is none.
     """
     with np.load(archive, allow_pickle=False) as kept:
-        panel = Panel(str(kept["title"]), kept["coordinates"], kept["labels"])
+        digest = str(kept["data_digest"]) if "data_digest" in kept else ""
+        panel = Panel(str(kept["title"]), kept["coordinates"], kept["labels"], digest)
         return panel, kept["class_names"].tolist()
 
 

@@ -73,7 +73,7 @@ def candidates(path: Path) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read and verify one checkpoint, made anew in today's version. Nothing in it is executed.
 
     Raises
@@ -81,6 +81,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     CheckpointDamaged
         It is not a checkpoint, is cut, altered, or from a newer version.
     """
+    path = Path(path)
     try:
         header, _, payload = path.read_bytes().partition(b"\n")
     except OSError as error:
@@ -114,17 +115,29 @@ def _unpacked(payload: bytes, device: torch.device | str, path: Path) -> dict[st
 
 
 def load_latest(
-    path: Path, device: torch.device | str = "cpu"
+    path: Path | str, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest checkpoint that is whole, or None if there never was one; and what was passed over.
 
     Each complaint is about one of ``candidates(path)``, in their order; the next one was loaded.
 
+    Parameters
+    ----------
+    path : ``RUN/checkpoint.pt``; the ones before and after it, by their other names, are found beside it
+
     Raises
     ------
     CheckpointDamaged
-        There are checkpoints and none can be used: starting over is for the user to decide.
+        There are checkpoints and none can be used: starting over is for the user to decide. Or the
+        path is wrong: its folder is not there, or it is the folder of a run.
     """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise CheckpointDamaged(f"{path}: there is no folder {path.parent}")
+    if (path / "checkpoint.pt").exists():
+        raise CheckpointDamaged(
+            f"{path} is the folder of a run: its {path / 'checkpoint.pt'} is meant"
+        )
     complaints: list[str] = []
     for candidate in candidates(path):
         try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 
+from ssl_isda.base.memory import available_bytes
 from ssl_isda.parallel.launch import num_on_this_machine
-
-_CGROUP = Path("/sys/fs/cgroup")
-_OWN_GROUP = Path("/proc/self/cgroup")
-_MEMINFO = Path("/proc/meminfo")
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -22,40 +18,8 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    found = [
-        size for size in (_available_to_machine(), *_available_to_groups()) if size is not None
-    ]
-    return min(found) // num_on_this_machine() if found else None
-
-
-def _available_to_machine() -> int | None:
-    try:
-        lines = _MEMINFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable")), None)
-
-
-def _available_to_groups() -> list[int | None]:
-    """Of this process's control group and of those above it: a container's, a job's of a scheduler."""
-    try:
-        lines = _OWN_GROUP.read_text().splitlines()
-    except OSError:
-        lines = []
-    inside = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    group = _CGROUP / inside
-    above = [folder for folder in group.parents if folder.is_relative_to(_CGROUP)]
-    return [_available_to_group(folder) for folder in (group, *above)]
-
-
-def _available_to_group(folder: Path) -> int | None:
-    """The limit less what is in use; cached files that have not been touched lately count as free."""
-    try:
-        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
-        given_back = (folder / "memory.stat").read_text().split("\ninactive_file ")[1].split()[0]
-        return int(limit) - int(used) + int(given_back)
-    except (OSError, ValueError, IndexError):  # no such group, or "max": no limit
-        return None
+    found = available_bytes()
+    return None if found is None else found // num_on_this_machine()
 
 
 def forget_peak(device: torch.device) -> None:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 AVERAGED_EPOCHS = 10
 """The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
 
+SCORES_BESIDE = {
+    "balanced_error": "balanced error",
+    "macro_f1": "macro F1",
+    "calibration_error": "calibration error",
+}
+"""What stands beside the error, of the last epoch: its name in a result, and its words."""
+
 
 def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The errors to report, in percent, from the metrics of all epochs.
@@ -101,14 +108,26 @@ def describe(result: Mapping[str, Any]) -> str:
     n = result["averaged_epochs"]
     text = (
         f"test error {result['error']:.2f} % (mean of the last {n} epoch{'s' * (n > 1)}), "
-        f"last epoch {result['last_epoch_error']:.2f} %"
+        f"last epoch {result['last_epoch_error']:.2f} %{_beside(result)}"
     )
     if "selected_error" in result:
         text += (
             f", {result['selected_error']:.2f} % at epoch {result['selected_epoch']} "
             f"selected by validation ({result['selected_validation_error']:.2f} %)"
         )
+    if result.get("extended_from"):
+        text += f"; extended from {result['extended_from'][-1][0]:,} steps"
     return text
+
+
+def _beside(result: Mapping[str, Any]) -> str:
+    """In brackets; nothing of a result of version 0.1, which has none."""
+    known = [
+        f"{name} {value:.2f} %"
+        for key, name in SCORES_BESIDE.items()
+        if (value := result.get(key)) is not None
+    ]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def across_seeds(errors: Sequence[float]) -> str:

@@ -5,17 +5,23 @@ config.yaml  split.json  preparation.npz  metrics.jsonl  timing.jsonl  log.txt  
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_atomically, write_json
+from ssl_isda.base.words import printed
 from ssl_isda.parallel.launch import is_restart
-from ssl_isda.settings.config import Resolved, differing_settings
+from ssl_isda.runs import extension
+from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.settings.config import Resolved, differences
+from ssl_isda.settings.label_words import for_folder
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
@@ -23,12 +29,27 @@ TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metri
 
 def cell_name(resolved: Resolved) -> str:
     """What all seeds of an experiment share: ``cifar10-4000/vat+isda``, and after it the network, loss,
-    view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``."""
+    view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``; and where it
+    starts, if not from drawn weights: ``digits-20/vat-from_supervised``."""
     config = resolved.config
     dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
-    labels = "all" if config.labels is None else config.labels
+    labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
-    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual])}"
+    start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
+    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
+
+
+def _name_of_weights(path: Path) -> str:
+    """A run's cell, or a file's name: ``supervised`` for runs/digits-20/supervised/seed3."""
+    path = path.resolve()
+    return path.parent.name if re.fullmatch("seed[0-9]+", path.name) else path.stem
+
+
+def sha256_of_weights(place: Path) -> str | None:
+    """Of the file that ``--weights`` means, a run's newest checkpoint or the file; None if it is gone."""
+    names = [*(f"checkpoint.pt{end}" for end in (".new", "", ".previous")), ""]
+    file = next((file for name in names if (file := place / name).is_file()), None)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class RunFolder:
@@ -42,14 +63,14 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.split_file = self.path / "split.json"
         self.result_file = self.path / "result.json"
+        self.weights_file = self.path / "weights.json"
 
     def finished(self, data_digests: Sequence[str] = ()) -> dict[str, Any] | None:
         """The result of a run that is done, read without touching anything; else None.
 
         Parameters
         ----------
-        data_digests : of the images that are there now, where they are the user's own: one for each
-            version of digest, "2:..." or, without a number, that of version 0.1
+        data_digests : of the images that are there now, as far as they are known, in every version
 
         Raises
         ------
@@ -59,7 +80,7 @@ class RunFolder:
         if self.fresh:
             return None
         try:
-            self._refuse_other_settings()
+            is_extended = self._refuse_other_settings()
             if not self.result_file.exists():
                 return None
             result: dict[str, Any] = json.loads(self.result_file.read_text())
@@ -69,16 +90,14 @@ class RunFolder:
             raise UsageError(
                 f"{self.result_file} is damaged: delete it, and the same command writes it again"
             ) from error
-        made_with = result.get("data_digest")
-        if made_with and data_digests and made_with not in data_digests:
-            now = next(
-                (d for d in data_digests if (":" in d) == (":" in made_with)), data_digests[0]
-            )
-            raise UsageError(
-                f"{self.path} holds a run on other images than {self.resolved.config.data_dir} has now "
-                f"(digest {made_with} there, {now} now): take another --runs-dir, or --fresh to delete it"
-            )
-        return result
+        refuse_other_images(
+            *(str(result.get("data_digest") or ""), data_digests),
+            f"{self.path} holds a run on other images",
+            self.resolved.config.data_dir,
+            "take another --runs-dir, or --fresh to delete it",
+        )
+        self._refuse_other_weights(result.get("weights"))
+        return None if is_extended else result
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -87,7 +106,7 @@ class RunFolder:
         Raises
         ------
         UsageError
-            It cannot be made or written, or its settings differ.
+            It cannot be made or written, or its settings differ by more than a length to extend it to.
         FolderInUse
             Another process has it.
         """
@@ -100,9 +119,11 @@ class RunFolder:
         with self.locked():
             if self.fresh:
                 self._empty()
-            self._refuse_other_settings()
+            if self._refuse_other_settings():
+                self._extend()
             if not self.has_begun():
                 self.split_file.unlink(missing_ok=True)
+                self.weights_file.unlink(missing_ok=True)
                 write_atomically(self.config_file, self.resolved.to_yaml().encode())
             remove_stray_files(self.path)
             yield
@@ -129,23 +150,77 @@ class RunFolder:
         with held:
             yield
 
+    def keep_origin(self) -> None:
+        """Note which weights the run starts from, as they are now."""
+        place = self.resolved.config.weights
+        if place is not None:
+            origin = {"place": str(place), "sha256": sha256_of_weights(place)}
+            write_json(self.weights_file, origin)
+
+    def origin(self) -> dict[str, Any]:
+        """What a result says of the weights that the run started from; empty if they were drawn."""
+        if not self.weights_file.is_file():
+            return {}
+        return {"weights": json.loads(self.weights_file.read_text())}
+
+    def _refuse_other_weights(self, origin: Any) -> None:
+        place = self.resolved.config.weights
+        began = origin.get("sha256") if isinstance(origin, dict) else None
+        now = sha256_of_weights(place) if began and place else None
+        if now and now != began:
+            raise UsageError(
+                f"{self.path} holds a run that started from other weights than {place} has now "
+                f"(digest {began} there, {now} now): take another --runs-dir, or --fresh to delete it"
+            )
+
     def write_result(self, result: dict[str, Any]) -> None:
         """The run is done."""
         write_json(self.result_file, result)
+
+    def write_unreadable(self, reasons: Mapping[str, str]) -> None:
+        """Keep which images the run leaves out because they cannot be read, if any, and why."""
+        if reasons:
+            lines = [f"{printed(name)}\t{reason}\n" for name, reason in sorted(reasons.items())]
+            text = "".join(lines).encode()
+            write_atomically(self.path / "unreadable.txt", text)
+
+    def recorded_digest(self) -> str:
+        """Of the images that the result was made on; empty where no result says so."""
+        try:
+            result = json.loads(self.result_file.read_text())
+            return str(result.get("data_digest") or "")
+        except (OSError, ValueError, AttributeError):
+            return ""
 
     def has_begun(self) -> bool:
         """Whether a run began here. A folder whose run never started may be used with other settings."""
         return any((self.path / name).exists() for name in TRACES)
 
-    def _refuse_other_settings(self) -> None:
+    def _refuse_other_settings(self) -> bool:
+        """Whether the run is finished and is to go on to a greater length."""
+        config = self.resolved.config
         if not self.has_begun():
-            return
-        differing = differing_settings(self.config_file, self.resolved)
+            if config.extend:
+                raise UsageError(f"--extend: {self.path} holds no run that could go on")
+            return False
+        differing = differences(self.config_file, self.resolved)
         if differing:
-            raise UsageError(
-                f"{self.path} holds a run with other settings ({'; '.join(differing)}): "
-                "take its settings, another --runs-dir, or --fresh to delete it"
-            )
+            done = extension.finished_length(self.path, self.result_file, self.config_file)
+            extension.refuse_other_settings(self.path, config, differing, done)
+        return bool(differing)
+
+    def _extend(self) -> None:
+        """Begin to go on from the end, if the state of the end is there."""
+        from ssl_isda.runs import checkpoint
+
+        try:
+            state, _ = checkpoint.load_latest(self.path / "checkpoint.pt")
+        except checkpoint.CheckpointDamaged as error:
+            raise UsageError(f"--extend: {error}") from error
+        if state is None:
+            raise UsageError(f"--extend: {self.path} is done, but its checkpoint is not here")
+        extension.put_aside(self.path, self.result_file, state.get("next_step"))
+        write_atomically(self.config_file, self.resolved.to_yaml().encode())
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():

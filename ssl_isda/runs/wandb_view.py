@@ -98,8 +98,12 @@ def open_run_view(
     warn: Callable[[str], None],
     mode: Mode | None = None,
     job_type: str = "train",
+    data_digest: str = "",
 ) -> WandbView | None:
-    """``open_view`` for what is done with one run, under its cell; ``mode`` unset: the run's own."""
+    """``open_view`` for what is done with one run, under its cell; ``mode`` unset: the run's own.
+
+    The digest of the images is shown among the settings: a page groups runs by it, too.
+    """
     config, cell = run.config, cell_name(run)
     name = f"{cell}/seed{config.seed}" + (f"/{job_type}" if job_type != "train" else "")
     return open_view(
@@ -110,7 +114,11 @@ def open_run_view(
         name=name,
         identity=run_id(config.wandb_project, name, experiment_settings(run)),
         tags=[config.method, config.dataset, *["isda"] * config.isda],
-        config={**config.model_dump(mode="json"), **experiment_settings(run)},
+        config={
+            **config.model_dump(mode="json"),
+            **experiment_settings(run),
+            "data_digest": data_digest,
+        },
         history=history,
         warn=warn,
         job_type=job_type,

@@ -27,12 +27,12 @@ FOLDERS = {
     "loss": "losses",
     "optimizer": "optim",
     "schedule": "optim/schedules",
-    "view": "data",
+    "policy": "data",
     "dataset": "datasets",
     "task": "tasks",
 }
 """Where the sources of the parts lie that each of these settings chooses."""
-_WORDS = {"view": "augmentation", "dataset": "data set"}
+_WORDS = {"policy": "augmentation", "dataset": "data set"}
 _OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
 
@@ -70,7 +70,7 @@ class Components:
     def used(self, chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The chosen parts with their kinds, and the augmentations that the method's file names."""
         texts = self.texts.get(chosen["method"], ())
-        named = [("view", name) for name in self.parts["view"] if name in texts]
+        named = [("policy", name) for name in self.parts["policy"] if name in texts]
         return list(dict.fromkeys([*chosen.items(), *named]))
 
     def of_run(self, chosen: Mapping[str, str]) -> dict[tuple[str, str], Mapping[str, Setting]]:
@@ -121,7 +121,7 @@ def read_components(plugin: str | None = None) -> Components:
     for kind, name, options in _registered_parts():
         parts[kind].setdefault(name, options)
     for name in parts["method"].keys() - texts.keys():
-        texts[name] = parts["view"]  # without a source it may name any
+        texts[name] = parts["policy"]  # without a source it may name any
     components = Components(parts, texts)
     _check_names(components)
     return components

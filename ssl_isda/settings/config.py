@@ -44,6 +44,8 @@ class WhatToTrain(_Settings):
     """How the learning rate changes over the run."""
     task: Name = "classification"
     """What is learned of an image."""
+    weights: UsablePath | None = None
+    """Start from the network of this run folder, or from this file of a state dict."""
     sync_batchnorm: bool = True
     """On several processes: normalize by the whole batch, not by each process's part."""
     seed: int = Field(0, ge=0)
@@ -57,6 +59,14 @@ class Data(_Settings):
     """The data set; its configs/DATASET.yaml is read."""
     labels: int | None = None
     """Labeled images, the same number for each class; the rest serve without their labels."""
+    labels_per_class: int | None = Field(None, ge=1)
+    """Labeled images of each class, with --imbalance of the first one; instead of --labels."""
+    label_fraction: float | None = Field(None, gt=0, le=1)
+    """Share of each class's images that are labeled, at least one; instead of --labels."""
+    imbalance: float | None = Field(None, ge=1)
+    """Train on a long tail: the first class has this many times the images of the last one."""
+    imbalance_unlabeled: float | None = Field(None, ge=1)
+    """The same of the unlabeled images, if it differs."""
     validation: bool = False
     """Hold out 25 % of the labeled images to choose settings on."""
     split: UsablePath | None = None
@@ -68,7 +78,7 @@ class Data(_Settings):
     """Largest random translation of a training image, in pixels."""
     flip: bool = True
     """Flip half of the training images."""
-    view: Name = "weak"
+    policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""
 
@@ -97,6 +107,8 @@ class WhereAndHow(_Settings):
     """Where run folders go."""
     fresh: bool = False
     """Delete the run folder first, and start over."""
+    extend: bool = False
+    """Go on with a finished run to more --steps or --epochs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -136,7 +148,7 @@ GROUPS: Mapping[str, Mapping[str, Setting]] = {
 RUN_SETTINGS: Mapping[str, Setting] = {
     name: setting for group in GROUPS.values() for name, setting in group.items()
 }
-FLAG_ONLY = frozenset({"fresh", "plugin"})
+FLAG_ONLY = frozenset({"fresh", "extend", "plugin"})
 """Settings that no file may decide: a file that deletes whenever it is used again, or that runs code,
 is a trap."""
 
@@ -175,7 +187,7 @@ class Resolved:
         if len(self.seeds) > 1:
             lines.append(f"# the first of --seeds {' '.join(map(str, self.seeds))}")
         values = self.values
-        unsaid = {"fresh"} if values["plugin"] else FLAG_ONLY
+        unsaid = FLAG_ONLY - {"plugin"} if values["plugin"] else FLAG_ONLY
         for title, names in GROUPS.items():
             lines.append(f"# {title}")
             lines += [self._line(name, values[name]) for name in names if name not in unsaid]
@@ -204,9 +216,14 @@ def experiment_settings(resolved: Resolved) -> dict[str, Any]:
 
 
 def differing_settings(stored: Path, resolved: Resolved) -> list[str]:
+    """The phrases of ``differences``."""
+    return [*differences(stored, resolved).values()]
+
+
+def differences(stored: Path, resolved: Resolved) -> dict[str, str]:
     """How the experiment differs from the one whose ``to_yaml`` is stored in a file.
 
-    One phrase for each differing key: "labels: 4000 there, 1000 now". A key that the file does not
+    By differing key one phrase: "labels: 4000 there, 1000 now". A key that the file does not
     have yet, because an older version wrote it, differs only if it is not left at its default.
 
     Raises
@@ -215,10 +232,10 @@ def differing_settings(stored: Path, resolved: Resolved) -> list[str]:
         The file cannot be read.
     """
     there = read_settings(stored, printed(stored)).layer(resolved.options)
-    phrases = []
+    phrases = {}
     for name, value in experiment_settings(resolved).items():
         if name in there and there[name].value != value:
-            phrases.append(f"{name}: {there[name].text} there, {written(value)} now")
+            phrases[name] = f"{name}: {there[name].text} there, {written(value)} now"
         elif name not in there and resolved.sources[name] != "default":
-            phrases.append(f"{name}: not set there, {written(value)} now")
+            phrases[name] = f"{name}: not set there, {written(value)} now"
     return phrases

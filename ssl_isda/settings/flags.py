@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, shown
 from ssl_isda.settings.setting import Setting
-from ssl_isda.settings.yaml_files import Given, scalar, written
+from ssl_isda.settings.yaml_files import RENAMED, Given, scalar, written
 
 _UNSET = ("none", "null")
 _WIDTH, _COLUMN = 100, 34
@@ -50,6 +50,7 @@ class Parser(argparse.ArgumentParser):
         for setting in settings:
             self.flags.append(setting.flag)
             off = [f"--no-{setting.flag[2:]}"] if setting.is_switch else []
+            off += [f"--{old}" for old, new in RENAMED.items() if new == setting.name]
             group.add_argument(
                 setting.flag,
                 *off,
@@ -95,7 +96,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         setting = action.setting
         if setting.is_switch:
             return setting.flag if setting.default is None else f"--[no-]{setting.flag[2:]}"
-        return f"{setting.flag} {_metavar(setting)}"
+        return f"{setting.flag} {value_word(setting)}"
 
 
 class _Taken(argparse.Action):
@@ -168,7 +169,8 @@ def _typed(given: Given) -> str:
     return given.name if isinstance(given.value, bool) else f"{given.name} {given.text}"
 
 
-def _metavar(setting: Setting) -> str:
+def value_word(setting: Setting) -> str:
+    """What stands for the value of a flag in help: N, PATH, or the choices."""
     if setting.choices:
         return "|".join(map(str, setting.choices))
     words = {int: "N", float: "X", Path: "PATH", str: "NAME"}
@@ -177,11 +179,16 @@ def _metavar(setting: Setting) -> str:
     return f"{word} {word} ..." if setting.item else word
 
 
-def _help(setting: Setting) -> str:
-    default = written(setting.default)
+def shown_default(setting: Setting) -> str:
+    """The default as help shows it; empty where a setting has none."""
+    if setting.is_switch and setting.default is not None:
+        return "on" if setting.default else "off"
     if setting.item and isinstance(setting.default, tuple):
-        default = " ".join(map(written, setting.default))
-    if setting.is_switch:
-        default = "on" if setting.default else "off"
-    in_brackets = "" if setting.default is None else f" [{default}]"
+        return " ".join(map(written, setting.default))
+    return "" if setting.default is None else written(setting.default)
+
+
+def _help(setting: Setting) -> str:
+    default = shown_default(setting)
+    in_brackets = f" [{default}]" if default else ""
     return f"{setting.description}{in_brackets}".strip().replace("%", "%%")

@@ -27,12 +27,13 @@ from ssl_isda.settings.config import (
     RunConfig,
 )
 from ssl_isda.settings.flags import Parser
+from ssl_isda.settings.label_words import AMOUNTS
 from ssl_isda.settings.places import folder, settings_file
 from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
-SHOWN_IN_FOLDERS = ("model", "loss", "view", "task")
+SHOWN_IN_FOLDERS = ("model", "loss", "policy", "task")
 """Choices by which run folders differ where they are not the data set's own."""
 
 _USAGE = "python run.py --method METHOD [--isda] [flags]"
@@ -176,7 +177,8 @@ def _refuse_options_of_others(
         owners = components.owners(name)
         if owners and not any(owner in used for owner in owners):
             kind = owners[0][0]
-            named = " and ".join(part for _, part in owners)
+            first, *rest = (part for _, part in owners)
+            named = " and ".join([first, *rest] if len(rest) < 2 else [first, "others"])
             raise UsageError(f"{flag.name} is an option of {named}, not of {chosen[kind]}")
 
 
@@ -206,7 +208,7 @@ def _read_file(
     of_a_method = {
         name: setting
         for name, setting in {**RUN_SETTINGS, **moved}.items()
-        if name not in ("dataset", "method", *FLAG_ONLY - {"fresh"})
+        if name not in ("dataset", "method", "plugin")
     }
     for (kind, part), options in file.parts.items():
         try:
@@ -260,12 +262,23 @@ def _name(kind: str, layers: Sequence[Mapping[str, Given]], components: Componen
 
 
 def _joined(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
-    """Each setting as the first of the layers says; of two lengths of a run the nearer one counts."""
+    """Each setting as the first of the layers says; of two lengths of a run, and of two ways of saying
+    how many labels it has, the nearer one counts."""
     given: dict[str, Given] = {}
     for layer in layers:
         dropped = {"steps"} if "epochs" in given and "steps" not in given else set()
+        if _amounts(given):
+            dropped |= {*AMOUNTS}
+        if len(rivals := _amounts(layer)) > 1:
+            one, other = rivals[0].place, rivals[1].place
+            raise UsageError(f"{one} and {other} are both given; one of them is enough")
         given = {**{n: g for n, g in layer.items() if n not in dropped}, **given}
     return given
+
+
+def _amounts(layer: Mapping[str, Given]) -> list[Given]:
+    """What a layer says about the number of labels."""
+    return [layer[name] for name in AMOUNTS if name in layer and layer[name].value is not None]
 
 
 def _checked(
@@ -283,6 +296,11 @@ def _checked(
     except ValueError as error:
         raise UsageError(str(error)) from error
     config = RunConfig.model_construct(**run)
+    if config.imbalance_unlabeled is not None and config.imbalance is None:
+        place = given["imbalance_unlabeled"].place
+        raise UsageError(f"{place} needs --imbalance, the ratio of the labeled images")
+    if config.extend and config.fresh:
+        raise UsageError("--extend goes on with a run that --fresh deletes: leave one of them out")
     for name in () if config.isda else ISDA_SETTINGS:
         if sources[name] == "flag":
             raise UsageError(f"{RUN_SETTINGS[name].flag} is a setting of ISDA: add --isda")

@@ -129,8 +129,8 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
     """What can be set in a model whose fields carry their descriptions, by name."""
     return {
-        name: Setting(
-            name,
+        (info.alias or name): Setting(
+            info.alias or name,
             Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation,
             None if info.is_required() else info.default,
             " ".join((info.description or "").split()),

@@ -29,7 +29,7 @@ PARTS = {
     "loss": "losses",
     "optimizer": "optimizers",
     "schedule": "schedules",
-    "view": "augmentations",
+    "policy": "augmentations",
     "dataset": "datasets",
     "task": "tasks",
 }
@@ -42,6 +42,8 @@ MOVED = {
     "image_size": ("dataset", "folder"),
 }
 """Settings of every run in version 0.1, and whose options they are now."""
+RENAMED = {"view": "policy"}
+"""Settings that had another name before 0.2.0 was released; both are read."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -90,17 +92,19 @@ class SettingsFile:
     def layer(self, used: Collection[tuple[str, str]]) -> dict[str, Given]:
         """What it says about a run of these parts; what stands under the method comes last.
 
-        Settings that version 0.1 had for every run count for the part whose options they are now.
+        Settings that version 0.1 had for every run, at the left or under a method, count for the part
+        whose options they are now; other parts have options of these names too.
         """
         kinds = [*reversed(PARTS)]
         ordered = sorted(used, key=lambda part: (kinds.index(part[0]), part[1]))
-        layers = [self.parts.get(part, {}) for part in ordered]
+        layers = [(part[0] == "method", self.parts.get(part, {})) for part in ordered]
         moved = {name for name, part in MOVED.items() if part not in used}
         return {
             name: given
-            for layer in (self.settings, *layers)
+            for is_of_every_run, layer in ((True, self.settings), *layers)
             for name, given in layer.items()
-            if name not in moved and (name not in MOVED or given.value is not None)
+            if not (is_of_every_run and name in moved)
+            if name not in MOVED or given.value is not None
         }
 
 
@@ -242,7 +246,13 @@ def pairs(node: Node, source: str) -> dict[str, tuple[int, Node]]:
 
 
 def _all_given(values: dict[str, tuple[int, Node]], source: str) -> dict[str, Given]:
-    return {name: given(name, node, source, line) for name, (line, node) in values.items()}
+    for old, new in RENAMED.items():
+        if {old, new} <= values.keys():
+            raise UsageError(
+                f"{source}:{values[old][0]}: {old} is another name of {new}, set there too"
+            )
+    now = {RENAMED.get(name, name): value for name, value in values.items()}
+    return {name: given(name, node, source, line) for name, (line, node) in now.items()}
 
 
 def given(name: str, node: Node, source: str, line: int) -> Given:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
+from ssl_isda.base.class_scores import balanced_error, class_errors, macro_f1
 from ssl_isda.models.contract import Prediction
-from ssl_isda.tasks.contract import TASKS, Metric, Rows
+from ssl_isda.tasks.contract import TASKS, Calibration, Metric, Rows
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,16 @@ class Classification:
         """``error``: the share of predictions off the diagonal, in percent."""
         total = int(confusion.sum())
         return {"error": 100.0 * (total - int(confusion.trace())) / total}
+
+    def final_scores(
+        self, confusion: Tensor, calibration: Calibration, class_names: Sequence[str]
+    ) -> dict[str, Any]:
+        """``balanced_error``, ``macro_f1`` and ``calibration_error``, in percent, and ``class_errors`` by
+        the classes' names, None for a class without images; ``base.class_scores`` defines them."""
+        counts = confusion.tolist()
+        return {
+            "balanced_error": balanced_error(counts),
+            "macro_f1": macro_f1(counts),
+            "calibration_error": calibration.error(),
+            "class_errors": dict(zip(class_names, class_errors(counts), strict=True)),
+        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +56,12 @@ class Task(Protocol):
         """By name, from (c, c) counts: true classes in rows, predicted ones in columns."""
         ...
 
+    def final_scores(
+        self, confusion: Tensor, calibration: Calibration, class_names: Sequence[str]
+    ) -> dict[str, Any]:
+        """By name, what a finished run tells beside the scores of each epoch."""
+        ...
+
 
 class Tally:
     """Counts rows by their true and their predicted class, over the batches of a set."""
@@ -73,6 +79,38 @@ class Tally:
     def confusion(self) -> Tensor:
         """(c, c) int64 over all processes: how often class i (row) was predicted as j (column)."""
         return distributed.total(self.counts)
+
+
+class Calibration:
+    """How far the probabilities of the predicted classes can be believed, over the batches of a set.
+
+    The expected calibration error of Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural
+    Networks, ICML 2017, Eq. 3, with M = 15 bins as there:
+
+        ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|
+
+    B_m holds the rows whose confidence, the largest softmax probability, lies in ((m - 1) / M, m / M];
+    acc is the share of them that is predicted right, conf the mean of their confidences.
+    """
+
+    num_bins = 15
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, self.num_bins, dtype=torch.float64, device=device)
+        """Of each bin: rows, right ones, confidences."""
+
+    def add(self, rows: Rows) -> None:
+        """Take in the rows of one batch, all of which have a class."""
+        confidence, predicted = rows.logits.double().softmax(1).max(1)
+        bins = (confidence * self.num_bins).ceil().long().sub(1).clamp(0, self.num_bins - 1)
+        right = (predicted == rows.labels).double()
+        values = torch.stack([torch.ones_like(confidence), right, confidence])
+        self.sums.index_add_(1, bins, values)
+
+    def error(self) -> float:
+        """ECE over all processes, in percent."""
+        number, right, confidence = distributed.total(self.sums)
+        return 100 * float((right - confidence).abs().sum() / number.sum())
 
 
 TASKS: Registry[Callable[[Any], Task]] = Registry("task")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,22 @@ from torch import Tensor, nn
 from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.parallel import distributed
-from ssl_isda.tasks.contract import Tally
+from ssl_isda.tasks.contract import Calibration, Tally
 from ssl_isda.training.compilation import begin_passes
 from ssl_isda.training.diagnostics import PseudoLabels
 from ssl_isda.training.objective import Objective
 
 LabeledBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Images and their labels, from the first batch on whenever it is called."""
+
+
+class Final(NamedTuple):
+    """How good a network is at the end of a run."""
+
+    confusion: Tensor
+    """(c, c) int64: true classes in rows, predicted ones in columns."""
+    scores: dict[str, Any]
+    """The task's final scores, by name."""
 
 
 class Evaluation:
@@ -55,6 +65,19 @@ class Evaluation:
         for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
             tally.add(self.objective.task.rows(prediction, labels))
         return tally.confusion()
+
+    def final(self, batches: LabeledBatches, class_names: Sequence[str]) -> Final:
+        """What a finished run tells of a set, from one pass; the processes share the work."""
+        tally = Tally(self.student.head.weight.shape[0], self.device)
+        calibration = Calibration(self.device)
+        for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
+            rows = self.objective.task.rows(prediction, labels)
+            tally.add(rows)
+            calibration.add(rows)
+        confusion = tally.confusion()
+        return Final(
+            confusion, self.objective.task.final_scores(confusion, calibration, class_names)
+        )
 
     def scores(self, batches: LabeledBatches) -> dict[str, float]:
         """The task's, by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from signal import Signals as SignalNames
 from typing import Any, Protocol
 
@@ -25,12 +26,13 @@ from ssl_isda.optim.sgd import sgd
 from ssl_isda.parallel import distributed
 from ssl_isda.runs.metrics import loss_of
 from ssl_isda.runs.tracking import Tracker
+from ssl_isda.training import divergence
 from ssl_isda.training.batchnorm import running_statistics
 from ssl_isda.training.compilation import as_written, begin_passes
 from ssl_isda.training.config import TrainerConfig as TrainerConfig
 from ssl_isda.training.diagnostics import gradient_norm
 from ssl_isda.training.epochs import diagnosed, in_force, log_epoch
-from ssl_isda.training.evaluation import Evaluation, LabeledBatches
+from ssl_isda.training.evaluation import Evaluation, Final, LabeledBatches
 from ssl_isda.training.objective import Objective, Terms
 from ssl_isda.training.state import RunState
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
@@ -79,7 +81,8 @@ class Trainer:
         self.optimizer = (optimizer or sgd(SGDConfig()))(self.groups, self.device)
         self.schedule = schedule or cosine_schedule(CosineConfig())
         self._set_learning_rate(config.learning_rate)
-        self.watch = Watch(tracker, self.device, config.learning_rate)
+        diverged = partial(divergence.told, student, objective, config.learning_rate)
+        self.watch = Watch(tracker, self.device, diverged)
         self.checkpoint_file = tracker.folder / "checkpoint.pt"
         self.run_state = RunState(
             *(student, objective, self.optimizer, self.watch),
@@ -231,9 +234,9 @@ class Trainer:
         for prediction, labels in self.evaluation.predictions(batches):
             yield *prediction, labels
 
-    def confusion(self, batches: LabeledBatches) -> Tensor:
-        """(c, c) int64: true classes in rows, predicted ones in columns. Raises as ``predict``."""
-        return self.evaluation.confusion(batches)
+    def final(self, batches: LabeledBatches, class_names: Sequence[str]) -> Final:
+        """What a finished run tells of a set. Raises as ``predict``."""
+        return self.evaluation.final(batches, class_names)
 
     def evaluate(self, batches: LabeledBatches) -> float:
         """The task's headline of that network: its error in percent. Raises as ``predict``."""
@@ -288,6 +291,8 @@ class Trainer:
             self.tracker.resume_at(0)
             return False
         last = self.step(self.next_step - 1)  # with losses in its sums its epoch is not over
+        if self.next_step and not self.watch.loss_sums and not last.is_last_of_epoch:
+            self._open_epoch_again(last)
         finished = last.epoch + (not self.watch.loss_sums) if self.next_step else 0
         self.tracker.resume_at(finished)
         if changes:
@@ -296,6 +301,18 @@ class Trainer:
                 "that was never moved"
             )
         return True
+
+    def _open_epoch_again(self, last: Step) -> None:
+        """Of a run that ended within an epoch, and goes on to a greater length: its sums are the means
+        that it logged, times the steps. They are saved before the epoch's line goes."""
+        logged = distributed.from_first(self.tracker.history)[last.epoch]
+        steps = last.index + 1 - last.epoch * last.steps_per_epoch
+        self.watch.loss_sums = {
+            name.removesuffix("_loss"): torch.tensor(mean * steps, device=self.device)
+            for name, mean in logged.items()
+            if name.endswith("_loss")
+        }
+        self.run_state.save()
 
     def load_networks(self, state: Mapping[str, Any]) -> None:
         """Take student, method and covariances out of a checkpoint's state: enough to evaluate.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.base.errors import OutOfMemory, TrainingFailed
+from ssl_isda.base.memory import available_bytes, in_words, is_lack_of_memory
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.diagnostics import gradient_norm
@@ -19,10 +20,13 @@ from ssl_isda.training.objective import Terms
 
 
 class Watch:
-    """Sums an epoch's losses on the device and looks at them where that costs nothing."""
+    """Sums an epoch's losses on the device and looks at them where that costs nothing.
 
-    def __init__(self, tracker: Tracker, device: torch.device, learning_rate: float) -> None:
-        self.tracker, self.device, self.learning_rate = tracker, device, learning_rate
+    ``told`` says of a step whose loss is not finite how strong ISDA was, and what to try.
+    """
+
+    def __init__(self, tracker: Tracker, device: torch.device, told: Callable[[Step], str]) -> None:
+        self.tracker, self.device, self.told = tracker, device, told
         self.loss_sums: dict[str, Tensor] = {}
         self.gradient_norms: dict[str, Tensor] = {}
         self._dead_terms: set[str] = set()
@@ -48,15 +52,15 @@ class Watch:
         Raises
         ------
         TrainingFailed
-            One is not finite; names the step and the term.
+            One is not finite; names the step, the term, and the strength of ISDA.
         """
         if not self.loss_sums or torch.stack([*self.loss_sums.values()]).isfinite().all():
             return
         for name, loss_sum in self.loss_sums.items():
             if not torch.isfinite(loss_sum):
                 raise TrainingFailed(
-                    f"step {step.index}: the {name} loss is {loss_sum.item()}; try a smaller "
-                    f"--learning-rate than {self.learning_rate:g}. The last checkpoint stays"
+                    f"step {step.index}: the {name} loss is {loss_sum.item()}{self.told(step)}. "
+                    "The last checkpoint stays"
                 )
 
     def look_at_gradients(self, terms: Terms, trained: Iterable[nn.Parameter], step: Step) -> None:
@@ -91,20 +95,25 @@ class Watch:
 def telling_what_fits(
     device: torch.device, step: Callable[[], int], images_per_step: int
 ) -> Iterator[None]:
-    """Within the block a lack of GPU memory is told in terms of the settings.
+    """Within the block a lack of memory is told in terms of the settings.
 
     Raises
     ------
     OutOfMemory
-        GPU memory is too small.
+        The memory of the GPU, or of the machine, is too small.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        total = torch.cuda.get_device_properties(device).total_memory
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error)):
+            raise
+        there = f"memory, of which {in_words(available_bytes() or 0)} are free"
+        if isinstance(error, torch.OutOfMemoryError):
+            total = torch.cuda.get_device_properties(device).total_memory
+            there = f"{total / 1e9:.1f} GB of GPU memory"
         raise OutOfMemory(
-            f"step {step()}: {images_per_step} images a step do not fit in the {total / 1e9:.1f} GB of "
-            "GPU memory; try a smaller --batch-size and --unlabeled-batch-size, or a smaller --width"
+            f"step {step()}: {images_per_step} images a step do not fit in the {there}; try a smaller "
+            "--batch-size and --unlabeled-batch-size, or a smaller --width"
         ) from error
 
 

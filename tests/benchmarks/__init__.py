@@ -9,7 +9,8 @@ ours / reference of one round; the table quotes the median over the rounds with 
 CPU thread the clock is the process's CPU time, which other programs disturb least; elsewhere it is
 the wall clock, on a GPU with ``torch.cuda.synchronize`` around each measurement.
 
-``step``, ``isda``, ``loss`` and ``full_run`` need nothing but torch and numpy.
+``networks`` has every network, or those of ``--models``, with supervised steps; the others have CNN-13.
+``step``, ``isda``, ``loss``, ``full_run`` and ``networks`` need nothing but torch and numpy.
 """
 
 import os

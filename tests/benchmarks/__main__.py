@@ -16,17 +16,28 @@ import numpy as np
 import torch
 
 from ssl_isda.base.precision import fastest_precision
+from ssl_isda.models import MODELS
 from tests.benchmarks import __doc__ as description
 from tests.benchmarks.loss import MOST_ROUNDS
 from tests.benchmarks.measurement import Row, Settings
 
-PARTS = ("step", "isda", "loss", "augmentation", "startup", "checkpoint", "report", "full_run")
+PARTS = (
+    "step",
+    "isda",
+    "loss",
+    "augmentation",
+    "startup",
+    "checkpoint",
+    "report",
+    "full_run",
+    "networks",
+)
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
 """On a CPU core 128 + 128 images are slow: ten minutes for one method's rows with ten rounds."""
 NOTE = f"""\
-ratio: ours / reference, median over the rounds [quartiles]. references: step, the bare forward and
-backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
+ratio: ours / reference, median over the rounds [quartiles]. references: step, networks, the bare forward
+and backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
 image; startup, see the case; checkpoint, the ten minutes of training before it (nominal, not measured);
@@ -50,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         device=device,
         precision=parsed.precision or fastest_precision(device),
         compile=parsed.compile,
+        models=tuple(parsed.models),
     )
     header = describe(settings)
     print("\n".join(f"{name:<10} {value}" for name, value in header.items()), end="\n\n")
@@ -78,7 +90,7 @@ def describe(settings: Settings) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         **_versions(settings.device),
         "precision": f"{settings.precision}, channels_last",
-        "network": f"CNN-13, width {settings.width:g}{', compiled' * settings.compile}",
+        "network": f"CNN-13 (or the row's), width {settings.width:g}{', compiled' * settings.compile}",
         "batch": f"{settings.batch_size} labeled + {settings.batch_size} unlabeled images",
         "rounds": f"{settings.rounds}; {seconds}",
     }
@@ -119,7 +131,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--rounds", type=_at_least_1, default=5)
-    parser.add_argument("--width", type=float, default=1.0, help="factor on CNN-13's channels")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on the networks' channels")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=sorted(MODELS),
+        default=(),
+        metavar="NAME",
+        help="those of the part networks; unset: all",
+    )
     parser.add_argument(
         "--batch-size",
         type=_at_least_1,

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_isda.base.precision import autocast
-from ssl_isda.models import CNN13
 from ssl_isda.training.compilation import compile_networks
 from tests.benchmarks.measurement import Settings
+from tests.benchmarks.training import network as network_of
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,17 @@ class Bare:
 
 
 def build(
-    method: str, *, isda: bool, num_classes: int, settings: Settings, channels_last: bool = True
+    method: str,
+    *,
+    isda: bool,
+    num_classes: int,
+    settings: Settings,
+    channels_last: bool = True,
+    model: str = "cnn13",
 ) -> Callable[[], None]:
     """A call that does the bare passes of one step of ``method``, compiled where ours are."""
     order = torch.channels_last if channels_last else torch.contiguous_format
-    network = CNN13(num_classes, width=settings.width).to(settings.device, memory_format=order)
+    network = network_of(model, num_classes, settings).to(settings.device, memory_format=order)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
     )

@@ -35,6 +35,8 @@ class Settings:
     seconds: float = 0.1
     """Shorter calls are repeated within a round until they take this long together."""
 
+    models: tuple[str, ...] = ()
+    """Networks of the part ``networks``; empty: all."""
     warm_up: int = 1
     """Calls of each candidate before the first round; what is compiled has its own number."""
     whole_processes: bool = False

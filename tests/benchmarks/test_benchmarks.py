@@ -20,6 +20,7 @@ from tests.benchmarks import (
     full_run,
     isda,
     loss,
+    networks,
     report,
     startup,
     step,
@@ -70,6 +71,15 @@ def test_compiled_steps_are_compared_with_compiled_bare_passes(monkeypatch):
     assert len(compiled) == 2
 
 
+def test_networks_have_a_row_of_their_own_and_one_for_each_number_of_classes():
+    rows = list(networks.measure(dataclasses.replace(TINY, models=("resnet20", "wrn_16_8"))))
+    cases = [(model, isda) for model in ("resnet20", "wrn_16_8") for isda in ("", " 10", " 100")]
+    assert [row.case for row in rows] == [
+        f"{model}, ISDA, C ={isda}" if isda else model for model, isda in cases
+    ]
+    assert [row.target for row in rows] == [1.03, 1.02, 1.02] * 2
+
+
 def test_isda_compares_at_two_widths_and_two_numbers_of_classes():
     assert len({row.case for row in isda.measure(TINY)}) == 4
 
@@ -104,7 +114,7 @@ def test_references_hold_what_is_estimated(shape):
 
 
 def test_augmentation_agrees_with_torchvision():
-    assert len(augmentation.measure(TINY)) == 1
+    assert len(augmentation.measure(TINY)) == 2
 
 
 def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):

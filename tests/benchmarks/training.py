@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import MODELS, Network
 from ssl_isda.runs.tracking import SilentTracker
 from ssl_isda.training.compilation import compile_networks
 from ssl_isda.training.method import METHODS
@@ -29,6 +30,14 @@ NUM_STEPS, FIRST_STEP = 156_000, 50_001  # all terms have their full weight
 STEPS_PER_EPOCH = 390  # CIFAR-10's: gradients are looked at once in so many steps
 
 
+def network(model: str, num_classes: int, settings: Settings) -> Network:
+    """A network of the settings' width, as far as it has one."""
+    config = MODELS.config(model)()
+    if hasattr(config, "width"):
+        config = replace(config, width=settings.width)
+    return MODELS[model](config, num_classes=num_classes, shape=(3, 32, 32))
+
+
 def build_trainer(
     method: str,
     *,
@@ -36,9 +45,10 @@ def build_trainer(
     num_classes: int,
     settings: Settings,
     num_images: int = NUM_IMAGES,
+    model: str = "cnn13",
 ) -> Trainer:
     """A run in its middle, over random uint8 images with random labels."""
-    student = CNN13(num_classes, width=settings.width)
+    student = network(model, num_classes, settings)
     student = student.to(settings.device, memory_format=torch.channels_last)
     regularizer = METHODS[method](
         getattr(methods, method).Config(),
@@ -50,7 +60,7 @@ def build_trainer(
         regularizer, IsdaConfig() if isda else None, num_classes, student.head.in_features
     )
     if settings.compile:
-        copies = (each for each in regularizer.modules() if isinstance(each, CNN13))
+        copies = (each for each in regularizer.modules() if isinstance(each, Network))
         compile_networks((student, *copies), settings.device)
     images = torch.randint(256, (num_images, 3, 32, 32), dtype=torch.uint8)
     scale = torch.full((3, 1, 1), 1 / 64)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
-from ssl_isda.results.runs import find_runs
+from ssl_isda.results.runs import Run, find_runs, read_run
 from ssl_isda.results.writing import write_report
+from ssl_isda.runs.data_digest import other_images
 
 KEPT = ("config.yaml", "split.json", "metrics.jsonl", "timing.jsonl", "log.txt", "result.json")
 """Everything that tables and figures are made of; checkpoints and exports stay where they are."""
@@ -18,7 +19,7 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     """Copy the finished runs below ``runs`` to the same places below ``out``, over older copies.
 
     So are failed ones, whose log says why: a table names them. A run whose files do not fit together
-    is neither. What a search found goes with its runs.
+    is neither, nor is one whose copy was made on other images. What a search found goes with its runs.
     Returns the number of runs that were copied, and what was left where it is, with the reason.
 
     Raises
@@ -38,6 +39,9 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
         if run.state not in ("finished", "failed"):
             left.append(f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}")
             continue
+        if other := _other_images(run, out / run.folder.relative_to(runs)):
+            left.append(f"{run.path}: {other}")
+            continue
         # result.json comes last: a copy that was cut short is no finished run
         kept = [file for name in KEPT if (file := run.folder / name).is_file()]
         _copy(kept, out / run.folder.relative_to(runs))
@@ -45,6 +49,19 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     for found in sorted(runs.rglob("search.json")):
         _copy([found], out / found.parent.relative_to(runs))
     return count, left
+
+
+def _other_images(run: Run, target: Path) -> str | None:
+    """Why a copy that is there must not be replaced: its result was made on other images."""
+    if not (target / "result.json").is_file():
+        return None
+    kept = read_run(target).data_digest
+    if (now := other_images(kept, [run.data_digest])) is None:
+        return None
+    return (
+        f"the copy in {printed(target)} was made on other images (digest {kept} there, {now} here): "
+        "delete it, or choose another --out"
+    )
 
 
 def _copy(files: Iterable[Path], target: Path) -> None:

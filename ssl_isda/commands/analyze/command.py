@@ -72,6 +72,8 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
     files: dict[str, str | bytes] = {**texts, **comparison_figures(compared)}
     write_report(files, options.out)
     show(f"{printed(options.out)}: {', '.join(files)}")
+    for line in compared.odd_ones:
+        show(f"warning: {line}")
 
 
 def collect(places: Sequence[str], options: CollectConfig) -> None:

@@ -22,6 +22,7 @@ from ssl_isda.results.cells import (
     seeds_name,
     settings_that_differ,
 )
+from ssl_isda.results.columns import odd_ones
 from ssl_isda.results.estimates import PairedDifference, paired_difference
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
@@ -91,6 +92,8 @@ class Comparison:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.cells = cells_of(runs)
         self.strays = [run for run in runs if not run.settings]
+        self.odd_ones = odd_ones(runs)
+        """What was made on other images than the rest, and is in no pair with it."""
         self.panels = _panels(
             [Effect(pair.plain, pair.isda) for pair in comparisons_of(self.cells)]
         )
@@ -148,6 +151,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         for effect in comparison.effects
     ]
     yield markdown_table(Table([heads, *rows]))
+    if comparison.odd_ones:
+        yield "\nKept apart from the rest:\n"
+        yield from (f"- {markdown(line)}" for line in comparison.odd_ones)
     if comparison.left_out:
         yield "\nNot counted:\n"
         yield from (f"- {markdown(problem)}" for problem in comparison.left_out)

@@ -35,8 +35,6 @@ from ssl_isda.training.objective import Objective, Terms
 
 STEP = Step(50_001, 156_000, 390)
 """In the middle of a long training: all terms have their weight."""
-METHODS_TIMED = ("supervised", "temporal_ensembling")
-"""The paper's training, and the cheapest one that has both propositions."""
 NUMBERS_OF_CLASSES = (10, 100)
 Shape = Sequence[int]
 
@@ -92,7 +90,7 @@ class Cost:
 
 
 def costs_of(options: CostConfig) -> tuple[list[Cost], str]:
-    """Every kind of training of one network, and where it was measured.
+    """Every kind of training of each network, and where it was measured.
 
     Raises
     ------
@@ -101,7 +99,8 @@ def costs_of(options: CostConfig) -> tuple[list[Cost], str]:
     """
     plugins.load()
     try:
-        MODELS[options.model]
+        for model in options.model:
+            MODELS[model]
     except ValueError as error:
         raise UsageError(f"--model: {error}") from error
     if options.threads:
@@ -110,8 +109,9 @@ def costs_of(options: CostConfig) -> tuple[list[Cost], str]:
     precision = fastest_precision(device) if options.precision == "auto" else options.precision
     setup = Setup(options.batch_size, options.rounds, device, precision)
     costs = []
-    for method, num_classes in itertools.product(METHODS_TIMED, NUMBERS_OF_CLASSES):
-        case = Case(options.model, options.width, method, num_classes)
+    for cell in itertools.product(options.model, options.methods, NUMBERS_OF_CLASSES):
+        model, method, num_classes = cell
+        case = Case(model, options.width, method, num_classes)
         show(f"{case.model}, width {case.width:g}, {method}, {num_classes} classes ...")
         costs.append(measure(case, setup))
     place = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()

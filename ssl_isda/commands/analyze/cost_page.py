@@ -1,28 +1,58 @@
-"""What ``run.py analyze cost`` writes: ours above, the paper's Table 3 below."""
+"""What ``run.py analyze cost`` writes: ours, and the paper's Table 3."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from ssl_isda.commands.analyze.cost import Case, Cost
 from ssl_isda.results.tables import Table, markdown_table
 
-TABLE_3: tuple[tuple[str, str, tuple[str, str, str], tuple[str, str, str]], ...] = (
-    ("ResNet-32", "69.43", ("0.05", "0.07", "1.85"), ("0.44", "0.63", "1.85")),
-    ("ResNet-110", "254.20", ("0.05", "0.02", "4.48"), ("0.44", "0.17", "2.94")),
-    ("SE-ResNet-110", "254.73", ("0.05", "0.02", "2.17"), ("0.44", "0.17", "1.08")),
-    ("Wide-ResNet-16-8", "1550", ("2.96", "0.19", "3.39"), ("27.19", "1.76", "10.77")),
-    ("Wide-ResNet-28-10", "5250", ("4.61", "0.09", "2.37"), ("42.46", "0.81", "12.35")),
-    ("ResNeXt-29, 8x64d", "5390", ("11.80", "0.22", "1.90"), ("109.00", "2.02", "12.32")),
-    ("DenseNet-BC-100-12", "292.38", ("1.35", "0.46", "5.50"), ("12.43", "4.25", "12.03")),
-    ("Shake-Shake (26, 2x32d)", "426.69", ("0.19", "0.04", "5.77"), ("1.76", "0.41", "2.21")),
-    ("Shake-Shake (26, 2x112d)", "5130", ("2.31", "0.05", "3.85"), ("21.30", "0.42", "5.07")),
-)
-"""Network, million operations, and what ISDA adds with 10 and with 100 classes: million operations, %
-of them, % of the wall time on a Tesla V100. Supervised training."""
+
+class Printed(NamedTuple):
+    """A network's rows of the paper's Table 3, as printed; supervised training."""
+
+    network: str
+    operations: str
+    """Million multiply-adds of an image."""
+    of_10: tuple[str, str, str]
+    """What ISDA adds with 10 classes: million operations, % of them, % of the wall time on a V100."""
+    of_100: tuple[str, str, str]
+    """The same with 100."""
+
+
+TABLE_3: Mapping[str, Printed] = {
+    "resnet32": Printed("ResNet-32", "69.43", ("0.05", "0.07", "1.85"), ("0.44", "0.63", "1.85")),
+    "resnet110": Printed(
+        "ResNet-110", "254.20", ("0.05", "0.02", "4.48"), ("0.44", "0.17", "2.94")
+    ),
+    "se_resnet110": Printed(
+        "SE-ResNet-110", "254.73", ("0.05", "0.02", "2.17"), ("0.44", "0.17", "1.08")
+    ),
+    "wrn_16_8": Printed(
+        "Wide-ResNet-16-8", "1550", ("2.96", "0.19", "3.39"), ("27.19", "1.76", "10.77")
+    ),
+    "wrn_28_10": Printed(
+        "Wide-ResNet-28-10", "5250", ("4.61", "0.09", "2.37"), ("42.46", "0.81", "12.35")
+    ),
+    "resnext29_8x64d": Printed(
+        "ResNeXt-29, 8x64d", "5390", ("11.80", "0.22", "1.90"), ("109.00", "2.02", "12.32")
+    ),
+    "densenet_bc_100_12": Printed(
+        "DenseNet-BC-100-12", "292.38", ("1.35", "0.46", "5.50"), ("12.43", "4.25", "12.03")
+    ),
+    "shake_shake_26_2x32d": Printed(
+        "Shake-Shake (26, 2x32d)", "426.69", ("0.19", "0.04", "5.77"), ("1.76", "0.41", "2.21")
+    ),
+    "shake_shake_26_2x112d": Printed(
+        "Shake-Shake (26, 2x112d)", "5130", ("2.31", "0.05", "3.85"), ("21.30", "0.42", "5.07")
+    ),
+}
+"""By the name that the network has here."""
 
 
 def cost_files(costs: Sequence[Cost], machine: str) -> dict[str, str]:
@@ -52,12 +82,25 @@ def _lines(costs: Sequence[Cost], machine: str) -> Iterator[str]:
     yield "median and quartiles of the ratio, less 1, in %; on one CPU thread the processor's time."
     yield f"Ours on {machine}.\n"
     heads = ["network, training", "C", "without ISDA", "ISDA adds", "%", "time: + %"]
-    papers = [
-        [f"paper: {network}, supervised", num_classes, plain, added, share, f"+{time}"]
-        for network, plain, *parts in TABLE_3
-        for num_classes, (added, share, time) in zip((10, 100), parts, strict=True)
-    ]
-    yield markdown_table(Table([heads, *map(_row, costs), *papers]))
+    measured = {cost.case.model for cost in costs}
+    rest = [row for name in TABLE_3 if name not in measured for row in _printed(name)]
+    yield markdown_table(Table([heads, *_paired(costs), *rest]))
+
+
+def _paired(costs: Sequence[Cost]) -> Iterator[list[object]]:
+    """Each network's costs, and behind them what the paper prints of it."""
+    for model, of_model in itertools.groupby(costs, key=lambda cost: cost.case.model):
+        yield from map(_row, of_model)
+        yield from _printed(model)
+
+
+def _printed(model: str) -> Iterator[list[object]]:
+    """What the paper prints of a network, with 10 and with 100 classes; nothing of most."""
+    if model in TABLE_3:
+        network, plain, *parts = TABLE_3[model]
+        for num_classes, (added, share, time) in zip((10, 100), parts, strict=True):
+            name = f"paper: {network}, supervised"
+            yield [name, num_classes, plain, added, share, f"+{time}"]
 
 
 def _row(cost: Cost) -> list[object]:

@@ -54,11 +54,13 @@ unlabeled ones. Nothing else in the folder changes.
 COST_USAGE = """\
 usage: python run.py analyze cost [flags]
 
-Table 3 of the paper: the operations and the time that ISDA adds to a training step of one network, with
+Table 3 of the paper: the operations and the time that ISDA adds to a training step of each network, with
 10 and with 100 classes, in supervised training and in temporal ensembling, the cheapest method that has
-both propositions. The paper's own rows stand below. Images are noise; no data set is needed.
+both propositions. The paper's own rows stand below each network that it has, and those of the others at
+the end. Images are noise; no data set is needed.
 
   python run.py analyze cost --threads 1
+  python run.py analyze cost --model resnet32 densenet_bc_100_12 --methods supervised --threads 1
 """
 
 REDRAW_USAGE = """\
@@ -108,10 +110,15 @@ class TightnessConfig(Place):
 class CostConfig(Options):
     """What is counted and timed, and how."""
 
-    model: str = "cnn13"
-    """The network."""
+    model: tuple[str, ...] = ("cnn13",)
+    """The networks, one after another."""
+    methods: tuple[Literal["supervised", "temporal_ensembling"], ...] = (
+        "supervised",
+        "temporal_ensembling",
+    )
+    """The trainings."""
     width: float = Field(1.0, gt=0, allow_inf_nan=False)
-    """Factor on the number of the network's channels."""
+    """Factor on the number of the networks' channels."""
     batch_size: int = Field(128, ge=1)
     """Labeled images in a step, and as many unlabeled ones."""
     rounds: int = Field(11, ge=1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
 from ssl_isda.results.writing import write_report
+from ssl_isda.runs.data_digest import refuse_other_images
 
 if TYPE_CHECKING:
     from ssl_isda.results.scatter import Panel
@@ -65,10 +66,15 @@ def _panels(pictures: Sequence[Path]) -> tuple[list[Panel], list[str]]:
     from ssl_isda.results.scatter import read_panel
 
     read = [_read(file, read_panel) for file in pictures]
-    for file, (_, names) in zip(pictures, read, strict=True):
-        if names != read[0][1]:
+    first, known = read[0]
+    for file, (panel, names) in zip(pictures, read, strict=True):
+        if names != known:
             raise UsageError(f"{printed(file)} has other classes than {printed(pictures[0])}")
-    return [panel for panel, _ in read], read[0][1]
+        refuse_other_images(
+            *(panel.data_digest, [first.data_digest], f"{printed(file)} shows other images"),
+            *(pictures[0], "draw them one by one"),
+        )
+    return [panel for panel, _ in read], known
 
 
 def _read(file: Path, reader: Callable[[Path], Kept]) -> Kept:

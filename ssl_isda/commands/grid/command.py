@@ -86,6 +86,8 @@ def _refuse_flags_of_one_run(arguments: Sequence[str], components: Components) -
     for flag in flags:
         if flag == "--fresh":
             raise UsageError("grid takes no --fresh: a retry would delete what is done")
+        if flag == "--extend":
+            raise UsageError("grid takes no --extend: runs are extended one by one")
         if flag in ("--config", "--seeds") or flag in options:
             raise UsageError(f"{flag} cannot be given to a grid: its FILE holds that")
 
@@ -94,7 +96,7 @@ def _for_all_runs(components: Components) -> dict[str, Setting]:
     """What can be set for all of them: everything but the options of single methods."""
     options = [option for kind, _, option in components.options() if kind != "method"]
     settings = {setting.name: setting for setting in (*options, *RUN_SETTINGS.values())}
-    return {name: setting for name, setting in settings.items() if name != "fresh"}
+    return {n: setting for n, setting in settings.items() if n not in ("fresh", "extend")}
 
 
 def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:

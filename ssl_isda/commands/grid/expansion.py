@@ -13,14 +13,15 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.grid.grid_file import Block, GridFile
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import ISDA_SETTINGS, Resolved
+from ssl_isda.settings.label_words import AMOUNTS, IN_FOLDERS
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import Given
 
 MOST_RUNS = 10_000
-IN_THE_RUNS_OWN_PATH = frozenset({"dataset", "labels", "method", "isda", "seed", "runs_dir"})
+IN_THE_RUNS_OWN_PATH = frozenset({"dataset", *IN_FOLDERS, "method", "isda", "seed", "runs_dir"})
 """Settings by which run folders differ anyway."""
-LENGTHS = frozenset({"epochs", "steps"})
-"""Two ways of saying how long a run is."""
+RIVALS = (frozenset({"epochs", "steps"}), frozenset(AMOUNTS))
+"""Ways of saying how long a run is, and how many labels it has."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,12 @@ def expand(grid: GridFile, flags: Mapping[str, Given]) -> list[GridRun]:
 
 
 def _over(*layers: Mapping[str, Given]) -> dict[str, Given]:
-    """What the layers say, each over those before; of two lengths of a run the later one counts."""
+    """What the layers say, each over those before; of rivals the later one counts."""
     words: dict[str, Given] = {}
     for layer in layers:
-        other = LENGTHS - layer.keys() if LENGTHS & layer.keys() else frozenset()
+        other = {
+            name for rivals in RIVALS if rivals & layer.keys() for name in rivals - layer.keys()
+        }
         words = {**{name: words[name] for name in words if name not in other}, **layer}
     return words
 

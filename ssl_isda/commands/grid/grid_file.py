@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 _PARTS = ("config", "settings", "runs")
 
+_NOT_HERE = {
+    "fresh": "a retry would delete what is done",
+    "extend": "runs are extended one by one",
+    "plugin": "only a flag runs code",
+}
+
 
 @dataclass(frozen=True)
 class Block:
@@ -128,12 +134,7 @@ def _values(
 def _checked(value: Given, components: Components, *, is_for_all: bool = False) -> Given:
     """Refuse an unknown name, and a value that no owner of the name would take."""
     if value.name in FLAG_ONLY:
-        why = (
-            "a retry would delete what is done"
-            if value.name == "fresh"
-            else "only a flag runs code"
-        )
-        raise UsageError(f"{value.place} has no place in a grid: {why}")
+        raise UsageError(f"{value.place} has no place in a grid: {_NOT_HERE[value.name]}")
     known = [*RUN_SETTINGS.values(), *(option for _, _, option in components.options())]
     settings = [setting for setting in known if setting.name == value.name]
     if not settings:

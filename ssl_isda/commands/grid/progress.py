@@ -17,7 +17,9 @@ from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.data.facts import data_digests
+from ssl_isda.data.folder_listing import ListingOptions
 from ssl_isda.results.estimates import estimate
+from ssl_isda.runs.data_digest import other_images, usual_digests
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""
@@ -58,6 +60,8 @@ class Progress:
         """
         self.errors: dict[Path, float] = {}
         """The test error of each finished run, in percent."""
+        self._digests: dict[Path, str] = {}
+        """Of the images that each of them was made on."""
         self.failures: dict[Path, str] = {}
         """The reason for each that failed."""
         self._num_runs, self._work_done = len(runs), 0.0
@@ -138,20 +142,38 @@ class Progress:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def summary(self, runs: Sequence[GridRun]) -> str:
-        """Mean ± standard deviation (n) of the test errors of each cell, and each failure."""
+        """Mean ± standard deviation (n) of the test errors of each cell, and each failure.
+
+        What was made on other images than the rest of its cell is in no mean.
+        """
         cells: dict[Path, list[Path]] = {}
         for run in runs:
             cells.setdefault(run.path.parent, []).append(run.path)
         width = max(len(str(cell)) for cell in cells)
+        apart: list[str] = []
         lines = ["test error in %, mean ± standard deviation over the seeds"]
         for cell, paths in cells.items():
-            found = estimate([self.errors[path] for path in paths if path in self.errors])
+            odd = self._odd_ones(paths)
+            apart += odd.values()
+            found = estimate([self.errors[p] for p in paths if p in self.errors and p not in odd])
             failed = sum(path in self.failures for path in paths)
             lines.append(
                 f"  {cell!s:<{width}}  {found or '-'}" + f"  {failed} failed" * bool(failed)
             )
         failures = [f"failed: {path}: {reason}" for path, reason in self.failures.items()]
-        return "\n".join(lines + failures)
+        return "\n".join(lines + apart + failures)
+
+    def _odd_ones(self, cell: Sequence[Path]) -> dict[Path, str]:
+        """A line for each run on other images than most of its cell."""
+        kept = {path: self._digests[path] for path in cell if path in self._digests}
+        usual = usual_digests(kept.values()).values()
+        others = {path: other_images(digest, usual) for path, digest in kept.items()}
+        return {
+            path: f"kept apart: {path}: test error {self.errors[path]:.2f} % on other images "
+            f"(digest {kept[path]}, of most of its cell {other})"
+            for path, other in others.items()
+            if other
+        }
 
     def _look(self) -> None:
         self._looked = time.monotonic()
@@ -168,12 +190,14 @@ class Progress:
         """Whether the run has ended, by its result or by a folder that it cannot use."""
         config = run.resolved.config
         try:
-            result = run.folder.finished(self._digest(config.dataset, config.data_dir))
+            options = ListingOptions.of(run.resolved.values)
+            result = run.folder.finished(self._digest(config.dataset, config.data_dir, options))
         except UsageError as error:
             self.failures[run.path] = str(error)
             return True
         if result is not None:
             self.errors[run.path] = result["error"]
+            self._digests[run.path] = str(result.get("data_digest") or "")
         return result is not None
 
     def _time_left(self) -> str:

@@ -40,6 +40,8 @@ def command(arguments: Sequence[str]) -> int:
     report = Report(find_runs([Path(place) for place in places or ["runs"]]))
     write_report(report_files(report), options.out)
     show(f"{printed(options.out / 'report.html')}: {report.summary}")
+    for line in report.odd_ones:
+        show(f"warning: {line}")
     return 0
 
 

@@ -16,12 +16,19 @@ from ssl_isda.results.cells import (
     row_order,
     seeds_name,
 )
+from ssl_isda.results.columns import odd_ones
 from ssl_isda.results.runs import Run
 
 SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 FACTS = ("commit", "versions", "machine", "command")
 """What a run was made with."""
+BESIDE_IN_WORDS = (
+    "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
+    "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
+    "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
+)
+"""What the scores beside the error are."""
 
 
 class Report:
@@ -29,6 +36,8 @@ class Report:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.cells = cells_of(runs)
+        self.odd_ones = odd_ones(runs)
+        """What was made on other images than the rest, and stands in a column of its own."""
         in_cells = [run for cell in self.cells for run in cell.runs]
         self.strays = [run for run in runs if not run.settings]
         """Runs whose settings cannot be read."""
@@ -78,6 +87,7 @@ class Report:
     def cautions(self) -> dict[str, list[str]]:
         """What must be known before a number is used, by kind; kinds without a case are left out."""
         found = {
+            "Runs on other images, in columns of their own": self.odd_ones,
             "Failed runs, in no mean": self._with_problems("failed"),
             "Damaged runs, in no mean": self._with_problems("damaged"),
             "Runs started but not finished, in no mean": self._with_problems("unfinished"),
@@ -113,6 +123,8 @@ class Report:
                     yield f"runs of different {what}", cell
             if any(run.commit.endswith("-dirty") for run in cell.finished):
                 yield "made with files that differ from the commit", cell
+            if any(run.result.get("extended_from") for run in cell.finished):
+                yield "extended from a shorter run, which is not so long a run from the start", cell
             digests = [run.split.digest for run in cell.finished if run.split]
             if len(digests) > 1 and len(set(digests)) == 1:
                 yield "all seeds have the same labeled images", cell

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_isda import __version__
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report.contents import SHORT, Report, by_value
+from ssl_isda.commands.report.contents import BESIDE_IN_WORDS, SHORT, Report, by_value
 from ssl_isda.results.cells import Cell, Column, row_name
-from ssl_isda.results.classes import Classes, classes_of
+from ssl_isda.results.classes import Classes, classes_of, scores_beside
 from ssl_isda.results.curves import metrics_of
 from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
+from ssl_isda.results.html import data_url, rendered
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.runs.metrics import TEST_ERROR
+from ssl_isda.runs.result import SCORES_BESIDE
+from ssl_isda.settings.label_words import IN_FOLDERS
 
 TEMPLATE = "page.html.j2"
-_HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", "labels"})
+_HIDDEN_SETTINGS = frozenset({"method", "isda", "seed", "dataset", *IN_FOLDERS})
 """They are in the headings."""
 
 
@@ -36,18 +38,11 @@ class Figure:
 
 def html_page(report: Report) -> str:
     """The whole page; everything that comes from a run is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    environment.filters["row_name"] = row_name
-    return environment.get_template(TEMPLATE).render(
+    return rendered(
+        Path(__file__).with_name(TEMPLATE),
+        {"duration": duration, "row_name": row_name},
+        score_names=[*SCORES_BESIDE.values()],
+        beside=BESIDE_IN_WORDS,
         report=report,
         sections=[_section(column, report.cells_in(column)) for column in report.columns],
         version=__version__,
@@ -73,6 +68,7 @@ def _section(column: Column, cells: list[Cell]) -> dict[str, object]:
         "errors": [*_error_figures(column, cells)],
         "metrics": [*_metric_figures(column, cells)],
         "timed": [cell for cell in cells if cell.seconds],
+        "scores": [(cell, scores) for cell in cells if (scores := scores_beside(cell))],
         "classes": [(cell, each, _matrix(cell, each)) for cell, each in found if each],
         "without_classes": [cell.name for cell, each in found if not each],
     }
@@ -103,4 +99,4 @@ def _matrix(cell: Cell, classes: Classes) -> Figure | None:
 
 
 def _figure(title: str, description: str, svg: bytes) -> Figure:
-    return Figure(title, description, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")
+    return Figure(title, description, data_url("svg+xml", svg))

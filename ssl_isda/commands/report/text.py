@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report.contents import FACTS, SHORT, Report, by_value
+from ssl_isda.commands.report.contents import BESIDE_IN_WORDS, FACTS, SHORT, Report, by_value
 from ssl_isda.results.cells import Cell, Comparison, row_name
+from ssl_isda.results.classes import scores_beside, scores_of
 from ssl_isda.results.run_settings import in_order
 from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import (
@@ -18,6 +19,7 @@ from ssl_isda.results.tables import (
     markdown,
     markdown_table,
 )
+from ssl_isda.runs.result import SCORES_BESIDE
 
 
 def markdown_page(report: Report) -> str:
@@ -74,6 +76,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield "Welch's t-test, two-sided, not corrected for the number of tests.\n"
         heads = ["data, method", "without ISDA", "with ISDA", "difference", "test"]
         yield markdown_table(Table([heads, *map(_compared, report.comparisons)]))
+    yield from _beside(report)
     if report.cautions:
         yield "\n## Before you use a number"
     for kind, cases in report.cautions.items():
@@ -89,6 +92,17 @@ def _lines(report: Report) -> Iterator[str]:
     if report.strays:
         yield "\n### Runs whose settings cannot be read\n"
         yield from (f"- {markdown(run.path)}: {markdown(run.problem)}" for run in report.strays)
+
+
+def _beside(report: Report) -> Iterator[str]:
+    """The scores that stand beside the error, of the cells that have them."""
+    found = [(cell, scores) for cell in report.cells if (scores := scores_beside(cell))]
+    if not found:
+        return
+    yield "\n## Classes and calibration\n"
+    yield f"{BESIDE_IN_WORDS}\n"
+    rows = [[cell.full_name, *(str(e or "") for e in each.values())] for cell, each in found]
+    yield markdown_table(Table([["data, method", *SCORES_BESIDE.values()], *rows]))
 
 
 def _entry(cell: Cell) -> Markup:
@@ -165,6 +179,8 @@ def _facts_of(run: Run) -> dict[str, object]:
         "error": run.error if run.state == "finished" else None,
         "last_epoch_error": run.last_error,
         "selected_error": run.selected_error,
+        **dict.fromkeys(SCORES_BESIDE),
+        **scores_of(run),
         "averaged_epochs": run.result.get("averaged_epochs"),
         "finished_epochs": len(run.epochs),
         "training_seconds": run.seconds,
@@ -175,6 +191,7 @@ def _facts_of(run: Run) -> dict[str, object]:
         "split_seed": split and split.seed,
         "split_digest": split and split.digest,
         "data_checksum": split and split.checksum,
+        "data_digest": run.data_digest,
         "commit": run.commit,
         "versions": run.versions,
         "finished": run.result.get("finished"),

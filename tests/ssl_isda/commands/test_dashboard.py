@@ -33,7 +33,10 @@ def section() -> dict:
 
 def test_runs_are_grouped_by_cell_with_mean_and_band(section) -> None:
     (runs,) = section["runSets"]
-    assert runs["grouping"] == [{"section": "run", "name": "group"}]
+    assert runs["grouping"] == [
+        {"section": "run", "name": "group"},
+        {"section": "config", "name": "data_digest.value"},
+    ]
     for each in section["panelBankConfig"]["sections"]:
         assert each["localPanelSettings"]["useRunsTableGroupingInPanels"]
         for panel in each["panels"]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ssl_isda.base.step import Step
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.image_data import ImageData
@@ -23,7 +24,7 @@ def split_of(data: ImageData, validation_fraction: float = 0.0):
     return make_split(
         data.train.labels,
         num_classes=4,
-        num_labels=16,
+        amounts=Amounts(16),
         seed=0,
         dataset=data.name,
         checksum=data.train.fingerprint,

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_isda.base.errors import OutputFailed, UsageError
+from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 
 LABELS = torch.tensor([k % 4 if k % 5 else -1 for k in range(100)])  # 20 of each class
 
 
 def tiny(labels: object = LABELS, **changes: object) -> Split:
-    drawn = {"num_classes": 4, "num_labels": 16, "seed": 0, **changes}
+    drawn = {"num_classes": 4, "amounts": Amounts(16), "seed": 0, **changes}
     return make_split(labels, dataset="tiny", checksum="c0ffee", **drawn)
 
 
@@ -25,7 +26,7 @@ def tiny(labels: object = LABELS, **changes: object) -> Split:
 def test_fault_25_golden_hash() -> None:
     """The labeled indices of a CIFAR-sized set, as any machine and version must draw them."""
     labels = np.arange(50_000) * 7919 % 10
-    split = tiny(labels, num_classes=10, num_labels=4000, seed=3)
+    split = tiny(labels, num_classes=10, amounts=Amounts(4000), seed=3)
     text = ",".join(map(str, split.labeled))
     assert hashlib.sha256(text.encode()).hexdigest() == (
         "a2d549b96e79b799705d8452cdc96dab735125dd196b9d62444fbb9ad508c4cd"
@@ -54,7 +55,7 @@ def test_balanced_nested_disjoint(labels: list[int], seed: int, fraction: float)
     fewest = min(np.bincount(array[array >= 0]))
     previous: set[int] = set()
     for per_class in range(2, fewest + 1):
-        split = tiny(array, num_labels=4 * per_class, seed=seed, validation_fraction=fraction)
+        split = tiny(array, amounts=Amounts(4 * per_class), seed=seed, validation_fraction=fraction)
         held_out = max(1, int(fraction * per_class)) if fraction else 0
         assert np.bincount(array[list(split.labeled)]).tolist() == [per_class - held_out] * 4
         assert len(split.validation) == 4 * held_out
@@ -73,12 +74,12 @@ def test_seeds_differ_and_validation_leaves_the_rest_alone() -> None:
 
 def test_decimal_fraction_of_labels() -> None:
     labels = np.arange(400) % 4
-    assert len(tiny(labels, num_labels=None, validation_fraction=0.29).validation) == 4 * 29
+    assert len(tiny(labels, amounts=Amounts(), validation_fraction=0.29).validation) == 4 * 29
 
 
 def test_none_takes_every_labeled_image() -> None:
     labels = torch.tensor([0, 0, 0, -1, 1])
-    split = tiny(labels, num_classes=2, num_labels=None)
+    split = tiny(labels, num_classes=2, amounts=Amounts())
     assert split.labeled == (0, 1, 2, 4)
     assert split.unlabeled_pool(5).tolist() == [0, 1, 2, 3, 4]
 
@@ -87,14 +88,49 @@ def test_none_takes_every_labeled_image() -> None:
 @pytest.mark.parametrize("num_labels", [0, -4, 17, 84])
 def test_fault_24_impossible_number(num_labels: int) -> None:
     with pytest.raises(UsageError, match="valid are the multiples of 4 from 4 to 80"):
-        tiny(num_labels=num_labels)
+        tiny(amounts=Amounts(num_labels))
 
 
 def test_class_left_without_labels() -> None:
     with pytest.raises(UsageError, match="leaves none to train on"):
-        tiny(num_labels=4, validation_fraction=0.25)
+        tiny(amounts=Amounts(4), validation_fraction=0.25)
     with pytest.raises(UsageError, match="no labeled training image"):
-        tiny(num_classes=5, num_labels=None)
+        tiny(num_classes=5, amounts=Amounts())
+
+
+def test_a_number_for_each_class_draws_the_same_images_as_their_number_in_all() -> None:
+    assert tiny(amounts=Amounts(labels_per_class=4)) == tiny()
+    assert tiny(amounts=Amounts(label_fraction=0.2)) == tiny()
+
+
+def test_a_long_tailed_pool_is_drawn_for_both_parts(tmp_path) -> None:
+    """Smaller pools are part of larger ones; nothing outside the pool is trained on."""
+    larger = tiny(amounts=Amounts(imbalance=2.0, label_fraction=0.5))
+    split = tiny(amounts=Amounts(imbalance=10.0, label_fraction=0.5), validation_fraction=0.25)
+    assert np.bincount(LABELS[list(split.pool)]).tolist() == [20, 9, 4, 2]
+    assert np.bincount(LABELS[list(split.labeled)]).tolist() == [8, 3, 1, 1]
+    assert np.bincount(LABELS[list(split.validation)]).tolist() == [2, 1, 1]
+    assert {*split.labeled, *split.validation} <= {*split.pool} <= {*larger.pool}
+    assert split.unlabeled_pool(100).tolist() == sorted({*split.pool} - {*split.validation})
+    assert (
+        split.unlabeled_sample(100, most=5).tolist()
+        == sorted({*split.pool} - {*split.labeled, *split.validation})[::4]
+    )
+    split.save(tmp_path / "split.json")
+    assert json.loads((tmp_path / "split.json").read_text())["version"] == 2
+    assert reload(tmp_path / "split.json") == split
+
+
+def test_a_single_label_of_a_class_is_not_held_out() -> None:
+    labels = np.array([0, 0, 0, 0, 1])
+    split = tiny(labels, num_classes=2, amounts=Amounts(), validation_fraction=0.25)
+    assert len(split.validation) == 1 and 4 in split.labeled
+
+
+def test_a_split_without_the_newer_fields_keeps_its_bytes(tmp_path) -> None:
+    tiny(validation_fraction=0.25).save(tmp_path / "split.json")
+    digest = hashlib.sha256((tmp_path / "split.json").read_bytes()).hexdigest()
+    assert digest == "de15d36754452bbd364e7a433bf55b7594ad3d42169b171b0b686ee5ad83d516"
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -129,7 +165,11 @@ def resigned(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"version": 2}, "version"),
+        ({"version": 2}, "its version is not 1"),
+        ({"pool": [6, 7, 8, 9]}, "its version is not 2"),
+        ({"version": 2, "pool": []}, "pool is empty"),
+        ({"version": 2, "pool": None}, "integers"),
+        ({"version": 2, "test": [1]}, r"other test images \(digest \w{16} in it, none of tiny now"),
         ({"extra": 1}, "nothing else"),
         ({"dataset": "other"}, "'other'"),
         ({"checksum": "bad"}, r"other images \(digest bad in it, c0ffee of tiny now\)"),
@@ -213,12 +253,59 @@ def test_a_split_is_held_against_the_settings(
 ) -> None:
     split = tiny(validation_fraction=0.25)
     if words is None:
-        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+        check_split(Path("s.json"), split, LABELS, 4, Amounts(num_labels), validation)
         return
     with pytest.raises(UsageError, match=f"^the split s.json {words}$"):
-        check_split(Path("s.json"), split, LABELS, num_labels, validation)
+        check_split(Path("s.json"), split, LABELS, 4, Amounts(num_labels), validation)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "asked", "words"),
+    [
+        (
+            {"label_fraction": 0.2},
+            {"labels_per_class": 3},
+            "--labels-per-class 3 gives 12: give --labels 16",
+        ),
+        (
+            {"imbalance": 2.0},
+            {"label_fraction": 0.5},
+            "--label-fraction 0.5 gives 40: give the number",
+        ),
+        (
+            {"imbalance": 2.0, "labels": 16},
+            {"labels": 16},
+            "has a long-tailed pool: give the --imbalance",
+        ),
+        (
+            {"labels": 16},
+            {"imbalance": 2.0, "labels": 16},
+            "has no long-tailed pool: leave",
+        ),
+        (
+            {"imbalance": 2.0, "labels": 16},
+            {"imbalance": 3.0, "labels": 16},
+            "pool of 57 images; --imbalance 3 gives 48",
+        ),
+    ],
+)
+def test_a_split_of_other_amounts(drawn: dict, asked: dict, words: str) -> None:
+    split = tiny(amounts=Amounts(**drawn))
+    check_split(Path("s.json"), split, LABELS, 4, Amounts(**drawn), False)
+    with pytest.raises(UsageError, match=f"^the split s.json .*{words}"):
+        check_split(Path("s.json"), split, LABELS, 4, Amounts(**asked), False)
+
+
+def test_other_test_images_are_refused(tmp_path) -> None:
+    tiny(test=(1, 5)).save(tmp_path / "split.json")
+    assert reload(tmp_path / "split.json", test=(1, 5)).test == (1, 5)
+    for now in ((1, 6), None):
+        with pytest.raises(
+            UsageError, match=r"other test images \(digest \w+ in it, \w+ of tiny now"
+        ):
+            reload(tmp_path / "split.json", test=now)
 
 
 def test_a_split_without_held_out_images_is_none_for_validation() -> None:
     with pytest.raises(UsageError, match="holds out no images: leave --validation out"):
-        check_split(Path("s.json"), tiny(), LABELS, 16, True)
+        check_split(Path("s.json"), tiny(), LABELS, 4, Amounts(16), True)

@@ -28,10 +28,7 @@ from ssl_isda.isda.propositions import (
 from tests.ssl_isda.isda.test_propositions import FORMS
 
 N, C, A = 3, 3, 2
-pytestmark = [
-    pytest.mark.fault(47),
-    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 Loss = Callable[..., Tensor]
 
@@ -76,8 +73,9 @@ class Given:
         return self.logits.clone().requires_grad_(), self.weight.clone().requires_grad_()
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("form", [*FORMS, "learned"])
-def test_second_derivatives_are_those_of_the_losses(form: str) -> None:
+def test_fault_47_second_derivatives_are_those_of_the_losses(form: str) -> None:
     given = Given(form)
     for name, loss in given.losses().items():
         assert gradcheck(loss, given.inputs(), check_batched_grad=True), name
@@ -158,8 +156,9 @@ def test_an_update_between_loss_and_second_derivative_is_an_error() -> None:
             torch.autograd.grad(twice.sum(), w)
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("form", ["full", "diagonal", "shared", "learned"])
-def test_torch_func_differentiates_and_batches(form: str) -> None:
+def test_fault_47_torch_func_differentiates_and_batches(form: str) -> None:
     """Gradients, those of each row, those of several heads at once, and second derivatives."""
     given = Given(form)
     for name in ("prop. 1", "options", "mixture", "second order"):
@@ -269,8 +268,9 @@ except ValueError as error:
 """
 
 
+@pytest.mark.fault(47)
 @pytest.mark.slow
-def test_they_compile_without_a_break(tmp_path: Path) -> None:
+def test_fault_47_they_compile_without_a_break(tmp_path: Path) -> None:
     """In a process of its own, where no checker of shapes stands between. Values, gradients and
     statistics are those of the loop that is not compiled."""
     child = subprocess.run(

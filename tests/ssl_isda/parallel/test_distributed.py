@@ -23,7 +23,7 @@ from ssl_isda.parallel.distributed import (
     total,
     whole,
 )
-from tests.several_processes import CELLS, NUM_STEPS, train_all
+from tests.several_processes import CELLS, num_steps, train_all
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,7 +76,7 @@ def test_two_processes_train_as_one(runs, cell):
     """
     one, two = (found[cell] for found in runs)
     tolerance = 1e-6 if cell[0] == "vat" else 1e-11
-    assert len(one["losses"]) == len(two["losses"]) == (4 if cell[2] == "cnn13" else NUM_STEPS)
+    assert len(one["losses"]) == len(two["losses"]) == num_steps(cell[2])
     for mine, theirs in zip(one["losses"], two["losses"], strict=True):
         assert theirs == pytest.approx(mine, abs=tolerance)
     assert difference(one["student"], two["student"]) < tolerance
@@ -84,6 +84,8 @@ def test_two_processes_train_as_one(runs, cell):
     assert difference(one["gradient_norms"], two["gradient_norms"]) < 100 * tolerance
     assert torch.equal(one["confusion"], two["confusion"])
     assert int(one["confusion"].sum()) == 36
+    calibration = one["scores"]["calibration_error"]
+    assert two["scores"] == {**one["scores"], "calibration_error": pytest.approx(calibration)}
 
 
 def test_one_process_gets_back_what_it_gave():

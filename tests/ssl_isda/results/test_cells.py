@@ -34,6 +34,27 @@ def test_an_error_is_the_mean_of_the_last_epochs_not_the_last(tmp_path: Path) ->
     assert cell.difference == pytest.approx(10 - 11.10)
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("--labels 4000 --imbalance 100", "4,000 labels, imbalance 100"),
+        ("--labels-per-class 1", "1 label a class"),
+        (
+            "--label-fraction 0.125 --imbalance 10 --imbalance-unlabeled 1.5",
+            "12.5 % of the labels, imbalance 10, 1.5 without labels",
+        ),
+        ("--dataset folder --test-fraction 0.2", "all labels, 20 % to test on"),
+    ],
+)
+def test_other_amounts_have_a_column_of_their_own(tmp_path: Path, flags: str, name: str) -> None:
+    dataset = () if "--dataset" in flags else ("--dataset", "cifar10")
+    write_run(tmp_path / "a", *dataset, *flags.split())
+    write_run(tmp_path / "b", *CIFAR)
+    cells = {cell.column.labels_name: cell for cell in report_of(tmp_path).cells}
+    assert cells.keys() == {name, "4,000 labels"}
+    assert cells["4,000 labels"].papers and not cells[name].papers
+
+
 def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("lambda_0: 0.25\n")

@@ -217,7 +217,7 @@ def test_what_is_no_features_file_is_refused(file: Path) -> None:
         file.write_bytes(npz_bytes(**{**arrays(), name: array}))
         refusal(file)
     file.write_bytes(npz_bytes(features=np.zeros(3)))
-    assert "must hold checkpoint_sha256, class_names, features" in refusal(file)
+    assert "must hold checkpoint_sha256, class_names, data_digest, features" in refusal(file)
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, 9), }"
     header = header.ljust(117) + b"\n"  # larger than any memory
     member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header

@@ -70,6 +70,18 @@ def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert load_latest(tmp_path / "checkpoint.pt") == (None, [])
 
 
+def test_a_path_may_be_text_and_a_wrong_one_is_said(file: Path) -> None:
+    assert same(load_latest(str(file))[0], NEW)
+    (file.parent / "other.pt").write_bytes(torch_bytes(NEW))
+    for path, reason in (
+        (file.parent / "runs/seed0/checkpoint.pt", "there is no folder .*runs/seed0"),
+        (file.parent, "is the folder of a run: its .*checkpoint.pt is meant"),
+        (file.parent / "other.pt", "other.pt is not a checkpoint of this program"),
+    ):
+        with pytest.raises(CheckpointDamaged, match=reason):
+            load_latest(str(path))
+
+
 @pytest.mark.fault(5)
 @pytest.mark.parametrize("share", [0, 0.001, 0.02, 0.05, 0.1, 0.3, 0.6, 0.9, 0.9999])
 def test_fault_5_a_cut_checkpoint_falls_back(file: Path, share: float) -> None:

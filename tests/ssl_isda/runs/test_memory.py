@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ssl_isda import ClassCovariance, isda_cross_entropy, semantic_consistency
+from ssl_isda.base import memory as system
 from ssl_isda.base.errors import UsageError
 from ssl_isda.runs import memory
 from ssl_isda.training import isda_memory
@@ -84,9 +85,9 @@ def test_what_an_earlier_run_of_the_process_has_given_back_is_free(monkeypatch):
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A folder in place of what the kernel tells, empty."""
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_OWN_GROUP", tmp_path / "own")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "groups")
+    monkeypatch.setattr(system, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(system, "_OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(system, "_CGROUP", tmp_path / "groups")
     return tmp_path
 
 

@@ -51,6 +51,11 @@ def test_a_tie_goes_to_the_earlier_epoch() -> None:
 def test_a_result_in_words() -> None:
     plain = summarize(history([50.0, 10.0, 20.0, 30.0]))
     assert describe(plain) == ("test error 30.00 % (mean of the last 1 epoch), last epoch 30.00 %")
+    scores = {"balanced_error": 31.0, "macro_f1": 70.0, "calibration_error": None}
+    assert describe(plain | scores) == (
+        "test error 30.00 % (mean of the last 1 epoch), last epoch 30.00 % "
+        "(balanced error 31.00 %, macro F1 70.00 %)"
+    )
     with_validation = summarize(history([8.0] * 8, [9.0, 7.0] * 4))
     assert describe(with_validation) == (
         "test error 8.00 % (mean of the last 2 epochs), last epoch 8.00 %, "

@@ -53,7 +53,7 @@ def names(folder: RunFolder) -> list[str]:
         ("digits", ["--model", "resnet20", "--isda"], "digits-20/vat+isda-resnet20"),
         (
             "digits",
-            ["--loss=label_smoothing", "--view=cutout"],
+            ["--loss=label_smoothing", "--policy=cutout"],
             "digits-20/vat-label_smoothing-cutout",
         ),
         ("digits", ["--model=cnn13", "--optimizer=adamw"], "digits-20/vat"),

@@ -407,7 +407,10 @@ def test_fault_31_online_is_bit_equal_and_shows_everything(
     for shown, metrics in zip(server.lines[identity][HISTORY].values(), kept, strict=True):
         assert metrics.items() <= shown.items()
     result = json.loads((folder / "result.json").read_text())
-    assert server.lines[identity][SUMMARY][0]["final/error"] == result["error"]
+    summary = server.lines[identity][SUMMARY][0]
+    for name in ("error", "balanced_error", "macro_f1", "calibration_error"):
+        assert summary[f"final/{name}"] == result[name]
+    assert summary["final/class_errors"] == result["class_errors"]
 
 
 @pytest.mark.fault(30)

@@ -252,6 +252,22 @@ def plugin(folder: Path, source: str = METHOD, name: str = "mine") -> str:
     return f"--plugin={folder / name}.py"
 
 
+def test_the_old_name_of_a_setting_is_read(tmp_path: Path) -> None:
+    """Runs of it go on: their config.yaml differs in nothing."""
+    file = tmp_path / "config.yaml"
+    file.write_text("method: vat\nview: cutout\n")
+    resolved = run(f"--config={file}")
+    assert resolved.config.policy == run("--method=vat", "--view=cutout").config.policy == "cutout"
+    file.write_text(resolved.to_yaml().replace("policy: cutout", "view: cutout"))
+    assert differing_settings(file, resolved) == []
+    differing = differing_settings(file, run("--method=vat", "--policy", "weak"))
+    assert differing == ["policy: 'cutout' there, weak now"]
+    file.write_text("method: vat\nview: cutout\npolicy: weak\n")
+    assert refusal(f"--config={file}").endswith(":2: view is another name of policy, set there too")
+    line = refusal("--method=vat", "--view=cutout", "--policy=weak")
+    assert line == "--policy is given twice: --view 'cutout', --policy 'weak'"
+
+
 def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     mine = plugin(tmp_path)
     words = "--method=mine --temperature -2 --no-warm --rounds=4 --name none --marks 1,2 3"
@@ -259,7 +275,7 @@ def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     resolved = run(mine, *words.split())
     expected = {"temperature": -2.0, "warm": False, "rounds": 4, "target": "soft", "name": None}
     assert resolved.options["method", "mine"] == expected | {"marks": (1.0, 2.0, 3.0)}
-    assert resolved.options["view", "cutout"] == {"cutout_size": 4}
+    assert resolved.options["policy", "cutout"] == {"cutout_size": 4}
     file = tmp_path / "config.yaml"
     file.write_text(resolved.to_yaml())
     assert run(mine, f"--config={file}").values == resolved.values
@@ -285,7 +301,8 @@ def test_a_part_is_added_by_one_file(tmp_path: Path, monkeypatch) -> None:
     ("flags", "line"),
     [
         ("--cutout-size 1", "--cutout-size is an option of cutout, not of weak"),
-        ("--width 1 --model resnet20", "--width is an option of cnn13, not of resnet20"),
+        ("--width 1 --model mlp", "--width is an option of cnn13 and others, not of mlp"),
+        ("--hidden 9 --model resnet20", "--hidden is an option of mlp, not of resnet20"),
         ("--beta-1 0.5", "--beta-1 is an option of adamw, not of sgd"),
         ("--smoothing 0.5", "--smoothing is an option of label_smoothing, not of cross_entropy"),
         ("--svhn-extra", "--svhn-extra is an option of svhn, not of cifar10"),
@@ -307,18 +324,31 @@ def test_settings_of_version_0_1_belong_to_the_parts_they_moved_to(
     file.write_text(MOVED)
     values = run("--method=vat", f"--config={file}", *flags.split()).values
     if "resnet" in flags:
-        assert "width" not in values and values["weight_decay"] == 0.01  # AdamW's own default
+        assert (values["width"], values["weight_decay"]) == (
+            1,
+            0.01,
+        )  # ResNet's and AdamW's defaults
         assert values["beta_1"] == 0.9
     else:
         assert (values["width"], values["momentum"], values["weight_decay"]) == (0.5, 0.8, 0.01)
     assert values.get("svhn_extra") == (True if "svhn" in flags else None)
 
 
+def test_other_parts_have_options_of_the_names_that_moved_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "model: resnet20\noptimizer: adamw\nwidth: 0.9\nmodels: {resnet20: {width: 0.5}}\n"
+        "optimizers: {adamw: {weight_decay: 0.3}}\n"
+    )
+    values = run("--method=vat", f"--config={file}").values
+    assert (values["width"], values["weight_decay"]) == (0.5, 0.3)
+
+
 def test_two_chosen_parts_do_not_share_an_option(tmp_path: Path) -> None:
     mine = plugin(tmp_path, METHOD.replace("temperature", "width"))
     line = refusal(mine, "--method=mine")
     assert "width is an option of" in line and "mine.py" in line and "models/cnn13.py" in line
-    assert run(mine, "--method=mine", "--model=resnet20", "--width=3").values["width"] == 3.0
+    assert run(mine, "--method=mine", "--model=mlp", "--width=3").values["width"] == 3.0
     like_vat = plugin(tmp_path, METHOD.replace("temperature", "epsilon"))
     assert run(like_vat, "--method=mine", "--epsilon=1").values["epsilon"] == 1.0
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from torch import Tensor, nn
 
+from ssl_isda.base.class_scores import balanced_error, macro_f1
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.tasks import TASKS
-from ssl_isda.tasks.contract import Metric, Rows, Tally
+from ssl_isda.tasks.contract import Calibration, Metric, Rows, Tally
 from ssl_isda.training.method import Method
 from ssl_isda.training.objective import Objective
 
@@ -104,6 +109,49 @@ def test_scores_come_from_one_confusion_matrix() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_gives_its_headline(name: str) -> None:
+def test_every_task_gives_its_headline_and_what_a_result_can_hold(name: str) -> None:
     task = TASKS[name](TASKS.config(name)())
-    assert task.headline.name in task.scores(torch.eye(2, dtype=torch.int64))
+    confusion = torch.eye(2, dtype=torch.int64)
+    assert task.headline.name in task.scores(confusion)
+    json.dumps(task.final_scores(confusion, calibration_of([[3.0, 1.0]], [0]), ["a", "b"]))
+
+
+def calibration_of(logits: list[list[float]], labels: list[int]) -> Calibration:
+    """Taken in as batches of two."""
+    calibration = Calibration(torch.device("cpu"))
+    batches = zip(torch.tensor(logits).split(2), torch.tensor(labels).split(2), strict=True)
+    for rows, targets in batches:
+        calibration.add(Rows(rows, rows, targets))
+    return calibration
+
+
+def test_scores_that_count_classes_alike_are_those_of_scikit_learn() -> None:
+    """The last class has no image and no score of its own, although it is predicted."""
+    labels, predicted = np.random.default_rng(0).integers(0, [[3], [4]], (2, 200))
+    confusion = torch.from_numpy(confusion_matrix(labels, predicted))
+    classification = TASKS["classification"](TASKS.config("classification")())
+    found = classification.final_scores(confusion, calibration_of([[3.0, 1.0]], [0]), "abcd")
+    f1 = f1_score(labels, predicted, average=None)
+    recall = recall_score(labels, predicted, average=None, zero_division=0)
+    assert found["class_errors"].pop("d") is None
+    assert [*found["class_errors"].values()] == pytest.approx([*100 - 100 * recall[:3]])
+    assert found["balanced_error"] == pytest.approx(100 - 100 * recall[:3].mean())
+    assert found["macro_f1"] == pytest.approx(100 * f1[:3].mean())
+    assert balanced_error([[0, 0], [0, 0]]) is macro_f1([[0, 0], [0, 0]]) is None
+
+
+def test_the_calibration_error_is_that_of_its_definition() -> None:
+    logits = torch.randn(301, 5, generator=torch.Generator().manual_seed(0)) * 2
+    labels = torch.arange(301) % 5
+    logits[0] = torch.tensor([9e9, 0, 0, 0, 0])  # confidence 1 belongs to the last bin,
+    logits[5] = 0  # 3 / 15 to the third one, and a little more to the fourth
+    logits[6] = torch.tensor([0.1, 0, 0, 0, 0])
+    confidence, predicted = logits.double().softmax(1).max(1)
+    expected = 0.0
+    for m in range(15):
+        inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
+        if inside.any():
+            gap = (predicted == labels)[inside].double().mean() - confidence[inside].mean()
+            expected += float(inside.double().mean() * gap.abs())
+    found = calibration_of(logits.tolist(), labels.tolist()).error()
+    assert found == pytest.approx(100 * expected) and found > 10

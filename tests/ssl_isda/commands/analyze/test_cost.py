@@ -66,6 +66,28 @@ def test_the_table_holds_ours_and_the_papers(supervised: Cost) -> None:
     assert "| paper: ResNet-110, supervised | 100 | 254.20 | 0.44 | 0.17 | +2.94 |" in table
 
 
+def test_the_papers_rows_stand_below_a_network_that_it_has(supervised: Cost) -> None:
+    costs = [Cost(Case("wrn_16_8", 1, "supervised", c), 512, 1.0, 0.0, (1.0,)) for c in (10, 100)]
+    rows = cost_files([*costs, supervised], "a machine")["cost.md"].splitlines()
+    of_table = [row.split(",")[0].strip("| ") for row in rows if row.startswith("|")][2:]
+    wide = ["wrn\\_16\\_8"] * 2 + ["paper: Wide-ResNet-16-8"] * 2
+    assert of_table[:7] == [*wide, "cnn13", "paper: ResNet-32", "paper: ResNet-32"]
+    assert len(of_table) == 3 + 2 * 9
+
+
+def test_networks_and_trainings_can_be_chosen(capsys) -> None:
+    before = torch.get_num_threads()
+    words = "analyze cost --model mlp resnet20 --methods supervised --width 0.1 --batch-size 4"
+    try:
+        assert cli.main([*words.split(), "--rounds=1", "--threads=1", "--device=cpu"]) == 0
+    finally:
+        torch.set_num_threads(before)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if ", width 0.1, supervised |" in line]
+    assert [row.split(",")[0] for row in rows] == ["| mlp"] * 2 + ["| resnet20"] * 2
+    assert "| paper: ResNet-32, supervised | 10 | 69.43 | 0.05 | 0.07 | +1.85 |" in lines
+
+
 def test_the_command_measures_both_trainings_and_numbers_of_classes(tmp_path: Path, capsys) -> None:
     before = torch.get_num_threads()
     words = "analyze cost --width 0.05 --batch-size 4 --rounds 1 --threads 1 --device cpu --out"
