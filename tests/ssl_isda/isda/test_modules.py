@@ -124,12 +124,12 @@ def test_mixed_images_get_their_bound_and_stay_out_of_the_covariances() -> None:
     isda, head = ISDALoss(C, A, T, 0.8), nn.Linear(A, C)
     features = batches(1)[0]
     soft = F.one_hot(LABELS, C) * 0.7 + F.one_hot(LABELS.flip(0), C) * 0.3
-    with pytest.warns(UserWarning, match=r"isda.covariance.update\(features, labels\)"):
+    with pytest.warns(UserWarning, match=r"isda.update\(features, labels\)"):
         isda(features, soft, head)
     with warnings.catch_warnings(action="error"):  # once
         isda(features, soft, head)
     assert isda.steps == 2 and not isda.covariance.count.any()
-    isda.covariance.update(features, LABELS)
+    isda.update(features, LABELS)
     before = isda.covariance.scatter.clone()
     ours = isda(features, soft, head)
     expected = isda_cross_entropy(head(features), soft, head.weight, isda.covariance, 0.8 * 2 / T)

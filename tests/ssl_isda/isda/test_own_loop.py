@@ -92,6 +92,8 @@ def test_processes_may_have_unequally_many_rows(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(modules, "largest", lambda number: max(number, 4))
     monkeypatch.setattr(modules, "gathered", gathered)
     ours, whole = ISDALoss(3, 5, 10), ISDALoss(3, 5, 10)
+    with pytest.raises(ValueError, match="belong to no class"):
+        ours.update(features[:3], torch.eye(3))
     ours(features[:3], labels[:3], torch.nn.Linear(5, 3))
     whole.covariance.update(features, labels)
     isda, soft = ISDALoss(3, 5, 10), torch.eye(3)
