@@ -116,12 +116,14 @@ class Predictions:
     labels : (n,) int64, their numbers
     probabilities : (n, c) float32, in the order of ``Model.class_names``
     features : (n, a) float32, what the network's last layer sees
+    inputs : n words, what each row is about: a path, or ``images[3]``
     """
 
     names: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
     features: np.ndarray
+    inputs: list[str]
 
 
 class Model:
@@ -131,43 +133,52 @@ class Model:
         self.network, self.prepare, self.precision = network.eval(), prepare, precision
         self.class_names = prepare.class_names
 
-    def predict(self, images: Any, batch_size: int = 256) -> Predictions:
-        """Classes, probabilities and features of images.
+    def predict(
+        self, images: Any, batch_size: int | None = None, *, skip_unreadable: bool = False
+    ) -> Predictions:
+        """Classes, probabilities and features of images, which are in memory batch by batch.
 
         Parameters
         ----------
-        images : paths of image files; or arrays or tensors, (n, h, w), (n, h, w, c) or (n, c, h, w):
-            uint8 from 0 to 255, of any size, or floating-point numbers that are prepared already
+        images : paths of image files or of folders of them; or arrays or tensors, (n, h, w),
+            (n, h, w, c) or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point numbers
+            that are prepared already
+        batch_size : None: that of the run's evaluation, which makes the predictions equal to the bit
+        skip_unreadable : leave out files that cannot be read
 
         Raises
         ------
         UsageError
-            A file is no image, or a form that the network does not take.
+            Files are no images, with the names of all; or a form that the network does not take.
         """
-        import numpy as np
         import torch
 
-        from ssl_isda.base.precision import autocast
-        from ssl_isda.data.arrays import network_input
+        from ssl_isda.data.inputs import inputs_of, refuse_unreadable
+        from ssl_isda.training.prediction import predictions
 
-        device = next(self.network.parameters()).device
-        prepared = network_input(images, self.prepare.shape, self.prepare, self.prepare.bits)
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        with torch.no_grad():
-            for batch in prepared.split(batch_size):
-                batch = batch.to(device, memory_format=torch.channels_last)
-                with autocast(device, self.precision):
-                    logits, features = self.network(batch)
-                found.append(
-                    (logits.float().softmax(1).cpu().numpy(), features.float().cpu().numpy())
-                )
-        probabilities, features = map(np.concatenate, zip(*found, strict=True))
-        labels = probabilities.argmax(1)
-        return Predictions([self.class_names[k] for k in labels], labels, probabilities, features)
+        parts = inputs_of(images, self.prepare.shape, self.prepare.bits)
+        network = (self.network, self.prepare, self.precision)
+        found = [
+            ([part.names[k] for k in places], logits, features)
+            for part in parts
+            for places, (logits, features) in predictions(
+                *network, part, batch_size=batch_size, skip_unreadable=skip_unreadable
+            )
+        ]
+        if not skip_unreadable or not found:
+            refuse_unreadable(parts, "skip_unreadable=True predicts the others, if any")
+        inputs = [name for names, *_ in found for name in names]
+        logits = torch.cat([logits for _, logits, _ in found])
+        features = torch.cat([features for *_, features in found]).numpy()
+        labels, probabilities = logits.argmax(1).numpy(), logits.softmax(1).numpy()
+        return Predictions(
+            [self.class_names[k] for k in labels], labels, probabilities, features, inputs
+        )
 
 
 def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -> Model:
-    """The trained network of a run folder, as its newest whole checkpoint has it.
+    """The trained network of a run folder, as its newest whole checkpoint has it, or of a file that
+    ``ssl-isda export-model`` wrote of a run (safetensors).
 
     Parameters
     ----------
@@ -181,7 +192,9 @@ def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -
     """
     try:
         from ssl_isda.assembly import evaluated_network
+        from ssl_isda.settings.options import Place
 
-        return Model(*evaluated_network(Path(path), device, plugin))
+        place = Place.model_construct(device=device, plugin=plugin)
+        return Model(*evaluated_network(Path(path), place))
     except ModuleNotFoundError as error:
         raise missing_package(error) from error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.losses import LOSSES
+from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
@@ -54,6 +55,7 @@ from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
@@ -155,7 +157,7 @@ def build_trainer(
     if weights:
         tracker.say(weights.load_into(student, data.class_names))
     shape = (len(data.class_names), student.head.weight.shape[1])
-    loss = chosen(LOSSES, "loss", resolved)(num_classes=shape[0], num_features=shape[1])
+    loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
     batches = batches or batches_of(resolved, workspace, split, method)
@@ -226,8 +228,18 @@ def network_of(
     return student
 
 
+def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
+    num_classes, num_features = student.head.weight.shape[:2]
+    seed = resolved.config.seed
+    with global_draws(seed, 0, "initial weights of the loss", torch.device("cpu")):
+        loss: SupervisedLoss = chosen(LOSSES, "loss", resolved)(
+            num_classes=num_classes, num_features=num_features
+        )
+    return loss
+
+
 def starting_weights(resolved: Resolved) -> Weights | None:
-    """What ``--weights`` names: the network that a run's method tests, or a file.
+    """What ``--weights`` names: the network that a run's method tests, also as exported, or a file.
 
     Raises
     ------
@@ -237,9 +249,10 @@ def starting_weights(resolved: Resolved) -> Weights | None:
     config = resolved.config
     if config.weights is None:
         return None
-    if not config.weights.is_dir():
+    if not (config.weights.is_dir() or is_exported(config.weights)):
         return read_weights(config.weights)
-    network, preparation, _ = evaluated_network(config.weights, "cpu", config.plugin)
+    place = Place(data_dir=None, device="cpu", threads=None, plugin=config.plugin)
+    network, preparation, _ = evaluated_network(config.weights, place)
     return Weights(config.weights, network.state_dict(), preparation.class_names)
 
 
@@ -326,8 +339,11 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
 
 
 def precision_of(resolved: Resolved, device: torch.device) -> Precision:
-    asked = resolved.config.precision
-    return fastest_precision(device) if asked == "auto" else asked
+    return _precision(resolved.config.precision, device)
+
+
+def _precision(asked: str, device: torch.device) -> Precision:
+    return fastest_precision(device) if asked == "auto" else cast(Precision, asked)
 
 
 def device_named(name: str) -> torch.device:
@@ -421,19 +437,21 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
 
 
-def evaluated_network(
-    path: Path, device: str, plugin: str | None = None
-) -> tuple[nn.Module, Preparation, Precision]:
-    """A run's network that its method tests, its preparation of images, and the precision of its passes.
+def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    """A run's network that its method tests, its preparation of images, and the precision of its passes;
+    or those of a file that ``export-model`` wrote of a run.
 
     The run's data are not read, unless it is one of version 0.1, which kept no preparation.
     """
-    resolved = settings_of_run(path, Place.model_construct(device=device, plugin=plugin))
+    if path.is_file():
+        return _exported_network(path, place)
+    resolved = settings_of_run(path, place)
     plugins.load(resolved.config.plugin)
-    where, is_kept = device_named(device), (path / FILE_NAME).is_file()
+    where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
     folder = RunFolder(resolved, path)
     preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
     student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
+    student = loss_of(resolved, student).prepared(student)
     state, used = _newest(path / "checkpoint.pt", where)
     try:
         student.load_state_dict(state["student"])
@@ -442,6 +460,14 @@ def evaluated_network(
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
     return network.to(where), preparation, precision_of(resolved, where)
+
+
+def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:
+    plugins.load(place.plugin)
+    network, preparation, asked = read_safetensors(path)
+    where = device_named(place.device or "auto")
+    network = network.to(where).to(memory_format=torch.channels_last)
+    return network, preparation, _precision(asked, where)
 
 
 def _method_with_state(

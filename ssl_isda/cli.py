@@ -26,6 +26,14 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "predict": Command(
+        "RUN photos   # the class of each image, as a table and a page to look at",
+        "ssl_isda.commands.predict.command",
+    ),
+    "export-model": Command(
+        "RUN     # the network as one file: safetensors, torch.export or ONNX",
+        "ssl_isda.commands.export_model",
+    ),
     "export": Command(
         "RUN ...       # features and t-SNE of trained runs", "ssl_isda.commands.export"
     ),

@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Entered for good, not left at the end of a block: modules are imported once.
-CHECKED = ("isda.covariance", "isda.propositions", "losses.consistency")
+OF_ISDA = ("covariance", "draws", "labels", "propositions", "sampled", "variances")
+CHECKED = (*(f"isda.{name}" for name in OF_ISDA), "losses.consistency")
 install_import_hook([f"ssl_isda.{name}" for name in CHECKED], "beartype.beartype").__enter__()
 
 

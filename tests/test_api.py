@@ -110,7 +110,7 @@ def test_every_form_of_the_same_images_has_the_same_prediction(
         (PIXELS.astype(np.int64), "uint8 or floating-point, got int64"),
         (PIXELS[0, 0], r"got \(16, 16\)"),
         (np.zeros((2, 1, 8, 8)), r"of shape \(1, 16, 16\) each"),
-        ("nowhere.png", "cannot read the image"),
+        ("nowhere.png", "nowhere.png is not there"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(run: ssl_isda.Run, images: Any, text: str) -> None:

@@ -85,7 +85,10 @@ def test_what_it_is_and_what_it_is_not_is_said_and_kept(
         ),  # the result is aside, the settings are old
         ("ssl_isda.runs.checkpoint.remove_stray_files", 0),  # the settings are new
         ("ssl_isda.runs.tracking.Tracker.resume_at", 0),  # the open epoch's line is still there
-        ("ssl_isda.training.trainer.Trainer._stop_if_asked", 0),  # the line is gone, nothing was saved
+        (
+            "ssl_isda.training.trainer.Trainer._stop_if_asked",
+            0,
+        ),  # the line is gone, nothing was saved
         ("ssl_isda.training.trainer.Trainer._stop_if_asked", 5),  # in the middle of a training
     ],
 )

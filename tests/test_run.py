@@ -448,7 +448,7 @@ def test_own_images_train_with_every_method(images: Path, tmp_path: Path, method
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content"),
-    [("train/a/notes.txt", b"hello"), ("unlabeled/0.png", b"\x89PNG\r\n")],
+    [("train/a/notes.png", b"hello"), ("unlabeled/0.png", b"\x89PNG\r\n")],
 )
 def test_fault_39_a_file_that_is_no_image_is_named(
     images: Path, tmp_path: Path, path: str, content: bytes

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
 import ssl_isda
 from ssl_isda import DATASETS
+from ssl_isda.base.step import Step
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import InMemory
 from ssl_isda.datasets.folder import Config
 from tests.commands import train
 from tests.pages import ROOT, snippet
@@ -42,6 +46,19 @@ def test_cifar10_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     expected = [kept[f"a_s_00000{k}.png"] for k in (0, 3, 4, 7, 1, 2, 5, 6)]
     assert (data.train.images.flatten(1).numpy() == np.stack(expected)).all()
     assert len(data.test) == 4
+
+
+def test_the_pages_loop_and_policy_run() -> None:
+    """A loss in a loop of one's own trains its centres too; a policy of one's own is registered."""
+    names: dict[str, Any] = {}
+    exec(snippet("docs/losses.md", "torch.optim"), names)
+    losses = names["value"], names["loss"].centres.grad
+    assert all(value.isfinite().all() for value in losses) and losses[1].norm() > 0
+    exec(snippet("docs/augmentation.md", "Choice"), names)
+    gentle = ssl_isda.AUGMENTATIONS["gentle"](None, flip=True, max_translation=2)
+    images = PreparedImages(InMemory(torch.arange(600).view(2, 3, 10, 10).to(torch.uint8)))
+    draws = gentle.draw(2, Step(0, 9, 3), "view 0")
+    assert gentle.view(images, torch.tensor([1, 0]), draws).shape == (2, 3, 10, 10)
 
 
 SHORT = ("steps=200", "steps=4, width=0.05, threads=1, unlabeled_batch_size=600, wandb='disabled'")
@@ -104,7 +121,7 @@ def test_parts_in_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (result,) = (tmp_path / "runs").rglob("result.json")
     assert result.parts[-4:-3] == ("stripes-8",)
     text = (result.parent / "config.yaml").read_text("utf-8")
-    for part in ("tiny", "focal", "late", "stripes", "channels: 12", "focus: 1.5"):
+    for part in ("tiny", "poly", "late", "stripes", "channels: 12", "bonus: 1.5"):
         assert part in text
     model = ssl_isda.load(result.parent, plugin="my_parts.py")
     assert type(model.network).__name__ == "Tiny"

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"base", "parallel", "models"},
     "optim": {"base", "models"},
     "isda": {"base", "parallel", "models", "tasks", "old_names"},
-    "losses": {"base", "models", "optim", "tasks", "old_names"},
+    "losses": {"base", "parallel", "models", "optim", "tasks", "old_names"},
     "data": {"base", "parallel"},
     "settings": {"base", "isda.config"},
     "runs": {"base", "parallel", "settings"},
@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": {"base", "data", "methods", "datasets"},
     "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
     "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
-    "api": {"base", "data", "settings", "runs", "assembly", "commands.train"},
+    "api": {"base", "data", "settings", "runs", "training", "assembly", "commands.train"},
     "cli": {"base", "parallel", "settings", "commands"},
     "__main__": {"cli"},
 }

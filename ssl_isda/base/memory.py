@@ -100,21 +100,22 @@ def _and_above(root: Path, inside: str) -> list[Path]:
 
 
 def _available_to_group(folder: Path) -> int | None:
-    """The limit less what is in use; cached files that have not been touched lately count as free."""
-    return _rest(folder, "memory.max", "memory.current", "inactive_file")
+    """The limit less what is in use; the cache of files counts as free, as for the machine."""
+    return _rest(folder, "memory.max", "memory.current", "")
 
 
 def _available_to_group_of_version_1(folder: Path) -> int | None:
-    files = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    return _rest(folder, *files, "total_inactive_file")
+    return _rest(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 
 
-def _rest(folder: Path, limit: str, used: str, given_back: str) -> int | None:
+def _rest(folder: Path, limit: str, used: str, prefix: str) -> int | None:
     try:
         most, now = (int((folder / name).read_text()) for name in (limit, used))
-        cached = (folder / "memory.stat").read_text().split(f"\n{given_back} ")[1].split()[0]
-        return most - now + int(cached)
-    except (OSError, ValueError, IndexError):  # no such group, or "max": no limit
+        lines = (folder / "memory.stat").read_text().splitlines()
+        found = {name: int(number) for name, number in map(str.split, lines)}
+        given_back = found[f"{prefix}inactive_file"] + found.get(f"{prefix}active_file", 0)
+        return most - now + given_back
+    except (OSError, ValueError, KeyError):  # no such group, or "max": no limit
         return None
 
 

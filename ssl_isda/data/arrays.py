@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.splits import make_split
 
@@ -192,40 +188,3 @@ def _held_out(labels: np.ndarray, num_classes: int, fraction: float) -> np.ndarr
         validation_fraction=fraction,
     ).validation
     return np.isin(np.arange(len(labels)), chosen)
-
-
-def network_input(
-    images: Any, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor], bits: int = 16
-) -> Tensor:
-    """What a network of this input shape sees of paths, bytes or prepared numbers: float32.
-
-    Parameters
-    ----------
-    bits : that image files of 16 bits used in training
-
-    Raises
-    ------
-    UsageError
-        A file is no image, or the form is none of ``ssl_isda.load``'s.
-    """
-    if isinstance(images, (str, Path)):
-        images = [images]
-    if isinstance(images, (list, tuple)) and all(isinstance(each, (str, Path)) for each in images):
-        return prepare(torch.from_numpy(_decoded(images, shape, bits)))
-    array = np.asarray(images.cpu() if isinstance(images, Tensor) else images)
-    if np.issubdtype(array.dtype, np.floating):
-        if array.shape[1:] != shape:
-            array = channels_first(array)
-        if array.shape[1:] != shape:
-            raise UsageError(
-                f"prepared images must be of shape {shape} each, got {array.shape[1:]}"
-            )
-        return torch.from_numpy(array).float()
-    if array.dtype != np.uint8:
-        raise UsageError(f"images must be uint8 or floating-point, got {array.dtype}")
-    return prepare(torch.from_numpy(np.ascontiguousarray(channels_first(array))))
-
-
-def _decoded(paths: Sequence[str | Path], shape: tuple[int, ...], bits: int) -> np.ndarray:
-    images = [decode(Path(path), shape[-1], bits) for path in paths]
-    return np.stack(images) if images else np.empty((0, *shape), np.uint8)

@@ -117,6 +117,18 @@ def largest_value(path: Path) -> int:
     return _read(path, largest)
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of the file's image, turned as ``decoded`` turns it. Raises as that does."""
+
+    def size(image: Any, reopen: Callable[[], Any]) -> tuple[int, int]:
+        from PIL import Image
+
+        turned = _upright(image, Image.new("L", image.size))
+        return turned.height, turned.width
+
+    return _read(path, size)
+
+
 @functools.cache
 def decoders() -> str:
     """What reads images here, with versions; packages for further formats are made known to Pillow."""

@@ -80,8 +80,12 @@ class Preparation:
     digest: str = ""
     bits: int = 16
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training.
+
+        Parameters
+        ----------
+        device : of the result; the last step is made there, as in training
 
         Raises
         ------
@@ -96,7 +100,8 @@ class Preparation:
             images = (
                 torch.from_numpy(np.stack(resized)) if resized else images.new_empty(0, *self.shape)
             )
-        return _finished(self._whole(images), *self._pointwise)
+        pointwise = (None if each is None else each.to(device) for each in self._pointwise)
+        return _finished(self._whole(images).to(device), *pointwise)
 
     def of(self, source: DataSource) -> PreparedImages:
         """The source's images, prepared but for the pointwise step, and without their labels.

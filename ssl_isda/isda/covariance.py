@@ -25,7 +25,7 @@ from ssl_isda.isda.labels import (
     rows_of,
 )
 from ssl_isda.isda.pooling import GPU_PARTS as GPU_PARTS
-from ssl_isda.isda.pooling import LARGEST_NORM, kept, moved, update_every_class
+from ssl_isda.isda.pooling import LARGEST_NORM, moved, update_every_class
 from ssl_isda.isda.wide_state import WideState, wide_dtype
 from ssl_isda.parallel.distributed import part, whole
 
@@ -115,9 +115,12 @@ class ClassCovariance(WideState):
         RuntimeError
             It is called within ``torch.func``, which cannot change buffers.
         """
+        fixed = has_fixed_shapes(features)
+        if fixed:
+            self.outside.tell_if_known(self.num_classes)
         self._check(features, labels)
         labels = labels.flatten().long()
-        if self.form in ("shared", "identity") or has_fixed_shapes(features):
+        if fixed or self.form in ("shared", "identity"):
             seen = look_at(labels, self.num_classes, ignore_index)
             self.outside.note(labels, seen)
             labels, ignore_index = seen.filled(-1, outside_too=True), -1
@@ -126,7 +129,6 @@ class ClassCovariance(WideState):
         x = rows_of(features).to(self.mean.dtype)
         if self.form == "shared":
             labels = labels.clamp(max=0)
-        fixed = has_fixed_shapes(x)
         update = self._update_every_class if fixed else self._update_present_classes
         with outside_autocast(x.device.type):
             update(x, labels, ignore_index)
@@ -154,7 +156,9 @@ class ClassCovariance(WideState):
         if self.form == "diagonal":
             all_scatter.index_add_(0, labels, rows.square_())
         else:
-            in_order = rows.index_select(0, position.argsort(stable=True))
+            in_order = rows
+            if len(in_use) > 1:
+                in_order = rows.index_select(0, position.argsort(stable=True))
             for c, members in zip(in_use, in_order.split(counts.tolist()), strict=True):
                 all_scatter[c].addmm_(members.T, members)
         all_means.index_add_(0, classes, m / total * shift)
@@ -174,11 +178,7 @@ class ClassCovariance(WideState):
 
     def _update_every_class(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
-        state = self.count, self.mean, self.scatter
-        update_every_class(*state, x, labels, ignore_index)
-        if torch.compiler.is_compiling():
-            for buffer in state:
-                buffer.copy_(kept(buffer))
+        update_every_class(self.count, self.mean, self.scatter, x, labels, ignore_index)
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:
@@ -253,7 +253,6 @@ class ClassCovariance(WideState):
         self.outside.tell(self.num_classes)
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
-        self.outside.tell_if_known(self.num_classes)
         if torch._C._are_functorch_transforms_active():
             raise RuntimeError(
                 "update changes buffers, which torch.func cannot: call it before the transform"
@@ -264,6 +263,9 @@ class ClassCovariance(WideState):
                 "move it, or the loss that it belongs to, with .to(device)"
             )
         check_rows(features, labels, num_classes=self.num_classes, num_features=self.num_features)
+
+    def __repr__(self) -> str:
+        return f"{self._get_name()}({self.extra_repr()})"
 
     def extra_repr(self) -> str:
         return f"classes={self.num_classes}, features={self.num_features}, form={self.form!r}"

@@ -13,8 +13,14 @@ from ssl_isda.base.precision import full_precision
 from ssl_isda.base.reduction import Reduction, check_reduction
 from ssl_isda.isda.covariance import ClassCovariance, Form
 from ssl_isda.isda.cross_entropy import check_options, plain_cross_entropy
-from ssl_isda.isda.labels import NO_CLASS, are_mixtures, check_features, row_shape, rows_of
-from ssl_isda.isda.pooling import kept
+from ssl_isda.isda.labels import (
+    NO_CLASS,
+    are_mixtures,
+    check_features,
+    check_rows,
+    row_shape,
+    rows_of,
+)
 from ssl_isda.isda.propositions import (
     centered_semantic_consistency,
     isda_cross_entropy,
@@ -49,8 +55,7 @@ class ISDALoss(WideState):
     often, and with equally many rows on GPUs.
 
     Labels that are probabilities (mixup, CutMix) get the bound for mixtures. Features of mixed images
-    belong to no class, so the covariances leave them out: show them unmixed features with
-    ``isda.covariance.update(features, labels)``.
+    belong to no class, so the covariances leave them out: show them unmixed features with ``update``.
 
     Parameters
     ----------
@@ -131,7 +136,12 @@ class ISDALoss(WideState):
         options = self._options()
         if not self.training:
             return plain_cross_entropy(logits, labels, **options)
-        self._take_in(features.detach(), labels)
+        if are_mixtures(labels, row_shape(features), self.covariance.num_classes):
+            self._warn_if_nothing_is_known()
+            none = torch.full(row_shape(features), self.ignore_index, device=labels.device)
+            self.update(features, none)  # other processes may have unmixed ones
+        else:
+            self.update(features, labels)
         strength = self._strength_at(self._count())
         return isda_cross_entropy(logits, labels, weight, self.covariance, strength, **options)
 
@@ -146,14 +156,24 @@ class ISDALoss(WideState):
         return {name: getattr(self, name) for name in names}
 
     @torch.no_grad()
-    def _take_in(self, features: Tensor, labels: Tensor) -> None:
-        """The features of all processes, but for those of mixed images."""
-        if are_mixtures(labels, row_shape(features), self.covariance.num_classes):
-            self._warn_if_nothing_is_known()
-            labels = torch.full(row_shape(features), self.ignore_index, device=labels.device)
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Show the covariances features with integer labels, those of all processes, without a loss.
+
+        A call in training mode does so by itself; this is for features beside those of the loss.
+
+        Raises
+        ------
+        ValueError
+            As ``ClassCovariance.update``.
+        """
         if num_processes() == 1:
             self.covariance.update(features, labels, ignore_index=self.ignore_index)
             return
+        check_rows(
+            *(features, labels),
+            num_classes=self.covariance.num_classes,
+            num_features=self.covariance.num_features,
+        )
         rows, flat = rows_of(features), labels.flatten().long()
         if not rows.is_cuda:  # CPUs may have unequally many
             missing = largest(len(rows)) - len(rows)
@@ -170,8 +190,8 @@ class ISDALoss(WideState):
             warnings.warn(
                 "ISDALoss got mixtures of classes before any image that is not mixed: its covariances "
                 "are empty, and it augments nothing yet. They learn from unmixed features, with "
-                "isda.covariance.update(features, labels)",
-                stacklevel=4,
+                "isda.update(features, labels)",
+                stacklevel=2,
             )
 
     def extra_repr(self) -> str:
@@ -256,3 +276,19 @@ def _logits(
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     dtype = torch.promote_types(features.dtype, weight.dtype)
     return F.linear(features.to(dtype), weight.to(dtype), bias.to(dtype))
+
+
+@torch.library.custom_op("ssl_isda::kept", mutates_args=())
+def kept(numbers: Tensor) -> Tensor:
+    """A copy that a compiled backward pass keeps.
+
+    ``torch.compile`` may compute what a backward pass needs once more, from a buffer that the forward
+    pass has changed meanwhile; the gradient is then wrong without a word (pytorch/pytorch#197039). The
+    result of an operation that it does not look into is not computed again.
+    """
+    return numbers.clone()
+
+
+@kept.register_fake
+def _(numbers: Tensor) -> Tensor:
+    return torch.empty_like(numbers)

@@ -56,19 +56,3 @@ def update_every_class(
             some.baddbmm_(own, rows.expand(len(own), -1, -1))
     mean += m / total * shift
     count += m.squeeze(1).to(torch.int64)
-
-
-@torch.library.custom_op("ssl_isda::kept", mutates_args=())
-def kept(numbers: Tensor) -> Tensor:
-    """A copy that a compiled backward pass keeps.
-
-    ``torch.compile`` may compute what a backward pass needs once more, from a buffer that the forward
-    pass has changed meanwhile; the gradient is then wrong without a word (pytorch/pytorch#197039). The
-    result of an operation that it does not look into is not computed again.
-    """
-    return numbers.clone()
-
-
-@kept.register_fake
-def _(numbers: Tensor) -> Tensor:
-    return torch.empty_like(numbers)

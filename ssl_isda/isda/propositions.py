@@ -15,8 +15,6 @@ E H(p, softmax(z~)), the expected cross-entropy of Eq. 14, or less H(p) the expe
 As lambda -> 0, with V = sum_j p_j G_jj - p^T G p, E KL = (lambda/2) V + O(lambda^2); the centered
 bound and ``second_order_consistency`` are right to that order, Prop. 2 tends to lambda V, twice that.
 
-Shape key: n images, a features, c classes, p classes in use, m draws.
-
 Rows are images, or the pixels of (n, c, h, w) logits: labels are then (n, h, w), a head's weight may be
 that of a 1 x 1 convolution, and means are over pixels.
 
@@ -38,12 +36,7 @@ from torch import Tensor
 from ssl_isda.base.precision import full_precision
 from ssl_isda.base.reduction import Reduction, reduced
 from ssl_isda.base.shapes import Float
-from ssl_isda.isda.cross_entropy import (
-    Target,
-    cross_entropy,
-    shares_of,
-    target_of,
-)
+from ssl_isda.isda.cross_entropy import Target, cross_entropy, shares_of, target_of
 from ssl_isda.isda.labels import NO_CLASS, classes_in_use, row_shape, rows_of
 from ssl_isda.isda.learned import Covariance
 from ssl_isda.isda.sampled import sampled_isda_cross_entropy as sampled_isda_cross_entropy
@@ -51,7 +44,6 @@ from ssl_isda.isda.sampled import sampled_logits as sampled_logits
 from ssl_isda.isda.sampled import sampled_semantic_consistency as sampled_semantic_consistency
 from ssl_isda.isda.variances import AT_ONCE as AT_ONCE
 from ssl_isda.isda.variances import (
-    at_its_minimum,
     variance_about_mean,
     variance_of_mixture,
     variance_table,
@@ -92,9 +84,9 @@ def isda_cross_entropy(
         log sum_j exp(z_j + (lambda/2) (e_j - r)^T G (e_j - r)) - y^T z.
 
     This is used with r = y. A row of one class is Prop. 1, and since the bound is convex in r, it is at
-    most the mean over k, with weights y_k, of the bounds that have r = e_k. Two mixed images of one
-    class k have the label e_k and get the whole Sigma_k, not the smaller (y^2 + (1 - y)^2) Sigma_k:
-    a bound all the same.
+    most the mean over k, with weights y_k, of the bounds that have r = e_k. Two images of one class k,
+    mixed, have the label e_k and get the whole Sigma_k instead of the smaller (y^2 + (1 - y)^2) Sigma_k,
+    which is a bound all the same.
 
     Label smoothing and class weights change the target t of a row, not its augmentation. The bound of
     the expected loss is then sum_k t_k (logsumexp_j(z_j + (lambda/2) v_j) - z_k), v the variances above.
@@ -290,8 +282,7 @@ def second_order_consistency(
     rows = rows_of(logits)
     weight = _check_head(rows, weight, covariance)
     probabilities = rows.softmax(1)
-    # V is the smallest value over all means, so that its gradient is the same about a constant one.
-    variance = variance_about_mean(at_its_minimum(probabilities), weight, covariance)
+    variance = variance_about_mean(probabilities, weight, covariance)
     each = (probabilities * variance).sum(1).view(row_shape(logits))
     return (strength / 2) * reduced(each, reduction)
 

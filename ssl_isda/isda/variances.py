@@ -88,29 +88,42 @@ class _ClassGram(torch.autograd.Function):
         weight, classes, product = ctx.saved_tensors
         if torch.is_grad_enabled():
             product = ctx.again.multiply_each(weight.expand(len(classes), -1, -1), classes)
-        g = (grads[0] + grads[0].mT).permute(1, 2, 0).reshape(len(weight), -1)  # (j, k p)
-        return g @ product.transpose(0, 1).reshape(g.shape[1], -1), None, None
+        c, a = weight.shape
+        pairs = c * len(product)
+        g = (grads[0] + grads[0].mT).permute(1, 2, 0).reshape(c, pairs)  # (j, k p)
+        return g @ product.transpose(0, 1).reshape(pairs, a), None, None
 
 
-class _AtItsMinimum(torch.autograd.Function):
-    """A point at which what follows is smallest, so that the derivative by it is 0: it is handed on
-    only where it is differentiated again."""
+class _AboutMean(torch.autograd.Function):
+    """G_jj - 2 (G p)_j + p^T G p: the variance of logit j about the mean logit p^T z.
+
+    The mean of the values, with weights p, is smallest at this p. So its first derivative by the p in
+    them is 0, and that part is handed on only once a derivative was asked for with create_graph.
+    """
 
     @staticmethod
-    def forward(ctx: Any, point: Tensor) -> Tensor:
-        return point.view_as(point)
+    def forward(ctx: Any, own: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+        ctx.save_for_backward(gram, mean)
+        ctx.again = False
+        return _about_mean(own, gram, mean)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor | None:
-        return grads[0] if torch.is_grad_enabled() else None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        gram, mean = ctx.saved_tensors
+        total = grads[0].sum(1, keepdim=True)
+        by_product = total * mean - 2 * grads[0]
+        by_gram = by_product.unsqueeze(2) * mean.unsqueeze(1)
+        ctx.again = ctx.again or torch.is_grad_enabled()
+        if not ctx.again:
+            return grads[0], by_gram, None
+        product = (gram @ mean.unsqueeze(2)).squeeze(2)
+        through = (gram.mT @ by_product.unsqueeze(2)).squeeze(2)
+        return grads[0], by_gram, total * product + through
 
 
-def at_its_minimum(point: Tensor) -> Tensor:
-    """``point``, for a function that is smallest there: as a constant, but for second derivatives."""
-    if is_traced():
-        return point
-    found: Tensor = _AtItsMinimum.apply(point)
-    return found
+def _about_mean(own: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+    to_mean = torch.einsum("njk,nk->nj", gram, mean)
+    return own - 2 * to_mean + (mean * to_mean).sum(1, keepdim=True)
 
 
 class _Again:
@@ -181,8 +194,11 @@ def variance_about_mean(
     gram = grams(weight, covariance, classes)
     mean = mean.to(gram.dtype)
     own = gram.diagonal(dim1=1, dim2=2).index_select(0, positions)
-    to_mean = torch.einsum("njk,nk->nj", gram.index_select(0, positions), mean)
-    return own - 2 * to_mean + (mean * to_mean).sum(1, keepdim=True)
+    rows = gram.index_select(0, positions)
+    if is_traced():
+        return _about_mean(own, rows, mean)
+    variance: Tensor = _AboutMean.apply(own, rows, mean)
+    return variance
 
 
 def variance_of_mixture(

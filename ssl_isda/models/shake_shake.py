@@ -76,8 +76,9 @@ class ShakeShakeNet(Network):
     4 w channels, each stage from the second on at half the size), ReLU, global average pooling and a
     linear head.
 
-    For 10 classes and RGB 26 2x32d has 2,989,034 parameters and 26 2x112d 36,435,434. The first
-    convolution has a bias, and initial weights are He's by inputs, as in the code that ISDA used.
+    For 10 classes and RGB 26 2x32d has 2,923,178 parameters and 26 2x112d 35,640,458. ISDA's paper
+    prints 3.0M and 36.4M: its code also builds a shortcut for each block that keeps its size, and never
+    uses it. The first convolution has a bias, and initial weights are He's by inputs, as in that code.
 
     Parameters
     ----------

@@ -84,12 +84,12 @@ def matrix_figure(shares: Sequence[Sequence[float]]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, 4.0))
-    axes = figure.add_axes((0.13, 0.12, 0.7, 0.8))
+    axes = figure.add_axes((0.13, 0.12, 0.63, 0.8))
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
     axes.grid(False)
     axes.set_xlabel("predicted class (number)")
     axes.set_ylabel("true class (number)")
-    bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.12, 0.03, 0.8)))
+    bar = figure.colorbar(image, cax=figure.add_axes((0.79, 0.12, 0.03, 0.8)))
     bar.set_label("images of the true class (%)")
     return figure
 

@@ -45,3 +45,17 @@ def write_report(files: Mapping[str, str | bytes], out: Path) -> None:
         if isinstance(content, str):
             content = content.encode("utf-8", "backslashreplace")
         write_atomically(out / name, content)
+
+
+def refuse_as_file(flag: str, path: Path) -> None:
+    """Refuse a path that no file can have, before there is anything to write.
+
+    Raises
+    ------
+    UsageError
+        It is a folder, or lies below a file.
+    """
+    if path.is_dir():
+        raise UsageError(f"--{flag} {printed(path)} is a folder; the name of a file is needed")
+    if any(above.exists() and not above.is_dir() for above in path.parents):
+        raise UsageError(f"--{flag} {printed(path)} lies below a file")

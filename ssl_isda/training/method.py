@@ -83,7 +83,11 @@ class Method(nn.Module):
         return 1.0
 
     def mix(self, student: Network, batch: Batch, step: Step) -> Batch:
-        """The batch to train on, before any pass: for methods that mix images and labels."""
+        """The batch to train on, before any pass: for methods that mix images and labels.
+
+        Labels of mixed images are probabilities, (L, c): the shares of their classes. With ISDA the
+        images then pass once more as they were, for the covariances alone.
+        """
         return batch
 
     def forward(

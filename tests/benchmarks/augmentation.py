@@ -36,7 +36,7 @@ def measure(settings: Settings) -> list[Row]:
     ours, reference = _batched(images), _per_image(images)
     _check_agreement(images)
     weak = f"translate, flip, normalize {BATCH_SIZE} images"
-    strong = f"the same with RandAugment and Cutout of {NUM_STRONG} images"
+    strong = f"RandAugment and Cutout too, {NUM_STRONG} images"
     cases = (
         (weak, BATCH_SIZE, {"ours": ours, "reference": reference}),
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of, scores_beside
 from ssl_isda.results.curves import metrics_of
 from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
+from ssl_isda.results.html import data_url, rendered
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.runs.metrics import TEST_ERROR
@@ -38,19 +38,11 @@ class Figure:
 
 def html_page(report: Report) -> str:
     """The whole page; everything that comes from a run is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    environment.filters["row_name"] = row_name
-    environment.globals |= {"score_names": [*SCORES_BESIDE.values()], "beside": BESIDE_IN_WORDS}
-    return environment.get_template(TEMPLATE).render(
+    return rendered(
+        Path(__file__).with_name(TEMPLATE),
+        {"duration": duration, "row_name": row_name},
+        score_names=[*SCORES_BESIDE.values()],
+        beside=BESIDE_IN_WORDS,
         report=report,
         sections=[_section(column, report.cells_in(column)) for column in report.columns],
         version=__version__,
@@ -107,4 +99,4 @@ def _matrix(cell: Cell, classes: Classes) -> Figure | None:
 
 
 def _figure(title: str, description: str, svg: bytes) -> Figure:
-    return Figure(title, description, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}")
+    return Figure(title, description, data_url("svg+xml", svg))

@@ -90,6 +90,7 @@ def test_a_long_tail_fits_and_could_not_be_larger(available, ratio: float, label
         assert all(1 <= n <= there for n, there in zip(shares, counts, strict=True))
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     ("amounts", "says"),
     [
@@ -103,7 +104,7 @@ def test_a_long_tail_fits_and_could_not_be_larger(available, ratio: float, label
         ),
     ],
 )
-def test_numbers_that_are_not_there(amounts: dict, says: str) -> None:
+def test_fault_24_numbers_that_are_not_there(amounts: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         Amounts(**amounts).of_classes("set", UNEVEN)
     with pytest.raises(UsageError, match="a class has no labeled training image"):

@@ -130,7 +130,7 @@ def test_the_limits_of_the_process_and_of_groups_of_version_1_count(
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text("5000\n")
     (group / "memory.usage_in_bytes").write_text("4000\n")
-    (group / "memory.stat").write_text("cache 3\ntotal_inactive_file 500\n")
+    (group / "memory.stat").write_text("cache 3\ntotal_inactive_file 300\ntotal_active_file 200\n")
     assert memory.available_bytes() == 1500
     (tmp_path / "statm").write_text("100 9 9 9 0 20 0\n")
     monkeypatch.setattr(memory, "_STATM", tmp_path / "statm")

@@ -1,0 +1,40 @@
+"""What a trained network says of new inputs, in the passes of its run's own evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.base.precision import Precision, autocast
+from ssl_isda.data.inputs import Inputs
+from ssl_isda.data.preparation import Preparation
+from ssl_isda.models.contract import Prediction
+
+BATCH_SIZE = 500
+"""That of the evaluation; another one may move the last bits."""
+
+
+@torch.no_grad()
+def predictions(
+    network: nn.Module,
+    prepare: Preparation,
+    precision: Precision,
+    inputs: Inputs,
+    *,
+    batch_size: int | None = None,
+    skip_unreadable: bool = False,
+) -> Iterator[tuple[Tensor, Prediction]]:
+    """Batch by batch the places (n,) of the inputs, and logits (n, c) and features (n, a), float32.
+
+    ``batch_size`` is that of the evaluation unless it is given.
+    ``inputs.unreadable`` has afterwards what cannot be read. Unless it is to be skipped, no further
+    pass is made once such an input was met.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    for places, batch in inputs.batches(prepare, batch_size or BATCH_SIZE, device, skip_unreadable):
+        with autocast(device, precision):
+            logits, features = network(batch)
+        yield places, Prediction(logits.float().cpu(), features.float().cpu())
