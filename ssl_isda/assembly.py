@@ -175,8 +175,25 @@ def build_trainer(
     if config.compile:
         copies = (each for each in method.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
+    return Trainer(
+        student,
+        objective,
+        batches,
+        evaluations,
+        _trainer_config(resolved, workspace, batches, method),
+        tracker,
+        (lambda: workspace.train_batches(sample)) if len(sample) else None,
+        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
+        schedule=chosen(SCHEDULES, "schedule", resolved)(),
+    )
+
+
+def _trainer_config(
+    resolved: Resolved, workspace: Workspace, batches: TwoStreamBatches, method: Method
+) -> TrainerConfig:
+    config = resolved.config
     num_unlabeled = batches.sampler.unlabeled_batch_size if method.views else 0
-    schedule = TrainerConfig(
+    return TrainerConfig(
         num_steps=config.steps or config.epochs * batches.steps_per_epoch,
         steps_per_epoch=batches.steps_per_epoch,
         images_per_step=config.batch_size + num_unlabeled,
@@ -187,17 +204,6 @@ def build_trainer(
         checkpoint_epochs=config.checkpoint_epochs,
         num_snapshots=config.snapshots or 0,
         compiled=config.compile,
-    )
-    return Trainer(
-        student,
-        objective,
-        batches,
-        evaluations,
-        schedule,
-        tracker,
-        (lambda: workspace.train_batches(sample)) if len(sample) else None,
-        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
-        schedule=chosen(SCHEDULES, "schedule", resolved)(),
     )
 
 

@@ -84,10 +84,19 @@ def linear_map(head: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
     if not isinstance(head, nn.Linear) and not one_by_one:
         raise ValueError(
             "head is an nn.Linear, or an nn.Conv2d with 1 x 1 kernel, stride 1, one group and no "
-            f"padding: the last layer, which makes logits of features; got {head}"
+            f"padding: the last layer itself, not the logits that it makes; got {_in_short(head)}"
         )
     weight = head.weight.flatten(1)
     return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias
+
+
+def _in_short(value: object) -> str:
+    """A tensor by its shape, a convolution with its settings, anything else by its kind."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, nn.Conv2d):
+        return str(value)
+    return type(value).__name__
 
 
 class NetworkFactory(Protocol):

@@ -141,7 +141,8 @@ WRONG_HEADS = [
     (nn.Conv2d(A, C, 3), "1 x 1 kernel.*got Conv2d"),
     (nn.Conv2d(A, C, 1, stride=2), "stride 1.*got Conv2d"),
     (nn.Conv2d(A, C, 1, padding=1), "no padding: .*got Conv2d"),
-    (nn.Sequential(nn.Linear(A, C)), "got Sequential"),
+    (nn.Sequential(nn.Linear(A, C)), "got Sequential$"),
+    (torch.ones(N, C), r"not the logits that it makes; got a tensor of shape \(\d+, \d+\)$"),
     (nn.Linear(A, C + 1), r"weight of \(4, 5\), .* got \(5, 5\)"),
 ]
 
