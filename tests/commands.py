@@ -68,13 +68,14 @@ def answer(words: Sequence[str], cwd: Path) -> Answer:
 
 @functools.cache
 def warm_start() -> WarmStart:
+    """For commands that a signal ends, or whose process or environment is looked at."""
     return WarmStart(ENVIRONMENT)
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command to its end: with ``options`` of subprocess.run by Python itself, else started warm."""
+    """A command to its end: with ``options`` of subprocess.run in a process of its own, else in this."""
     if not options:
-        return warm_start().run(arguments, cwd)
+        return subprocess.CompletedProcess(arguments, *answer(arguments, cwd))
     environment = ENVIRONMENT | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.run(
