@@ -34,7 +34,7 @@ from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests import narrow_networks
 
-NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 20, 3, 36
+NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 8, 3, 36
 ISDA = {
     "plain": None,
     "isda": IsdaConfig(),
