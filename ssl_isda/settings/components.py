@@ -33,6 +33,8 @@ FOLDERS = {
     "task": "tasks",
 }
 """Where the sources of the parts lie that each of these settings chooses."""
+VECTOR_POLICIES = "data/vectors"
+"""Where the sources of the augmentations of vectors lie."""
 _WORDS = {"policy": "augmentation", "dataset": "data set"}
 _OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
@@ -148,7 +150,8 @@ def _joined(
 @functools.cache
 def _of_the_package() -> tuple[Declared, ...]:
     """Read once in a process, as Python imports it once."""
-    paths = [path for name in FOLDERS.values() for path in sorted(folder(name).glob("*.py"))]
+    folders = [folder(name) for name in (*FOLDERS.values(), VECTOR_POLICIES)]
+    paths = [path for each in folders for path in sorted(each.glob("*.py"))]
     return tuple(part for path in paths for part in declared(path))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
+from ssl_isda.settings.places import known_names
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -203,7 +204,8 @@ def _text(path: Path, source: str) -> str:
         with path.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        hint = nearest(path.name, (p.name for p in path.parent.glob("*.y*ml")))
+        there = (p.name for p in path.parent.glob("*.y*ml"))
+        hint = nearest(path.name, there) or nearest(path.stem, known_names())
         raise UsageError(f"{source}: no such file{hint}") from None
     except IsADirectoryError:
         raise UsageError(f"{source} is a folder; a file is needed") from None
