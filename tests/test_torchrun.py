@@ -22,7 +22,7 @@ from ssl_isda.data.splits import make_split
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.whole_batch import WholeBatchNorm
 from ssl_isda.settings.resolve import resolve
-from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, ends_like, train, warm_start
+from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, TORCHRUN, ends_like, train, warm_start
 
 pytestmark = pytest.mark.slow
 MEAN_TEACHER = [*DIGITS, "--method", "mean_teacher", "--isda", "--steps", "8"]
@@ -41,27 +41,6 @@ def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=600,
     )
-
-
-FORKED = """
-import sys
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from ssl_isda import cli
-
-train = cli.main
-
-def work(arguments):
-    sys.exit(train(arguments))
-
-def launch(arguments):
-    how = {"start_method": "fork", "max_restarts": 2, "monitor_interval": 0.1}
-    place = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "here"}
-    elastic_launch(LaunchConfig(1, 1, 2, **place, **how), work)(arguments)
-    return 0
-
-cli.main = launch
-"""
-"""What torchrun does, to processes that it forks: each of six starts takes no import of PyTorch."""
 
 
 def await_epoch(folder: Path, num_epochs: int) -> None:
@@ -126,8 +105,7 @@ def disturbed(tmp_path_factory) -> tuple[Path, str, str]:
             os.kill(sorted(processes_of(launcher))[rank], number)
 
     words = [*MEAN_TEACHER, "--runs-dir", "runs"]
-    alone = {"OMP_NUM_THREADS": "1"}
-    done = warm_start().run(words, folder, alone, prelude=FORKED, watch=strike)
+    done = warm_start().run(words, folder, prelude=TORCHRUN, watch=strike)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / CELL, done.stdout, done.stderr
 
