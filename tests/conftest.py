@@ -1,5 +1,6 @@
 """For every test: one thread, and shapes in signatures checked at run time."""
 
+import copy
 import functools
 import os
 import sys
@@ -31,6 +32,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of many slow tests first: a worker takes whole files, and none should be left for the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def digits_are_read_once() -> None:
+    """Half of a resumed run's time goes into scikit-learn's text file; each run has its own copy."""
+    from sklearn import datasets
+
+    read = functools.cache(datasets.load_digits)
+    datasets.load_digits = lambda **options: copy.deepcopy(read(**options))
 
 
 @pytest.fixture(autouse=True)
