@@ -99,6 +99,18 @@ def test_facts_need_neither_torch_nor_the_data_sets() -> None:
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
+def test_digit_pairs_share_no_digit_between_training_and_test() -> None:
+    data = DATASETS["digit_pairs"](None, Path("/nowhere"))
+    assert (len(data.train), len(data.test), data.train.shape) == (4_000, 2_000, (1, 8, 16))
+    assert data.train.labels is not None and (data.train.labels.bincount() == 40).all()
+    assert data.test.labels is not None and (data.test.labels.bincount() == 20).all()
+    train, test = (
+        {half.numpy().tobytes() for image in part.images for half in image.split(8, dim=2)}
+        for part in (data.train, data.test)
+    )
+    assert len(train) > 1_000 and len(test) > 400 and not train & test
+
+
 @pytest.mark.fault(24)
 @pytest.mark.parametrize(
     ("dataset", "labels", "says"),
