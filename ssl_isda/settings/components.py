@@ -150,7 +150,11 @@ def _joined(
 @functools.cache
 def _of_the_package() -> tuple[Declared, ...]:
     """Read once in a process, as Python imports it once."""
-    paths = [path for name in (*FOLDERS.values(), VECTOR_POLICIES) for path in sorted(folder(name).glob("*.py"))]
+    paths = [
+        path
+        for name in (*FOLDERS.values(), VECTOR_POLICIES)
+        for path in sorted(folder(name).glob("*.py"))
+    ]
     return tuple(part for path in paths for part in declared(path))
 
 

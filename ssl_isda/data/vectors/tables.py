@@ -47,10 +47,7 @@ def read_columns(
         The table cannot be read, has no row, lacks the column, or another one has no numbers.
     """
     read = _read_csv if path.suffix.lower() == ".csv" else _read_parquet
-    found = read(path, _Header(path, label, tuple(wanted), needs_label))
-    if not len(found.rows):
-        raise UsageError(f"{printed(path)} has no row")
-    return found
+    return read(path, _Header(path, label, tuple(wanted), needs_label))
 
 
 class _Header(NamedTuple):
@@ -118,6 +115,10 @@ def _read_csv(path: Path, header: _Header) -> TableRead:
 def _loaded(path: Path, places: Sequence[int], kind: Any) -> np.ndarray:
     with open(path, encoding="utf-8-sig", newline="") as file:
         next(csv.reader(file))
+        if not any(line.strip() for line in file):
+            raise UsageError(f"{printed(path)} has no row")
+        file.seek(0)
+        next(csv.reader(file))
         found = np.loadtxt(
             file, dtype=kind, delimiter=",", usecols=places, quotechar='"', comments=None, ndmin=2
         )
@@ -154,6 +155,8 @@ def _read_parquet(path: Path, header: _Header) -> TableRead:
         raise UsageError(f"{printed(path)} cannot be read: {reason}") from error
     names = [str(name) for name in table.column_names]
     places = header.places(names)
+    if not len(table):
+        raise UsageError(f"{printed(path)} has no row")
     parts = [_numbers_of(path, names[k], table.column(k)) for k in places]
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
     labels = None
