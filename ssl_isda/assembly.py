@@ -347,7 +347,7 @@ def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None
     """One that is made for images does not change vectors, nor the other way round."""
     made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
     if name == config.policy:
-        fitting = " or ".join(names_for_vectors()) if is_vectors else "weak"
+        fitting = f"one of {', '.join(names_for_vectors())}" if is_vectors else "weak"
         raise UsageError(
             f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
         )
