@@ -30,12 +30,7 @@ def measure(settings: Settings, num_rows: int = 100_000, width: int = 768) -> It
         runs, data = Path(name) / "runs", Path(name) / "embeddings.npz"
         num_bytes = write_vectors(data, num_rows, width)
         peaks: list[int] = []
-        command = (
-            *("run.py", "--dataset", "vectors", "--data-dir", str(data), "--runs-dir", str(runs)),
-            *("--method", "mean_teacher", "--isda", "--labels", "1000", *TWO_STEPS),
-            *("--device", settings.device.type, "--threads", str(torch.get_num_threads())),
-            *("--wandb", "disabled"),
-        )
+        command = (*first_step(data, runs), "--device", settings.device.type)
         calls = {
             "ours": lambda: peaks.append(take_first_step(runs, *command)),
             "torch": functools.partial(run_python, "-c", "import torch"),
@@ -52,6 +47,15 @@ def measure(settings: Settings, num_rows: int = 100_000, width: int = 768) -> It
             memory=(max(peaks) - _peak_of_torch(), num_bytes),
             memory_target=TIMES_THE_DATA if is_cpu else None,
         )
+
+
+def first_step(data: Path, runs: Path) -> tuple[str, ...]:
+    """The command of a training on the file ``data`` that writes into ``runs``."""
+    return (
+        *("run.py", "--dataset", "vectors", "--data-dir", str(data), "--runs-dir", str(runs)),
+        *("--method", "mean_teacher", "--isda", "--labels", "1000", *TWO_STEPS),
+        *("--wandb", "disabled", "--threads", str(torch.get_num_threads())),
+    )
 
 
 def write_vectors(file: Path, num_rows: int, width: int) -> int:
