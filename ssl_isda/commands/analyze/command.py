@@ -121,16 +121,22 @@ def tightness(names: Sequence[str], options: TightnessConfig) -> None:
 
 
 def cost(words: Sequence[str], options: CostConfig) -> None:
-    """What ISDA adds to a step; see ``ssl_isda.commands.analyze.cost``."""
+    """What ISDA adds to a step, or what runs will cost; see ``ssl_isda.commands.analyze.cost`` and
+    ``planned`` there."""
     if words:
         raise UsageError(f"analyze cost takes flags alone, got {shown(words[0])}")
-    from ssl_isda.commands.analyze.cost import costs_of
-    from ssl_isda.commands.analyze.cost_page import cost_files
+    if options.config is not None:
+        from ssl_isda.commands.analyze.planned import planned
 
-    files = cost_files(*costs_of(options))
+        files = planned(options)
+    else:
+        from ssl_isda.commands.analyze.cost import costs_of
+        from ssl_isda.commands.analyze.cost_page import cost_files
+
+        files = cost_files(*costs_of(options))
     if options.out is not None:
         write_report(files, options.out)
-    show(files["cost.md"].rstrip("\n"))
+    show(next(iter(files.values())).rstrip("\n"))
 
 
 ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], None]]] = {

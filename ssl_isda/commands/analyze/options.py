@@ -61,6 +61,12 @@ the end. Images are noise; no data set is needed.
 
   python run.py analyze cost --threads 1
   python run.py analyze cost --model resnet32 densenet_bc_100_12 --methods supervised --threads 1
+
+With --config it counts instead what the runs of a settings file, with and without ISDA, or of a grid will
+cost on a GPU, and measures nothing.
+
+  python run.py analyze cost --config resnet32_cifar10
+  python run.py analyze cost --config table2 --gpu a100 --share 0.2
 """
 
 REDRAW_USAGE = """\
@@ -110,6 +116,15 @@ class TightnessConfig(Place):
 class CostConfig(Options):
     """What is counted and timed, and how."""
 
+    config: UsablePath | None = None
+    """A settings file or a grid, or its name: only the cost of its runs on --gpu."""
+    gpu: Literal["v100", "a100", "h100", "rtx_3090", "rtx_4090"] = "h100"
+    """With --config: the GPU, whose peak in half precision its maker states."""
+    share: float = Field(0.2, gt=0, le=1, allow_inf_nan=False)
+    """With --config: the share of that peak which a run reaches; an assumption."""
+    launch_us: float = Field(10.0, ge=0, allow_inf_nan=False)
+    """With --config: microseconds that each kernel takes at least; an assumption."""
+
     model: tuple[str, ...] = ("cnn13",)
     """The networks, one after another."""
     methods: tuple[Literal["supervised", "temporal_ensembling"], ...] = (
@@ -126,7 +141,8 @@ class CostConfig(Options):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where it is faster."""
     out: UsablePath | None = None
-    """Where cost.md and cost.json go; unset: the table is printed."""
+    """Where cost.md and cost.json go, or planned_cost.md and planned_cost.json; unset: the table is
+    printed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     threads: int | None = Field(None, ge=1)
