@@ -18,7 +18,12 @@ number that takes three values or more becomes a curve. It reads run folders and
 RUNS are run folders, or folders above them; without any, the folder runs is read. Without --out the
 table is printed and no file is written.
 
+With --baseline every cell is a row beside the one that has these settings and differs in nothing else,
+with the p of Student's paired t-test and Holm's, which holds for all rows of a baseline at once: losses,
+networks and augmentations can be compared like that, as in Table 5.
+
   python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
+  python run.py analyze comparison runs/table5_small --baseline loss=cross_entropy dropout=0 isda=false
 
   comparison.md           the table, and what is not counted
   comparison.json         its numbers, each seed's among them
@@ -84,7 +89,10 @@ weights or data. Of several folders with tsne.npz the pictures stand side by sid
 
 
 class ComparisonConfig(Options):
-    """Where a comparison goes."""
+    """What is compared, and where it goes."""
+
+    baseline: tuple[str, ...] = ()
+    """Compare with the cell of these settings, each as NAME=VALUE, in place of with and without ISDA."""
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""
