@@ -153,7 +153,7 @@ class _Steps:
         """Of one forward pass of the objective."""
         from torch.utils.flop_counter import FlopCounterMode  # whose Triton takes half a second
 
-        with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as counter:
+        with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
             self._loss()
         return int(counter.get_total_flops()) // 2
 
@@ -212,7 +212,7 @@ def _outer(out: Shape, a: Shape, b: Shape, *rest: object, **options: object) -> 
     return 2 * a[0] * b[0]
 
 
-_IN_PLACE = {
+IN_PLACE = {
     torch.ops.aten.addmm_: _product,
     torch.ops.aten.baddbmm_: _product,
     torch.ops.aten.addr_: _outer,

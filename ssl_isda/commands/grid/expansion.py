@@ -115,7 +115,7 @@ def _draft(grid: GridFile, block: Block, words: Mapping[str, Given]) -> _Draft:
     plain = {name: given for name, given in words.items() if name not in ISDA_SETTINGS}
     try:
         resolved = resolve(_arguments(grid, plain))
-        if not resolved.config.isda:
+        if not resolved.config.isda or plain.keys() == words.keys():
             return _Draft(block, plain, resolved)
         return _Draft(block, words, resolve(_arguments(grid, words)))
     except UsageError as error:
