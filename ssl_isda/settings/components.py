@@ -162,28 +162,11 @@ def _of_a_plugin(plugin: str | None) -> Iterator[Declared]:
 
 def _registered_parts() -> Iterator[tuple[str, str, type[Any]]]:
     """What registries hold that are imported already, each with the class of its options."""
-    for kind in PARTS:
-        for registry in _registries(kind):
-            yield from ((kind, name, registry.config(name)) for name in registry)
-
-
-def _registries(kind: str) -> list[Registry[Any]]:
-    """The registry of a kind, if it is imported: where it was found last, or wherever it is."""
-    word = PARTS[kind].upper()
-    name, found = _last_found.get(kind, ("", None))
-    if found is not None and vars(sys.modules.get(name, sys)).get(word) is found:
-        return [found]
-    named = [(name, module) for name, module in sys.modules.items() if name.startswith("ssl_isda.")]
-    all_found = {
-        name: vars(module)[word]
-        for name, module in named
-        if isinstance(vars(module).get(word), Registry)
-    }
-    _last_found.update({kind: each for each in all_found.items()})
-    return [*{id(each): each for each in all_found.values()}.values()]
-
-
-_last_found: dict[str, tuple[str, Registry[Any]]] = {}
+    for module in [module for name, module in sys.modules.items() if name.startswith("ssl_isda.")]:
+        for kind, word in PARTS.items():
+            registry = vars(module).get(word.upper())
+            if isinstance(registry, Registry):
+                yield from ((kind, name, registry.config(name)) for name in registry)
 
 
 def _check_names(components: Components) -> None:
