@@ -13,25 +13,31 @@ from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import CNN13, MLP
+from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
 importlib.import_module("ssl_isda.methods")
 SHAPES = {
-    "cifar10": (10, 3, 32),
-    "cifar100": (100, 3, 32),
-    "svhn": (10, 3, 32),
-    "digits": (10, 1, 16),
-    "folder": (4, 3, 48),
+    "cifar10": (10, 3, 32, 32),
+    "cifar100": (100, 3, 32, 32),
+    "svhn": (10, 3, 32, 32),
+    "digits": (10, 1, 16, 16),
+    "folder": (4, 3, 48, 48),
+    "vectors": (5, 24),
 }
 
 
-def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective]:
-    num_classes, channels, _ = SHAPES[dataset]
+def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objective]:
+    num_classes, *shape = SHAPES[dataset]
     torch.manual_seed(0)
-    student = CNN13(num_classes, width=0.06, in_channels=channels)
+    student: Network = (
+        MLP(num_classes, *shape, hidden=8, features=6, dropout=0.3)
+        if dataset == "vectors"
+        else CNN13(num_classes, width=0.06, in_channels=shape[0])
+    )
     config = METHODS.config(name)()
     if hasattr(config, "threshold"):  # so that labels of an untrained network count
         config = dataclasses.replace(config, threshold=0.0)
@@ -41,10 +47,10 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
 
 
 def synthetic_batch(t: int, num_views: int, dataset: str) -> Batch:
-    num_classes, channels, size = SHAPES[dataset]
+    num_classes, *shape = SHAPES[dataset]
     g = torch.Generator().manual_seed(t)
-    images = torch.randn(4, channels, size, size, generator=g)
-    views = tuple(torch.randn(5, channels, size, size, generator=g) for _ in range(num_views))
+    images = torch.randn(4, *shape, generator=g)
+    views = tuple(torch.randn(5, *shape, generator=g) for _ in range(num_views))
     labels = torch.randint(0, num_classes, (4,), generator=g)
     return Batch(images, labels, views, torch.randperm(20, generator=g)[:5])
 
