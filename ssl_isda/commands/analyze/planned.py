@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ def planned(options: CostConfig) -> dict[str, str]:
         grid = read_grid(path, read_components())
         runs = [run.resolved for run in expand(grid, {})]
     else:
-        runs = [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+        runs = _with_and_without_isda(path)
     rows = [*_rows(runs)]
     assumed = {"gpu": options.gpu, "share": options.share, "launch_us": options.launch_us}
     numbers = {**assumed, "runs": [asdict(row) | {"hours": row.hours(options)} for row in rows]}
@@ -98,6 +99,13 @@ def planned(options: CostConfig) -> dict[str, str]:
         "planned_cost.md": "\n".join(_lines(rows, options)) + "\n",
         "planned_cost.json": json.dumps(numbers, indent=1) + "\n",
     }
+
+
+def _with_and_without_isda(path: Path) -> list[Resolved]:
+    try:
+        return [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+    except UsageError as error:
+        raise UsageError(f"analyze cost --config {printed(str(path))}: {error}") from error
 
 
 def _rows(runs: Sequence[Resolved]) -> Iterator[Planned]:
