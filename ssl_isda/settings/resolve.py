@@ -8,6 +8,7 @@ names its source. Imports no torch: an answer takes a fraction of a second.
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -104,16 +105,27 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
 
 def peek(arguments: Sequence[str]) -> dict[str, str]:
     """The parts and the plugin that flags name, in a command line that may be wrong elsewhere."""
-    parser = Parser()
-    parser.add(None, [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
     try:
-        given, _ = parser.parse_known_args(list(arguments))
+        given, _ = _peeking_parser().parse_known_args(list(arguments))
     except UsageError:
         return {}
     return {name: str(flag.value) for name, flag in vars(given).items() if flag.value is not None}
 
 
 # ---- flags
+
+
+@functools.cache
+def _peeking_parser() -> Parser:
+    parser = Parser()
+    parser.add(None, [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
+    return parser
+
+
+@functools.lru_cache(1)
+def _reading_parser(components: Components) -> Parser:
+    """One for all runs of a grid: to build it takes longer than to read a command line."""
+    return _parser(components, {}, NO_COMMANDS)
 
 
 def _parser(
@@ -156,7 +168,7 @@ def _read_flags(
             f"unknown command {shown(arguments[0])}{nearest(arguments[0], commands)}{known}; "
             "without a command run.py trains"
         )
-    flags, _ = _parser(components, {}, commands).read(arguments)
+    flags, _ = _reading_parser(components).read(arguments)
     for one, other in (("seed", "seeds"), ("epochs", "steps")):
         if {one, other} <= flags.keys():
             raise UsageError(f"--{one} and --{other} are both given; one of them is enough")

@@ -7,6 +7,7 @@ number, ``010`` is ten; ``yes``, ``off``, ``1:30`` and dates are text.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Collection
@@ -172,9 +173,14 @@ def compose(path: Path, source: str) -> Node:
     UsageError
         It cannot be read, is no UTF-8, no YAML, or empty.
     """
+    return _composed(_text(path, source), source)
+
+
+@functools.lru_cache(32)
+def _composed(text: str, source: str) -> Node:
+    """A text once, for all runs that it is a file of."""
     import yaml
 
-    text = _text(path, source)
     try:
         root: Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:

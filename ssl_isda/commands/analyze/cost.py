@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda import plugins
 from ssl_isda.assembly import device_named
@@ -152,6 +151,8 @@ class _Steps:
 
     def multiply_adds(self) -> int:
         """Of one forward pass of the objective."""
+        from torch.utils.flop_counter import FlopCounterMode  # whose Triton takes half a second
+
         with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
             self._loss()
         return int(counter.get_total_flops()) // 2
