@@ -9,6 +9,7 @@ names its source. Imports no torch: an answer takes a fraction of a second.
 from __future__ import annotations
 
 import functools
+import os
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -206,10 +207,10 @@ def _config_files(
         if not isinstance(named.value, str) or not named.value:
             raise UsageError(f"{named.place} must be a file, got {named.text}")
         beside = paths[-1].parent / named.value if paths else Path(named.value)
-        paths.append(settings_file(beside if beside.is_file() else Path(named.value)))
+        paths.append(settings_file(beside if os.path.isfile(beside) else Path(named.value)))
         if paths[-1] in paths[:-1]:
             raise UsageError(f"{named.place}: {named.text} leads back to itself")
-        if files and not paths[-1].is_file():
+        if files and not os.path.isfile(paths[-1]):
             hint = nearest(Path(named.value).stem, known_names())
             raise UsageError(f"{named.place}: {named.text} is no file{hint}")
         files.append(_read_file(paths[-1], named.value, components, flags))

@@ -31,11 +31,11 @@ from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed, shown
 from ssl_isda.commands.analyze.cost import IN_PLACE, STEP
 from ssl_isda.commands.analyze.options import CostConfig
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.data.batch import Batch
 from ssl_isda.models import MODELS
 from ssl_isda.results.tables import Table, markdown_table
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.runs.run_folder import cell_name
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Resolved
