@@ -14,6 +14,7 @@ assumptions.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -67,11 +68,15 @@ class Planned:
 
     def hours(self, options: CostConfig) -> float:
         """On one GPU, one run after another."""
-        computing = self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
-        return max(computing, self.launching(options)) / 3600
+        return max(self._computing(options), self._launching(options)) / 3600
 
-    def launching(self, options: CostConfig) -> float:
-        """Seconds."""
+    def is_bound_by_kernels(self, options: CostConfig) -> bool:
+        return self._launching(options) > self._computing(options)
+
+    def _computing(self, options: CostConfig) -> float:
+        return self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
+
+    def _launching(self, options: CostConfig) -> float:
         return self.kernels * options.launch_us / 1e6
 
 
@@ -193,11 +198,23 @@ def _counted(run: Resolved) -> Planned:
     objective = Objective(method, isda, *sizes, loss=loss, task=task).train()
     labels = torch.arange(_COUNTED)
     images, *views = (_noise() for _ in range(1 + len(method.views)))
-    operations = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+    operations = FlopCounterMode(display=False, custom_mapping={**IN_PLACE, **GROUPED})
     with operations, _Kernels() as kernels:
         terms: Terms = objective(student, Batch(images, labels, tuple(views), labels), STEP)
         terms.total.backward()
     return Planned("", 0, operations.get_total_flops() / _COUNTED, kernels.count)
+
+
+def _backward(
+    grad: Sequence[int], _: object, weight: Sequence[int], *rest: Any, **options: Any
+) -> int:
+    """Operations of a convolution's gradients: those of the images, those of the weights, or both."""
+    wanted: Sequence[bool] = rest[-1][:2]
+    return 2 * math.prod(grad) * math.prod(weight[1:]) * sum(wanted)
+
+
+GROUPED = {torch.ops.aten.convolution_backward: _backward}
+"""Torch counts the gradient of a grouped convolution's weights once for each group."""
 
 
 def _noise() -> Tensor:
@@ -218,6 +235,6 @@ def _lines(rows: Sequence[Planned], options: CostConfig) -> Iterator[str]:
 
 def _row(row: Planned, options: CostConfig) -> list[str]:
     operations, hours = row.operations / row.num_runs / 1e15, row.hours(options)
-    mark = " k" if row.launching(options) == 3600 * hours else ""
+    mark = " k" if row.is_bound_by_kernels(options) else ""
     numbers = (f"{operations:,.1f}", f"{hours / row.num_runs:,.2f}{mark}", f"{hours:,.1f}")
     return [row.name, str(row.num_runs), *numbers]
