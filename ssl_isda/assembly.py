@@ -35,7 +35,8 @@ from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
-from ssl_isda.data.views import AUGMENTATIONS, Augmentation
+from ssl_isda.data.vectors.augmentation import VectorAugmentation
+from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors
 from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
@@ -50,7 +51,7 @@ from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.runs.memory import free_bytes
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.settings.config import Resolved
+from ssl_isda.settings.config import Resolved, RunConfig
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
@@ -227,7 +228,8 @@ def network_of(
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
-        raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
+        advice = "try a larger --image-size" if len(shape) == 3 else "vectors take mlp or linear"
+        raise UsageError(f"--model {config.model}: {error}; {advice}") from error
     student.to(device).to(memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
@@ -281,18 +283,18 @@ def batches_of(
         A translation or a batch size that these images or processes do not allow.
     """
     config = resolved.config
-    smaller_side = min(workspace.data.train.shape[1:])
-    if config.max_translation >= smaller_side:
-        raise UsageError(
-            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
-            f"got {config.max_translation}"
-        )
+    is_vectors = len(workspace.data.train.shape) == 1
+    if not is_vectors:
+        _refuse_large_translation(config.max_translation, workspace.data.train.shape)
 
-    def augmentation(name: str) -> Augmentation:
+    def augmentation(name: str) -> AnyAugmentation:
         options = options_of(AUGMENTATIONS, name, resolved)
-        return AUGMENTATIONS[name](
+        made = AUGMENTATIONS[name](
             options, flip=config.flip, max_translation=config.max_translation
         )
+        if isinstance(made, VectorAugmentation) != is_vectors:
+            _refuse_augmentation(config, name, is_vectors)
+        return made
 
     named = {view.augmentation for view in method.views if view.augmentation is not None}
     batches = TwoStreamBatches(
@@ -318,6 +320,28 @@ def batches_of(
                 f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
             )
     return batches
+
+
+def _refuse_large_translation(largest: int, shape: Sequence[int]) -> None:
+    smaller_side = min(shape[1:])
+    if largest >= smaller_side:
+        raise UsageError(
+            f"--max-translation must be 0 to {smaller_side - 1} for these images, got {largest}"
+        )
+
+
+def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None:
+    """One that is made for images does not change vectors, nor the other way round."""
+    made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
+    if name == config.policy:
+        fitting = " or ".join(names_for_vectors()) if is_vectors else "weak"
+        raise UsageError(
+            f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
+        )
+    raise UsageError(
+        f"--method {config.method} needs {name}, which is made for {made_for}, and {config.dataset} "
+        f"has {given}: take another method"
+    )
 
 
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:

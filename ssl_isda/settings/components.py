@@ -32,6 +32,8 @@ FOLDERS = {
     "task": "tasks",
 }
 """Where the sources of the parts lie that each of these settings chooses."""
+VECTOR_POLICIES = "data/vectors"
+"""Where the sources of the augmentations of vectors lie."""
 _WORDS = {"policy": "augmentation", "dataset": "data set"}
 _OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
@@ -128,7 +130,7 @@ def read_components(plugin: str | None = None) -> Components:
 
 
 def _declared_parts(plugin: str | None) -> Iterator[Declared]:
-    for name in FOLDERS.values():
+    for name in (*FOLDERS.values(), VECTOR_POLICIES):
         for path in sorted(folder(name).glob("*.py")):
             yield from declared(path)
     for path in plugin_files(plugin) if plugin else ():
