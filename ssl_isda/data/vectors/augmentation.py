@@ -18,32 +18,26 @@ from ssl_isda.parallel.distributed import part, whole
 class VectorAugmentation(ABC):
     """A random change of standardised rows that keeps their classes."""
 
+    @abstractmethod
     def rows(self, prepared: PreparedVectors, indices: Tensor, step: Step, purpose: str) -> Tensor:
         """(n, d) float32 on the device: this process's part of a view of the rows at ``indices``.
+
+        Every process draws the numbers of all rows alike, and takes those of its own part.
 
         Parameters
         ----------
         indices : (N,) int64 on the CPU, places of the rows of all processes
         purpose : what the rows are for, such as "view 1": with the step it keys every draw
         """
-        rows = prepared.rows(part(indices))
-        generator = step.generator(f"{purpose} augmentation", rows.device)
-        return self.changed(rows, generator)
-
-    @abstractmethod
-    def changed(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The rows, changed; they may be changed in place.
-
-        Every process draws the numbers of all processes alike, and takes its part of them.
-        """
 
 
-def drawn_normal(rows: Tensor, generator: torch.Generator) -> Tensor:
+def drawn_normal(rows: Tensor, step: Step, purpose: str) -> Tensor:
     """Standard normal numbers, one for each of these rows' numbers."""
+    generator = step.generator(f"{purpose} augmentation", rows.device)
     return part(torch.randn(whole(rows.shape), generator=generator, device=rows.device))
 
 
-def drawn_uniform(rows: Tensor, columns: int, generator: torch.Generator) -> Tensor:
-    """Numbers of [0, 1), so many for each of these rows."""
-    shape = whole((len(rows), columns))
-    return part(torch.rand(shape, generator=generator, device=rows.device))
+def drawn_uniform(rows: Tensor, step: Step, purpose: str) -> Tensor:
+    """Numbers of [0, 1), one for each of these rows' numbers."""
+    generator = step.generator(f"{purpose} augmentation", rows.device)
+    return part(torch.rand(whole(rows.shape), generator=generator, device=rows.device))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from ssl_isda.base.options import Interval
+from ssl_isda.base.step import Step
 from ssl_isda.data.vectors.augmentation import VectorAugmentation, drawn_normal
+from ssl_isda.data.vectors.prepared import PreparedVectors
 from ssl_isda.data.views import AUGMENTATIONS
+from ssl_isda.parallel.distributed import part
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class VectorNoise(VectorAugmentation):
 
     std: float
 
-    def changed(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return rows.add_(drawn_normal(rows, generator), alpha=self.std) if self.std else rows
+    def rows(self, prepared: PreparedVectors, indices: Tensor, step: Step, purpose: str) -> Tensor:
+        rows = prepared.rows(part(indices))
+        return rows.add_(drawn_normal(rows, step, purpose), alpha=self.std) if self.std else rows
 
 
 @AUGMENTATIONS.register("vector_noise")

@@ -1,12 +1,10 @@
-"""A whole data set of vectors: N rows of d numbers, with a label each or none.
-
-Dimensions: N rows, d numbers each.
-"""
+"""A whole data set of vectors: N rows of d numbers, with a label each or none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,19 +12,16 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.source import InMemory
-
-ROWS_AT_ONCE = 4_096
-"""Rows that are looked at, or of which float64 copies are made, at a time."""
-KEPT = (np.float16, np.float32, np.float64)
-"""Types whose numbers stay as they are: rows become float32 batch by batch, once standardised."""
+from ssl_isda.data.vectors.rows import numbers
+from ssl_isda.data.vectors.table import Columns, VectorTable, table_of
 
 
 @dataclass(frozen=True)
 class VectorData(ImageData):
     """Training and test rows with their labels, what ``ImageData`` is for images.
 
-    train, test : sources of rows, of shape (d,); the numbers are raw, ``standardization`` has what
-        is fitted to those of the training part
+    train, test : sources of rows, of shape (d,), on the CPU; their numbers are raw, and standardised
+        batch by batch by what is fitted to those of the training part
     """
 
     @classmethod
@@ -44,57 +39,55 @@ class VectorData(ImageData):
         Raises
         ------
         UsageError
-            Rows and labels are not such arrays, or of different lengths; a number is NaN or infinite.
+            Rows are no such arrays, have another number of labels or of columns than the other part,
+            or a number that is NaN or infinite.
         """
-        parts = (_in_memory(*train, what="X"), _in_memory(*test, what="X_test"))
-        if parts[0].shape != parts[1].shape:
-            raise UsageError(
-                f"X has {parts[0].shape[0]} numbers in a row, and X_test {parts[1].shape[0]}"
-            )
-        return cls(name, tuple(class_names), *parts)
+        one, other = _checked(*train, "X"), _checked(*test, "X_test")
+        if one.shape != other.shape:
+            raise UsageError(f"X has {one.shape[0]} columns and X_test has {other.shape[0]}")
+        return cls(name, tuple(class_names), one, other)
+
+    @classmethod
+    def from_table(cls, name: str, table: VectorTable) -> VectorData:
+        """The rows of a table, whose numbers are known to be finite."""
+        train, test = _shared(table.rows, table.labels), _shared(table.test_rows, table.test_labels)
+        train.fingerprint, test.fingerprint = table.fingerprints
+        return cls(name, table.class_names, train, test, drawn_test=table.drawn_test)
 
 
-def is_of_vectors(data: ImageData) -> bool:
-    """Whether the rows of a data set are vectors."""
-    return len(data.train.shape) == 1
+def vector_data(
+    name: str, data: Any, test_data: Any = None, test_fraction: float | None = None
+) -> VectorData:
+    """Training and test rows of a user's arrays.
 
-
-def numbers(values: object, what: str = "X") -> np.ndarray:
-    """(N, d) float16, float32 or float64, of a kind that torch can share.
+    Parameters
+    ----------
+    data : (X, y), numbers (n, d) and n labels, integers or names; -1, None, NaN and empty text say that
+        there is none
+    test_data : the same, every row labeled. Without it ``test_fraction``, by default a fifth, of each
+        class's labeled rows is held out, the same ones for every seed.
 
     Raises
     ------
     UsageError
-        The values are no such table, or one of them is NaN or infinite.
+        What ``table_of`` refuses.
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise UsageError(f"{what} must be numbers, got the type {array.dtype}")
-    if array.ndim != 2 or 0 in array.shape:
-        raise UsageError(
-            f"{what} must have rows of numbers, (n, d), both 1 or more; got {array.shape}"
-        )
-    if array.dtype not in KEPT:
-        array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
-    _refuse_not_finite(array, what)
-    return np.require(array, requirements=["C", "A", "W"])
+    if isinstance(data, VectorData):
+        return data
+    columns = Columns(*data, *(test_data or (None, None)))
+    return VectorData.from_table(name, table_of(columns, test_fraction, in_place=False))
 
 
-def _refuse_not_finite(array: np.ndarray, what: str) -> None:
-    for start in range(0, len(array), ROWS_AT_ONCE):
-        finite = np.isfinite(array[start : start + ROWS_AT_ONCE])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0].tolist()
-            value = array[start + row, column]
-            raise UsageError(f"{what}[{start + row}, {column}] is {value}; every number is finite")
+def _checked(rows: np.ndarray, labels: np.ndarray, what: str) -> InMemory:
+    if np.shape(labels) != (len(rows),):
+        raise UsageError(f"{what} has {len(rows)} rows, and its labels {np.shape(labels)}")
+    return _shared(numbers(rows, what), np.asarray(labels))
 
 
-def _in_memory(values: np.ndarray, labels: np.ndarray, what: str) -> InMemory:
-    rows, classes = numbers(values, what), np.asarray(labels)
-    if classes.shape != (len(rows),):
-        raise UsageError(
-            f"{what} has {len(rows)} rows, and {what.replace('X', 'y')} has the shape {classes.shape}"
-        )
+def _shared(rows: np.ndarray, labels: np.ndarray) -> InMemory:
+    """Without a copy where torch can share the rows."""
+    native = rows.astype(rows.dtype.newbyteorder("="), copy=False)
+    fitting = np.require(native, requirements=["C", "A", "W"])
     return InMemory(
-        torch.from_numpy(rows), torch.from_numpy(np.ascontiguousarray(classes, dtype=np.int64))
+        torch.from_numpy(fitting), torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64))
     )
