@@ -39,6 +39,11 @@ class Tracker:
         self.timing_file = folder / "timing.jsonl"
         self._bar: Any = None
 
+    @property
+    def checkpoint_file(self) -> Path | None:
+        """Where the state of the run is kept; None: nowhere."""
+        return self.folder / "checkpoint.pt"
+
     def resume_at(self, epoch: int) -> None:
         """Forget what was written after the first ``epoch`` epochs: it will be computed again.
 
@@ -118,6 +123,27 @@ class SilentTracker(Tracker):
 
     def _log(self, line: str) -> None:
         pass
+
+
+class MemoryTracker(SilentTracker):
+    """For a run without a folder: writes nothing, and its state is kept nowhere.
+
+    ``quiet`` is whether it shows nothing, either.
+    """
+
+    checkpoint_file = None
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(Path(os.devnull))
+        self.quiet = quiet
+        self._history: list[dict[str, Any]] = []
+
+    def history(self) -> list[dict[str, Any]]:
+        return self._history
+
+    def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
+        self._history.append(dict(metrics))
+        self.say(line)
 
 
 def _append(file: Path, line: str) -> None:

@@ -83,7 +83,7 @@ class Trainer:
         self._set_learning_rate(config.learning_rate)
         diverged = partial(divergence.told, student, objective, config.learning_rate)
         self.watch = Watch(tracker, self.device, diverged)
-        self.checkpoint_file = tracker.folder / "checkpoint.pt"
+        self.checkpoint_file = tracker.checkpoint_file
         self.run_state = RunState(
             *(student, objective, self.optimizer, self.watch),
             *(config.precision, self.checkpoint_file),

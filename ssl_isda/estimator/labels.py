@@ -1,0 +1,102 @@
+"""The classes that ``y`` names, and which rows have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from ssl_isda.estimator.refusals import UnusableInput
+
+UNLABELED = -1
+
+
+def entries(y: Any, num_rows: int) -> np.ndarray:
+    """(n,) what ``y`` says of each row.
+
+    Raises
+    ------
+    UnusableInput
+        There is no ``y``, or it is of another length, or text in which NumPy has made NaN a word.
+    """
+    if y is None:
+        raise UnusableInput(
+            "SemiSupervisedClassifier requires y to be passed, but the target y is None"
+        )
+    array = np.asarray(y if hasattr(y, "dtype") else _of_sequence(y))
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = column_or_1d(array, warn=True)
+    if array.ndim != 1:
+        raise UnusableInput(f"y must have one label a row, (n,); got the shape {array.shape}")
+    if len(array) != num_rows:
+        raise UnusableInput(f"X has {num_rows} rows and y has {len(array)}: one label a row")
+    if array.dtype.kind == "U" and "nan" in array:
+        raise UnusableInput(
+            'y has the text "nan", which NumPy makes of NaN beside text: give an array of the dtype '
+            "object, with None where there is no label"
+        )
+    return array
+
+
+def _of_sequence(y: Any) -> Any:
+    """A list with None or NaN in it as objects, so that NumPy turns neither into text."""
+    if not hasattr(y, "__array__") and any(_is_missing(each) for each in y):
+        return np.array(y, dtype=object)
+    return y
+
+
+def missing(y: np.ndarray) -> np.ndarray:
+    """(n,) bool: which entries are no label: -1 among numbers; None and NaN among all others."""
+    if y.dtype.kind in "iu":
+        return y == UNLABELED
+    if y.dtype.kind == "f":
+        return (y == UNLABELED) | np.isnan(y)
+    if y.dtype.kind != "O":
+        return np.zeros(len(y), bool)
+    return np.array([_is_missing(each) or _is_minus_one(each) for each in y.tolist()], bool)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, and pandas' NA and NaT, which are not even equal to themselves."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def _is_minus_one(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and value == UNLABELED
+
+
+def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes in their order, as ``y`` spells them, and the class of each row, (n,) int64; -1 for
+    none.
+
+    Raises
+    ------
+    UnusableInput
+        No entry is a label, all are of one class, or they are no classes.
+    """
+    without = missing(y)
+    given = y[~without]
+    if not len(given):
+        raise UnusableInput(
+            "y has no label at all: every entry is -1, None or NaN; 2 classes need a label each"
+        )
+    try:
+        check_classification_targets(given)
+        if given.dtype.kind == "O" and not isinstance(given[0], str):
+            given = np.array(given.tolist())
+        classes, places = np.unique(given, return_inverse=True)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UnusableInput(f"y must be classes, all numbers or all names: {reason}") from error
+    if len(classes) < 2:
+        raise UnusableInput(
+            f"y has one class, {classes[0]!r}, and training needs two; -1 among numbers, None and NaN "
+            "say that a row has no label"
+        )
+    numbers = np.full(len(y), UNLABELED, np.int64)
+    numbers[~without] = places
+    return classes, numbers

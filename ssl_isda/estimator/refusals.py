@@ -1,0 +1,29 @@
+"""What an estimator refuses, told as scikit-learn's callers expect it: as a ``ValueError`` of one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ssl_isda.base.errors import UsageError
+
+
+class UnusableInput(UsageError, ValueError):
+    """Data or hyper-parameters that cannot be used; says what was given and what would be right."""
+
+
+@contextmanager
+def told_to_callers() -> Iterator[None]:
+    """Within the block a refusal becomes ``UnusableInput``, and names arguments instead of flags."""
+    try:
+        yield
+    except UnusableInput:
+        raise
+    except UsageError as error:
+        raise UnusableInput(as_arguments(str(error))) from error
+
+
+def as_arguments(text: str) -> str:
+    """``--batch-size must be`` as ``batch_size must be``."""
+    return re.sub(r"--([a-z][a-z0-9-]*)", lambda flag: flag[1].replace("-", "_"), text)
