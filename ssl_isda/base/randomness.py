@@ -35,5 +35,9 @@ def global_draws(seed: int, step: int, purpose: str, device: torch.device) -> It
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(key(seed, step, purpose))
+        number = key(seed, step, purpose)
+        torch.default_generator.manual_seed(number)
+        if devices:  # torch.manual_seed asks every kind of device each time, which takes longer
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(number)
         yield

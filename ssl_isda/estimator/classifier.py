@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ class SemiSupervisedClassifier(
         with told_to_callers():
             rows = self._rows(X, reset=True)
             classes, numbers = numbered(entries(y, len(rows)))
-            folder = None if self.folder is None else Path(self.folder)
+            folder = self._checked_folder()
             seed = drawn_seed(self.random_state, in_folder=folder is not None)
             resolved = resolved_settings(self.get_params(deep=False), seed)
             from ssl_isda.estimator import fitting  # needs torch
@@ -162,6 +163,11 @@ class SemiSupervisedClassifier(
     def _n_features_out(self) -> int:
         return int(self._fitted.network.head.weight.shape[1])  # type: ignore[union-attr,operator]
 
+    def _checked_folder(self) -> Path | None:
+        if self.folder is None or isinstance(self.folder, (str, os.PathLike)):
+            return Path(self.folder) if self.folder else None
+        raise UnusableInput(f"folder is a path or None; got {self.folder!r}")
+
     def _pass(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         check_is_fitted(self)
         with told_to_callers():
@@ -174,9 +180,13 @@ class SemiSupervisedClassifier(
         kind = getattr(getattr(X, "dtype", None), "kind", "")
         if kind in ("U", "S"):
             raise UnusableInput("X must be numbers, got text: make numbers of it first")
-        rows: np.ndarray = validate_data(
-            self, X, dtype=[np.float64, np.float32], ensure_all_finite=False, reset=reset
-        )
+        how: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+        try:
+            rows: np.ndarray = validate_data(self, X, reset=reset, **how)
+        except ValueError as error:
+            if not str(error).startswith("could not convert"):
+                raise
+            raise UnusableInput(f"X must be numbers: {error}") from error
         with np.errstate(over="ignore", invalid="ignore"):
             is_fine = np.isfinite(rows.sum())
         if not is_fine and not (finite := np.isfinite(rows)).all():

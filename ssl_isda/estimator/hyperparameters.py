@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ssl_isda.api import flags
-from ssl_isda.base.words import nearest
 from ssl_isda.estimator.refusals import UnusableInput
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Resolved
@@ -40,7 +39,11 @@ def resolved_settings(arguments: Mapping[str, Any], seed: int) -> Resolved:
     UsageError
         An argument or one of ``settings`` cannot be used.
     """
-    settings = arguments["settings"] or {}
+    settings = {} if arguments["settings"] is None else arguments["settings"]
+    if not isinstance(settings, Mapping):
+        raise UnusableInput(
+            f"settings is a mapping of flags to values, or None; got {type(settings).__name__}"
+        )
     own = _own(arguments, settings)
     _check_settings(settings, own)
     given = {**FIXED, **DEFAULTS, **own, **settings, "seed": seed}
@@ -51,6 +54,8 @@ def _own(arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     """Every argument under the name of its flag; an option belongs to the network or the view chosen."""
     same = ("method", "isda", "steps", "batch_size", "unlabeled_batch_size", "learning_rate")
     own = {name: arguments[name] for name in (*same, "device") if arguments[name] is not None}
+    if not isinstance(arguments["isda"], (bool, np.bool_)):
+        raise UnusableInput(f"isda is True or False; got {arguments['isda']!r}")
     if arguments["isda"]:
         own["lambda_0"] = arguments["lambda_0"]
     components = read_components(settings.get("plugin"))
@@ -72,10 +77,6 @@ def _own(arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
 
 
 def _check_settings(settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    if not isinstance(settings, Mapping):
-        raise UnusableInput(
-            f"settings is a mapping of flags to values, or None; got {type(settings).__name__}"
-        )
     for name in settings:
         if not isinstance(name, str) or name.startswith("-"):
             raise UnusableInput(
@@ -86,7 +87,7 @@ def _check_settings(settings: Mapping[str, Any], own: Mapping[str, Any]) -> None
             raise UnusableInput(f"settings: {name} is an argument of the classifier, {said}=...")
         if name in {*FIXED, *NO_SETTINGS}:
             raise UnusableInput(
-                f"settings: {name} is said by X, y and random_state{nearest(name, ())}"
+                f"settings: {name} is no setting here, where X, y, folder and random_state say it"
             )
 
 

@@ -11,6 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from ssl_isda.estimator.refusals import UnusableInput
 
 UNLABELED = -1
+MADE_OF_NUMBERS = ("nan", "-1")
+"""Text that is no class."""
 
 
 def entries(y: Any, num_rows: int) -> np.ndarray:
@@ -32,19 +34,23 @@ def entries(y: Any, num_rows: int) -> np.ndarray:
         raise UnusableInput(f"y must have one label a row, (n,); got the shape {array.shape}")
     if len(array) != num_rows:
         raise UnusableInput(f"X has {num_rows} rows and y has {len(array)}: one label a row")
-    if array.dtype.kind == "U" and "nan" in array:
-        raise UnusableInput(
-            'y has the text "nan", which NumPy makes of NaN beside text: give an array of the dtype '
-            "object, with None where there is no label"
-        )
+    for word in MADE_OF_NUMBERS if array.dtype.kind == "U" else ():
+        if word in array:
+            raise UnusableInput(
+                f'y has the text "{word}", which NumPy makes of the number beside text: give an array '
+                "of the dtype object, with None where there is no label"
+            )
     return array
 
 
 def _of_sequence(y: Any) -> Any:
-    """A list with None or NaN in it as objects, so that NumPy turns neither into text."""
-    if not hasattr(y, "__array__") and any(_is_missing(each) for each in y):
-        return np.array(y, dtype=object)
-    return y
+    """A list in which text stands beside something else as objects: NumPy would make text of it all."""
+    if hasattr(y, "__array__") or not hasattr(y, "__iter__"):
+        return y
+    values = list(y)
+    kinds = {isinstance(each, str) for each in values}
+    is_plain = len(kinds) < 2 and not any(each is None for each in values)
+    return values if is_plain else np.array(values, dtype=object)
 
 
 def missing(y: np.ndarray) -> np.ndarray:
@@ -94,7 +100,7 @@ def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise UnusableInput(f"y must be classes, all numbers or all names: {reason}") from error
     if len(classes) < 2:
         raise UnusableInput(
-            f"y has one class, {classes[0]!r}, and training needs two; -1 among numbers, None and NaN "
+            f"y has one class, {classes.tolist()[0]!r}, and training needs two; -1 among numbers, None and NaN "
             "say that a row has no label"
         )
     numbers = np.full(len(y), UNLABELED, np.int64)

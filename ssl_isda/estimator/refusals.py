@@ -24,6 +24,16 @@ def told_to_callers() -> Iterator[None]:
         raise UnusableInput(as_arguments(str(error))) from error
 
 
+OTHERWISE = {
+    "--runs-dir": "folder",
+    "--fresh": 'settings={"fresh": True}',
+    "--extend": 'settings={"extend": True}',
+}
+"""What flags about run folders are here."""
+
+
 def as_arguments(text: str) -> str:
     """``--batch-size must be`` as ``batch_size must be``."""
+    for flag, argument in OTHERWISE.items():
+        text = text.replace(flag, argument)
     return re.sub(r"--([a-z][a-z0-9-]*)", lambda flag: flag[1].replace("-", "_"), text)
