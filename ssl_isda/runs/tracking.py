@@ -33,6 +33,9 @@ class View(Protocol):
 class Tracker:
     """Writes a run's metrics and log into its folder and shows them."""
 
+    keeps_diagnostics = True
+    """Whether it is worth a look at each term's gradient at the end of an epoch."""
+
     def __init__(self, folder: Path, view: View | None = None, *, quiet: bool = False) -> None:
         self.folder, self.view, self.quiet = folder, view, quiet
         self.metrics_file = folder / "metrics.jsonl"
@@ -132,6 +135,7 @@ class MemoryTracker(SilentTracker):
     """
 
     checkpoint_file = None
+    keeps_diagnostics = False
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(Path(os.devnull))

@@ -158,7 +158,7 @@ class Trainer:
         (``--sync-batchnorm``)."""
         self._set_learning_rate(self._learning_rate(step))
         terms = self._terms(step)
-        if step.is_last_of_epoch:
+        if step.is_last_of_epoch and self.tracker.keeps_diagnostics:
             self.watch.look_at_gradients(terms, self._trained_parameters(), step)
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
