@@ -5,4 +5,12 @@ A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data s
 
 from . import cifar, digit_pairs, digits, folder, sklearn_vectors, svhn, vectors
 
-__all__ = ["cifar", "digit_pairs", "digits", "folder", "sklearn_vectors", "svhn", "vectors"]
+__all__ = [
+    "cifar",
+    "digit_pairs",
+    "digits",
+    "folder",
+    "sklearn_vectors",
+    "svhn",
+    "vectors",
+]

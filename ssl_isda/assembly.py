@@ -25,6 +25,7 @@ from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.base.step import Step
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
@@ -42,6 +43,7 @@ from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
+from ssl_isda.optim.contract import Schedule
 from ssl_isda.parallel.distributed import num_processes
 from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
@@ -176,16 +178,17 @@ def build_trainer(
     if config.compile:
         copies = (each for each in method.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
+    trainer_config = _trainer_config(resolved, workspace, batches, method)
     return Trainer(
         student,
         objective,
         batches,
         evaluations,
-        _trainer_config(resolved, workspace, batches, method),
+        trainer_config,
         tracker,
         (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
-        schedule=chosen(SCHEDULES, "schedule", resolved)(),
+        schedule=schedule_of(resolved, trainer_config),
     )
 
 
@@ -206,6 +209,16 @@ def _trainer_config(
         num_snapshots=config.snapshots or 0,
         compiled=config.compile,
     )
+
+
+def schedule_of(resolved: Resolved, config: TrainerConfig) -> Schedule:
+    """How the learning rate changes over a run of this length."""
+    try:
+        schedule: Schedule = chosen(SCHEDULES, "schedule", resolved)()
+        schedule(Step(0, config.num_steps, config.steps_per_epoch))
+    except ValueError as error:
+        raise UsageError(f"--schedule {resolved.config.schedule}: {error}") from error
+    return schedule
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
@@ -334,7 +347,7 @@ def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None
     """One that is made for images does not change vectors, nor the other way round."""
     made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
     if name == config.policy:
-        fitting = " or ".join(names_for_vectors()) if is_vectors else "weak"
+        fitting = f"one of {', '.join(names_for_vectors())}" if is_vectors else "weak"
         raise UsageError(
             f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
         )

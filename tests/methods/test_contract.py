@@ -13,25 +13,31 @@ from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import CNN13, MLP
+from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
 importlib.import_module("ssl_isda.methods")
 SHAPES = {
-    "cifar10": (10, 3, 32),
-    "cifar100": (100, 3, 32),
-    "svhn": (10, 3, 32),
-    "digits": (10, 1, 16),
-    "folder": (4, 3, 48),
+    "cifar10": (10, 3, 32, 32),
+    "cifar100": (100, 3, 32, 32),
+    "svhn": (10, 3, 32, 32),
+    "digits": (10, 1, 16, 16),
+    "folder": (4, 3, 48, 48),
+    "vectors": (5, 24),
 }
 
 
-def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective]:
-    num_classes, channels, _ = SHAPES[dataset]
+def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objective]:
+    num_classes, *shape = SHAPES[dataset]
     torch.manual_seed(0)
-    student = CNN13(num_classes, width=0.06, in_channels=channels)
+    student: Network = (
+        MLP(num_classes, *shape, hidden=8, features=6, dropout=0.3)
+        if dataset == "vectors"
+        else CNN13(num_classes, width=0.06, in_channels=shape[0])
+    )
     config = METHODS.config(name)()
     if hasattr(config, "threshold"):  # so that labels of an untrained network count
         config = dataclasses.replace(config, threshold=0.0)
@@ -41,10 +47,10 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
 
 
 def synthetic_batch(t: int, num_views: int, dataset: str) -> Batch:
-    num_classes, channels, size = SHAPES[dataset]
+    num_classes, *shape = SHAPES[dataset]
     g = torch.Generator().manual_seed(t)
-    images = torch.randn(4, channels, size, size, generator=g)
-    views = tuple(torch.randn(5, channels, size, size, generator=g) for _ in range(num_views))
+    images = torch.randn(4, *shape, generator=g)
+    views = tuple(torch.randn(5, *shape, generator=g) for _ in range(num_views))
     labels = torch.randint(0, num_classes, (4,), generator=g)
     return Batch(images, labels, views, torch.randperm(20, generator=g)[:5])
 
@@ -149,3 +155,29 @@ def test_lambda_and_eta_zero_is_the_method_alone(name: str) -> None:
         for config in (IsdaConfig(lambda_0=0.0, eta_1=0.0), None)
     )
     assert with_isda == alone
+
+
+def losses_with(isda: IsdaConfig | None) -> dict[str, torch.Tensor]:
+    """Of a step of the Pi-model, after others that showed the covariances each class more than once."""
+    student, objective = objective_for("pi_model", isda is not None, "digits")
+    if isda:
+        objective = Objective(objective.method, isda, 10, student.head.in_features)
+    step = Step(7, num_steps=8, steps_per_epoch=2, seed=1)
+    return [objective(student, synthetic_batch(t, 2, "digits"), step).losses for t in range(8)][-1]
+
+
+@pytest.mark.parametrize("images", ["both", "labeled", "unlabeled"])
+def test_isda_is_about_the_images_that_are_asked_for(images: str) -> None:
+    plain, full = losses_with(None), losses_with(IsdaConfig())
+    some = losses_with(IsdaConfig(isda_images=images))
+    assert some["supervised"] == (plain if images == "unlabeled" else full)["supervised"]
+    assert full["supervised"] != plain["supervised"]
+    assert some.get("semantic") == (None if images == "labeled" else full["semantic"])
+
+
+def test_a_matched_strength_enters_both_terms() -> None:
+    form = {"covariance": "rotated"}
+    unmatched, matched = (
+        losses_with(IsdaConfig(**form, matched_strength=m)) for m in (False, True)
+    )
+    assert all(matched[term] != unmatched[term] for term in ("supervised", "semantic"))

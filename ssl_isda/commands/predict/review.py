@@ -36,6 +36,8 @@ class Card:
     name: str
     picture: str
     """As a data URL; empty where there is nothing to see."""
+    told: list[str]
+    """What is said in its place, line by line."""
     is_small: bool
     first: str
     second: str
@@ -98,6 +100,7 @@ def _card(judged: Judged, parts: Sequence[Inputs], place: int) -> Card:
     return Card(
         name=printed(judged.names[place]),
         picture="" if pixels is None else _data_url(pixels),
+        told=parts[part].told(int(place_in_part)) if pixels is None else [],
         is_small=pixels is not None and max(pixels.shape[1:]) <= SMALL,
         first=names[first],
         second=names[judged.second[place]],
