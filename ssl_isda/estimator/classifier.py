@@ -79,7 +79,7 @@ class SemiSupervisedClassifier(
         batch_size: int = 32,
         unlabeled_batch_size: int = 64,
         learning_rate: float = 0.1,
-        noise: float = 0.15,
+        noise: float = 0.5,
         device: str = "cpu",
         folder: str | Path | None = None,
         settings: Mapping[str, Any] | None = None,

@@ -75,6 +75,16 @@ def _is_minus_one(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and value == UNLABELED
 
 
+def _of_one_kind(given: np.ndarray) -> np.ndarray:
+    """Objects that are all names as they are, and all others as NumPy's own numbers."""
+    if given.dtype.kind != "O":
+        return given
+    are_names = {isinstance(each, str) for each in given}
+    if len(are_names) > 1:
+        raise ValueError("some are names and others are not")
+    return given if are_names == {True} else np.array(given.tolist())
+
+
 def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The classes in their order, as ``y`` spells them, and the class of each row, (n,) int64; -1 for
     none.
@@ -91,9 +101,8 @@ def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "y has no label at all: every entry is -1, None or NaN; 2 classes need a label each"
         )
     try:
+        given = _of_one_kind(given)
         check_classification_targets(given)
-        if given.dtype.kind == "O" and not isinstance(given[0], str):
-            given = np.array(given.tolist())
         classes, places = np.unique(given, return_inverse=True)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
