@@ -12,10 +12,15 @@ import numpy as np
 
 from ssl_isda.data.facts import DatasetFacts
 from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.vectors.vector_data import VectorData
 
-FACTS = {"digit_pairs": DatasetFacts(100, 4_000, 40, 16, 1)}
+FACTS = {
+    "digit_pairs": DatasetFacts(100, 4_000, 40, 16, 1),
+    "digit_pair_vectors": DatasetFacts(100, 4_000, 40, 16, 1),
+}
 TRAIN_PAIRS, TEST_PAIRS = 40, 20
 """Images of each class."""
+CLASS_NAMES = [f"{pair:02d}" for pair in range(100)]
 
 
 @DATASETS.register("digit_pairs")
@@ -25,18 +30,28 @@ def digit_pairs(config: object, data_dir: Path) -> ImageData:
     Each digit serves in several images, and which digits meet is drawn once for all: the images are the
     same in every run.
     """
+    return ImageData.from_arrays("digit_pairs", CLASS_NAMES, *_train_and_test())
+
+
+@DATASETS.register("digit_pair_vectors")
+def digit_pair_vectors(config: object, data_dir: Path) -> VectorData:
+    """The same as rows of 128 grey values."""
+    rows = [(x.reshape(len(x), -1).astype(np.float32), y) for x, y in _train_and_test()]
+    return VectorData.from_arrays("digit_pair_vectors", CLASS_NAMES, *rows)
+
+
+def _train_and_test() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images, (N, 1, 8, 16) uint8, and their classes."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     images = ((raw.images.astype(np.int64) * 510 + 16) // 32).astype(np.uint8)
     is_test = _last_quarter_of_each_class(raw.target)
     rng = np.random.default_rng(0)
-    parts = [
+    return [
         _pairs(images[chosen], raw.target[chosen], count, rng)
         for chosen, count in ((~is_test, TRAIN_PAIRS), (is_test, TEST_PAIRS))
     ]
-    names = [f"{pair:02d}" for pair in range(100)]
-    return ImageData.from_arrays("digit_pairs", names, *parts)
 
 
 def _last_quarter_of_each_class(labels: np.ndarray) -> np.ndarray:
