@@ -150,16 +150,8 @@ def _joined(
 @functools.cache
 def _of_the_package() -> tuple[Declared, ...]:
     """Read once in a process, as Python imports it once."""
-<<<<<<< HEAD
-    paths = [
-        path
-        for name in (*FOLDERS.values(), VECTOR_POLICIES)
-        for path in sorted(folder(name).glob("*.py"))
-    ]
-=======
     folders = [folder(name) for name in (*FOLDERS.values(), VECTOR_POLICIES)]
     paths = [path for each in folders for path in sorted(each.glob("*.py"))]
->>>>>>> main
     return tuple(part for path in paths for part in declared(path))
 
 

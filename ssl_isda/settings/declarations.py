@@ -58,8 +58,7 @@ def declared_class(path: Path, name: str) -> dict[str, Setting]:
     return _options(_parse(_read(path), path), path, name)
 
 
-@functools.cache
-def options_of(config: type[Any]) -> Mapping[str, Setting]:
+def options_of(config: type[Any]) -> dict[str, Setting]:
     """The options of a dataclass that exists already, whose source is not needed."""
     hints = typing.get_type_hints(config, include_extras=True)
     return {
