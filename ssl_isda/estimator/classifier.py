@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 class SemiSupervisedClassifier(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
-    ClassifierMixin,
-    TransformerMixin,
-    BaseEstimator,
+    ClassifierMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
 ):
     """A small network, trained on labeled and unlabeled rows of numbers by a semi-supervised method.
 
@@ -126,8 +126,9 @@ class SemiSupervisedClassifier(
             from ssl_isda.estimator import fitting  # needs torch
 
             names = tuple(str(each) for each in classes.tolist())
-            where = {"folder": folder, "verbose": bool(self.verbose)}
-            self._fitted = fitting.fit(resolved, rows, numbers, names, **where)
+            self._fitted = fitting.fit(
+                *(resolved, rows, numbers, names), folder=folder, verbose=bool(self.verbose)
+            )
         self.classes_, self.n_iter_ = classes, self._fitted.num_steps
         self.history_ = self._fitted.history
         return self
@@ -161,7 +162,7 @@ class SemiSupervisedClassifier(
 
     @property
     def _n_features_out(self) -> int:
-        return int(self._fitted.network.head.weight.shape[1])  # type: ignore[union-attr,operator]
+        return len(self._fitted.network.get_parameter("head.weight").T)
 
     def _checked_folder(self) -> Path | None:
         if self.folder is None or isinstance(self.folder, (str, os.PathLike)):

@@ -56,9 +56,9 @@ def _of_sequence(y: Any) -> Any:
 def missing(y: np.ndarray) -> np.ndarray:
     """(n,) bool: which entries are no label: -1 among numbers; None and NaN among all others."""
     if y.dtype.kind in "iu":
-        return y == UNLABELED
+        return np.asarray(y == UNLABELED)
     if y.dtype.kind == "f":
-        return (y == UNLABELED) | np.isnan(y)
+        return np.asarray((y == UNLABELED) | np.isnan(y))
     if y.dtype.kind != "O":
         return np.zeros(len(y), bool)
     return np.array([_is_missing(each) or _is_minus_one(each) for each in y.tolist()], bool)
@@ -96,7 +96,7 @@ def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     without = missing(y)
     given = y[~without]
-    if not len(given):
+    if len(given) == 0:
         raise UnusableInput(
             "y has no label at all: every entry is -1, None or NaN; 2 classes need a label each"
         )
@@ -109,8 +109,8 @@ def numbered(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise UnusableInput(f"y must be classes, all numbers or all names: {reason}") from error
     if len(classes) < 2:
         raise UnusableInput(
-            f"y has one class, {classes.tolist()[0]!r}, and training needs two; -1 among numbers, None and NaN "
-            "say that a row has no label"
+            f"y has one class, {classes.tolist()[0]!r}, and training needs two; -1 among numbers, None "
+            "and NaN say that a row has no label"
         )
     numbers = np.full(len(y), UNLABELED, np.int64)
     numbers[~without] = places

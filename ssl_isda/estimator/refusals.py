@@ -1,4 +1,4 @@
-"""What an estimator refuses, told as scikit-learn's callers expect it: as a ``ValueError`` of one line."""
+"""What an estimator refuses, told as callers of scikit-learn expect it: a ``ValueError`` of one line."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     errors = measure(parsed.results, parsed.sets, parsed.seeds)
     parsed.table.write_text(table(errors))
-    print(table(errors))
+    print(table(errors), end="")
 
 
 if __name__ == "__main__":

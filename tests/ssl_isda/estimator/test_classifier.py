@@ -28,6 +28,7 @@ from ssl_isda import SemiSupervisedClassifier, UsageError
 from ssl_isda.base.errors import TrainingFailed
 from tests.benchmarks import estimators
 from tests.benchmarks import fit as fit_benchmark
+from tests.pages import python_blocks
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"steps": 12, "hidden": 24, "features": 8, "random_state": 0}
@@ -252,7 +253,10 @@ def test_numbers_that_are_none_are_named(name: str, iris) -> None:
         ({"y": np.array(["a", np.nan] * 75)}, 'y has the text "nan", which NumPy makes'),
         ({"y": [1, "a"] * 75}, "y must be classes, all numbers or all names"),
         ({"y": np.linspace(0, 1, 150)}, "y must be classes, .*continuous"),
-        ({"y": np.zeros((150, 2))}, r"y must have one label a row, \(n,\); got the shape \(150, 2\)"),
+        (
+            {"y": np.zeros((150, 2))},
+            r"y must have one label a row, \(n,\); got the shape \(150, 2\)",
+        ),
         ({"X": np.full((150, 2), "a")}, "X must be numbers, got text"),
         ({"X": [["a", "b"]] * 150}, "X must be numbers: could not convert string to float: 'a'"),
         ({"X": np.zeros((150, 2, 2))}, "Found array with dim 3"),
@@ -291,7 +295,7 @@ def test_refusals_are_usage_errors_too_and_what_is_sparse_is_refused(iris) -> No
         SemiSupervisedClassifier(**SMALL).fit(sparse.csr_matrix(X), y)
     assert "\n" not in str(refusal.value)
     fitted = SemiSupervisedClassifier(**SMALL).fit(X, y)
-    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 4 features"):
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4 features"):
         fitted.predict(X[:, :3])
     with pytest.raises(NotFittedError):
         clone(fitted).predict(X)
@@ -327,6 +331,24 @@ def test_the_name_is_public_and_costs_nothing_until_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+def test_the_examples_of_the_page_run(iris, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"X": iris[0], "y": iris[1], "X_new": iris[0], "y_new": iris[1]}
+    blocks = python_blocks("docs/estimator.md")
+    assert len(blocks) == 3
+    for block in blocks:
+        short = block.replace("steps=100", "steps=4").replace("isda=True, r", "steps=4, r")
+        exec(short.replace(", n_jobs=2", ""), names)
+    assert capsys.readouterr().out and (tmp_path / "runs/my_rows/result.json").exists()
+
+
+def test_the_page_has_the_table_of_the_kept_errors() -> None:
+    page = (ROOT / "docs/estimator.md").read_text("utf-8")
+    errors = estimators.read_errors(estimators.RESULTS)
+    assert errors and estimators.table(errors) in page
+    assert estimators.COMMAND in page and len(estimators.RESULTS.read_text().splitlines()) < 300
+
+
 def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) -> None:
     settings = {name: {**each, "steps": 2} for name, each in estimators.OURS.items()}
     monkeypatch.setattr(estimators, "OURS", settings)
@@ -336,7 +358,9 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) 
     estimators.main(["--sets", "iris", "--seeds", "2", *files])
     both = estimators.read_errors(tmp_path / "a.csv")
     assert {cell: found[:1] for cell, found in both.items()} == first
-    assert len(both) == 3 * len(estimators.CLASSIFIERS) and all(len(found) == 2 for found in both.values())
+    assert len(both) == 3 * len(estimators.CLASSIFIERS) and all(
+        len(found) == 2 for found in both.values()
+    )
     assert (tmp_path / "a.md").read_text() in capsys.readouterr().out
 
 
