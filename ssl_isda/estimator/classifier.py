@@ -78,7 +78,7 @@ class SemiSupervisedClassifier(
         steps: int | None = 600,
         batch_size: int = 32,
         unlabeled_batch_size: int = 64,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.03,
         noise: float = 0.5,
         device: str = "cpu",
         folder: str | Path | None = None,
