@@ -297,7 +297,9 @@ def batches_of(
     """
     config = resolved.config
     is_vectors = len(workspace.data.train.shape) == 1
-    if not is_vectors:
+    if is_vectors:
+        _refuse_settings_of_images(resolved)
+    else:
         _refuse_large_translation(config.max_translation, workspace.data.train.shape)
 
     def augmentation(name: str) -> AnyAugmentation:
@@ -341,6 +343,15 @@ def _refuse_large_translation(largest: int, shape: Sequence[int]) -> None:
         raise UsageError(
             f"--max-translation must be 0 to {smaller_side - 1} for these images, got {largest}"
         )
+
+
+def _refuse_settings_of_images(resolved: Resolved) -> None:
+    for name in ("flip", "max_translation"):
+        if resolved.sources[name] == "flag":
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for images, and {resolved.config.dataset} has vectors: "
+                "leave it out"
+            )
 
 
 def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None:

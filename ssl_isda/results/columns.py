@@ -54,7 +54,7 @@ class Column:
     @property
     def order(self) -> tuple[object, ...]:
         """The paper's columns come first, as in the paper."""
-        known = [dataset for dataset, _ in paper.COLUMNS]
+        known = paper.DATASETS
         place = known.index(self.dataset) if self.dataset in known else len(known)
         labels = self.labels is None, self.labels or 0, self.amounts
         return place, self.dataset, self.folder, *labels, self.images

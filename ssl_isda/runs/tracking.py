@@ -41,6 +41,7 @@ class Tracker:
         self.metrics_file = folder / "metrics.jsonl"
         self.timing_file = folder / "timing.jsonl"
         self._bar: Any = None
+        self._unsecured: set[Path] = set()
 
     @property
     def checkpoint_file(self) -> Path | None:
@@ -80,8 +81,8 @@ class Tracker:
 
     def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
         """Keep and show one finished epoch."""
-        _append(self.metrics_file, json.dumps(dict(metrics)))
-        _append(self.timing_file, json.dumps(dict(timing)))
+        self._append(self.metrics_file, json.dumps(dict(metrics)))
+        self._append(self.timing_file, json.dumps(dict(timing)))
         self.say(line)
         if self.view:
             self.view.log({**metrics, **timing})
@@ -102,7 +103,32 @@ class Tracker:
         self.say(f"warning: {line}")
 
     def _log(self, line: str) -> None:
-        _append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        self._append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+
+    def _append(self, file: Path, line: str) -> None:
+        try:
+            with open(file, "a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise output_failed(error, file, len(line)) from error
+        self._unsecured.add(file)
+
+    def secure(self) -> None:
+        """Have the disk keep what was written, so that after a power cut no checkpoint that is written
+        next is ahead of it.
+
+        Raises
+        ------
+        OutputFailed
+            The disk does not take it.
+        """
+        for file in sorted(self._unsecured):
+            try:
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+            except OSError as error:
+                raise output_failed(error, file, 0) from error
+        self._unsecured.clear()
 
     @contextlib.contextmanager
     def progress(self, first: int, total: int) -> Iterator[Any]:
@@ -148,13 +174,3 @@ class MemoryTracker(SilentTracker):
     def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
         self._history.append(dict(metrics))
         self.say(line)
-
-
-def _append(file: Path, line: str) -> None:
-    try:
-        with open(file, "a", encoding="utf-8") as handle:
-            handle.write(line + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())  # so that no checkpoint is ahead of them after a power cut
-    except OSError as error:
-        raise output_failed(error, file, len(line)) from error

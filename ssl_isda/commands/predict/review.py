@@ -13,6 +13,7 @@ from ssl_isda import __version__
 from ssl_isda.base.words import printed
 from ssl_isda.commands.predict.judged import UNKNOWN, Judged
 from ssl_isda.data.inputs import Inputs
+from ssl_isda.data.vectors.inputs import Vectors
 from ssl_isda.results.html import data_url, rendered
 
 TEMPLATE = "page.html.j2"
@@ -71,6 +72,7 @@ def html_page(judged: Judged, parts: Sequence[Inputs], unsure: float | None) -> 
         matrix=_matrix(judged),
         confused=_most_confused(judged),
         unsure=unsure,
+        of_vectors=any(isinstance(part, Vectors) for part in parts),
         version=__version__,
     )
 
