@@ -3,6 +3,28 @@
 A method imports ``ssl_isda``, never another method or a data set.
 """
 
-from . import mean_teacher, pi_model, pseudo_label, supervised, temporal_ensembling, vat
+from . import (
+    fixmatch,
+    flexmatch,
+    freematch,
+    mean_teacher,
+    pi_model,
+    pseudo_label,
+    softmatch,
+    supervised,
+    temporal_ensembling,
+    vat,
+)
 
-__all__ = ["mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat"]
+__all__ = [
+    "fixmatch",
+    "flexmatch",
+    "freematch",
+    "mean_teacher",
+    "pi_model",
+    "pseudo_label",
+    "softmatch",
+    "supervised",
+    "temporal_ensembling",
+    "vat",
+]

@@ -160,6 +160,7 @@ def build_trainer(
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
+    method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": workspace.test_batches}
     if split.validation:
@@ -281,20 +282,14 @@ def batches_of(
         A translation or a batch size that these images or processes do not allow.
     """
     config = resolved.config
-    smaller_side = min(workspace.data.train.shape[1:])
-    if config.max_translation >= smaller_side:
-        raise UsageError(
-            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
-            f"got {config.max_translation}"
-        )
+    largest = largest_translation(resolved, method, workspace.data.train.shape)
 
     def augmentation(name: str) -> Augmentation:
         options = options_of(AUGMENTATIONS, name, resolved)
-        return AUGMENTATIONS[name](
-            options, flip=config.flip, max_translation=config.max_translation
-        )
+        return AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
 
-    named = {view.augmentation for view in method.views if view.augmentation is not None}
+    views = (*method.views, *method.labeled_views)
+    named = {view.augmentation for view in views if view.augmentation is not None}
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
@@ -304,6 +299,7 @@ def batches_of(
         seed=config.seed,
         augmentation=augmentation(config.policy),
         views=method.views,
+        labeled_views=method.labeled_views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,
     )
@@ -318,6 +314,33 @@ def batches_of(
                 f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
             )
     return batches
+
+
+def largest_translation(resolved: Resolved, method: Method, shape: tuple[int, ...]) -> int:
+    """In pixels, for inputs of this shape: the run's setting, or the method's share of the shorter side;
+    0 for vectors.
+
+    Raises
+    ------
+    UsageError
+        It does not fit these images, or is given for a method that has its own.
+    """
+    if len(shape) == 1:
+        return 0
+    config, smaller_side = resolved.config, min(shape[1:])
+    if method.translation is not None:
+        if resolved.sources["max_translation"] == "flag":
+            raise UsageError(
+                f"--max-translation: {config.method} translates by a share of the image's side; give "
+                f"--translation instead, such as {method.translation:g}"
+            )
+        return round(method.translation * smaller_side)
+    if config.max_translation >= smaller_side:
+        raise UsageError(
+            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
+            f"got {config.max_translation}"
+        )
+    return config.max_translation
 
 
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:

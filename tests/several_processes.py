@@ -101,8 +101,12 @@ class Cast:
 
     def batch(self, step: Step) -> Batch:
         batch = self.batches.batch(step)
-        views = tuple(view.to(self.dtype) for view in batch.views)
-        return replace(batch, images=batch.images.to(self.dtype), views=views)
+        views, labeled = (
+            tuple(view.to(self.dtype) for view in each)
+            for each in (batch.views, batch.labeled_views)
+        )
+        images = batch.images.to(self.dtype)
+        return replace(batch, images=images, views=views, labeled_views=labeled)
 
 
 def build(
@@ -147,6 +151,8 @@ def build(
         seed=0,
         augmentation=Weak(flip=True),
         views=regularizer.views,
+        labeled_views=regularizer.labeled_views,
+        named={"weak": Weak(flip=True), "strong": Weak(flip=True, max_translation=5)},
     )
     config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20)
     return Trainer(

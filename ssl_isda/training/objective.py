@@ -5,7 +5,7 @@ L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularizat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -27,7 +27,7 @@ from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training.batchnorm import separate_pass
-from ssl_isda.training.method import Method, Targets
+from ssl_isda.training.method import Method, Targets, Term
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ class Objective(nn.Module):
         return self.regularizer
 
     def groups(self) -> list[Group]:
-        """What the optimizer trains beside the student: learned covariances, the loss's parameters."""
+        """What the optimizer trains beside the student: learned covariances, and what loss and method
+        have of their own."""
         learned = list(self.covariance.parameters()) if self.covariance else []
-        return [*([Group(learned)] if learned else []), *self.loss.groups()]
+        own = [*self.loss.groups(), *self.method.groups()]
+        return [*([Group(learned)] if learned else []), *own]
 
     def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
         """The terms for one batch. Call this with ``student`` in training mode."""
@@ -97,7 +99,7 @@ class Objective(nn.Module):
             self._take_in(student, unmixed, batch, labeled, step)
         losses = {"supervised": self._supervised(student, batch, labeled, terms, step)}
         weights, resting = {"supervised": 1.0}, {}
-        if terms and views:
+        if terms and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
             weights["semantic"] = terms.config.eta_1
             losses["semantic"] = terms.semantic(rows.logits, rows.features)
@@ -107,11 +109,12 @@ class Objective(nn.Module):
             resting["uncertainty"] = torch.tensor(True)  # it moves the covariances alone
         if views:
             weights["consistency"] = self.method.weight(step)
-            term = self.method(student, batch, views, step)
-            if isinstance(term, Targets):
-                resting["consistency"] = (term.weight == 0).all()
-                term = _cross_entropy(term, terms)
-            losses["consistency"] = term
+            found = self.method(student, batch, views, step)
+            parts = found if isinstance(found, list) else [found]
+            idle = [(part.weight == 0).all() for part in parts if isinstance(part, Targets)]
+            if idle:
+                resting["consistency"] = torch.stack(idle).all()
+            losses["consistency"] = _sum(parts, terms)
         return Terms(losses, weights, resting)
 
     def _take_in(
@@ -126,6 +129,8 @@ class Objective(nn.Module):
             with torch.no_grad():
                 labeled = separate_pass(student, unmixed.images, step, "unmixed labeled pass")
             batch = unmixed
+        first = len(batch.images)
+        labeled = Prediction(labeled.logits[:first], labeled.features[:first])
         rows = self.task.rows(labeled, batch.labels)
         self.covariance.update(gathered(rows.features), gathered(rows.labels))
 
@@ -150,14 +155,18 @@ class Objective(nn.Module):
     def _predict(
         self, student: Network, batch: Batch, step: Step
     ) -> tuple[Prediction, list[Prediction]]:
-        """Of the labeled images, and of the joined views, or the first where none is joined."""
+        """Of the labeled images and behind them their further views; and of the joined views, or the
+        first where none is joined."""
         device, joined = batch.images.device, batch.views[: self.method.joined]
-        images = torch.cat([batch.images, *joined]) if joined else batch.images
-        lengths = [len(batch.images), *map(len, joined)]
+        passing = [batch.images, *batch.labeled_views, *joined]
+        images = torch.cat(passing) if len(passing) > 1 else batch.images
+        lengths = [*map(len, passing)]
         with step.global_draws("labeled pass", device), streams(*lengths):
             logits, features = student(images)
         if joined:
-            bounds = pairwise(accumulate(lengths, initial=0))
+            bounds = pairwise(
+                accumulate([sum(lengths[: -len(joined)]), *map(len, joined)], initial=0)
+            )
             labeled, *views = (Prediction(logits[a:b], features[a:b]) for a, b in bounds)
             return labeled, views
         if not batch.views:
@@ -166,6 +175,12 @@ class Objective(nn.Module):
         differentiated = self.isda is not None or self.method.needs_gradient
         with torch.set_grad_enabled(differentiated and torch.is_grad_enabled()):
             return Prediction(logits, features), [separate_pass(student, batch.views[0], step)]
+
+
+def _sum(parts: Sequence[Term], terms: IsdaTerms | None) -> Tensor:
+    """Of a method's term, each cross-entropy of which may become its bound."""
+    losses = [_cross_entropy(p, terms) if isinstance(p, Targets) else p for p in parts]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def _cross_entropy(targets: Targets, isda: IsdaTerms | None, *, mixed: bool = False) -> Tensor:

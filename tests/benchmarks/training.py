@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 
 from ssl_isda import methods
+from ssl_isda.data import augmentations as augmentations
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS, Network
@@ -73,6 +75,8 @@ def build_trainer(
         seed=0,
         augmentation=Weak(flip=True),
         views=regularizer.views,
+        labeled_views=regularizer.labeled_views,
+        named={name: _named(name) for name in ("weak", "strong")},
         device=settings.device,
     )
     config = TrainerConfig(
@@ -85,6 +89,11 @@ def build_trainer(
     )
     tracker = SilentTracker(Path(tempfile.gettempdir()))
     return Trainer(student, objective.to(settings.device), batches, {}, config, tracker)
+
+
+def _named(name: str) -> Augmentation:
+    config = AUGMENTATIONS.config(name)()
+    return AUGMENTATIONS[name](config, flip=True, max_translation=4)
 
 
 def stepper(trainer: Trainer) -> Callable[[], object]:

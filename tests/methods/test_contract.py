@@ -14,7 +14,7 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
-from ssl_isda.training.method import METHODS
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
@@ -40,13 +40,16 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
     return student, Objective(method, isda_config, num_classes, student.head.in_features)
 
 
-def synthetic_batch(t: int, num_views: int, dataset: str) -> Batch:
+def synthetic_batch(t: int, method: Method, dataset: str) -> Batch:
     num_classes, channels, size = SHAPES[dataset]
     g = torch.Generator().manual_seed(t)
     images = torch.randn(4, channels, size, size, generator=g)
-    views = tuple(torch.randn(5, channels, size, size, generator=g) for _ in range(num_views))
+    views, labeled_views = (
+        tuple(torch.randn(n, channels, size, size, generator=g) for _ in each)
+        for n, each in ((5, method.views), (4, method.labeled_views))
+    )
     labels = torch.randint(0, num_classes, (4,), generator=g)
-    return Batch(images, labels, views, torch.randperm(20, generator=g)[:5])
+    return Batch(images, labels, views, torch.randperm(20, generator=g)[:5], labeled_views)
 
 
 def steps_taken(student, objective, dataset: str, first: int, last: int, precision="fp32"):
@@ -55,7 +58,7 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     for t in range(first, last):
         step = Step(t, num_steps=8, steps_per_epoch=2, seed=1)
         with autocast(torch.device("cpu"), precision):
-            batch = synthetic_batch(t, len(objective.regularizer.views), dataset)
+            batch = synthetic_batch(t, objective.regularizer, dataset)
             terms = objective(student, batch, step)
         tiny.descend(student, terms.total, rate=0.01)
         objective.regularizer.after_step(student, step)
@@ -70,10 +73,10 @@ def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda,
     student, objective = objective_for(name, isda, dataset)
     steps_taken(student, objective, dataset, 0, 3)
     step = Step(4, num_steps=8, steps_per_epoch=2, seed=1)
-    batch = synthetic_batch(4, len(objective.regularizer.views), dataset)
+    batch = synthetic_batch(4, objective.regularizer, dataset)
     terms = objective(student, batch, step)
     expected = {"supervised"} if name == "supervised" else {"supervised", "consistency"}
-    expected |= {"semantic"} if isda and name != "supervised" else set()
+    expected |= {"semantic"} if isda and METHODS[name].views and METHODS[name].semantic else set()
     assert terms.losses.keys() == terms.weights.keys() == expected
     assert torch.isfinite(terms.total)
     for term, loss in terms.losses.items():
@@ -119,7 +122,7 @@ def test_sampled_features_train_under_bf16_autocast(name: str, covariance: str) 
         augmentation_samples=3,
     )
     objective = Objective(objective.regularizer, isda, 10, student.head.in_features)
-    batch = synthetic_batch(4, len(objective.regularizer.views), "digits")
+    batch = synthetic_batch(4, objective.regularizer, "digits")
     with autocast(torch.device("cpu"), "bf16"):
         terms = objective(student, batch, Step(4, num_steps=8, steps_per_epoch=2, seed=1))
     body = [p for n, p in student.named_parameters() if not n.startswith("head")]

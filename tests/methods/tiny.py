@@ -44,7 +44,7 @@ def build(name: str, network: nn.Module, num_images: int = N, **options) -> Meth
     return method.double()
 
 
-def batch(t: int, num_views: int, unlabeled: int = 6) -> Batch:
+def batch(t: int, num_views: int, unlabeled: int = 6, labeled_views: int = 0) -> Batch:
     """Batch ``t``, the same whenever it is asked for."""
     g = torch.Generator().manual_seed(t)
     images = torch.randn(4, *PIXELS, generator=g, dtype=torch.float64)
@@ -53,7 +53,10 @@ def batch(t: int, num_views: int, unlabeled: int = 6) -> Batch:
     views = tuple(
         torch.randn(unlabeled, *PIXELS, generator=g, dtype=torch.float64) for _ in range(num_views)
     )
-    return Batch(images, labels, views, indices)
+    more = tuple(
+        torch.randn(4, *PIXELS, generator=g, dtype=torch.float64) for _ in range(labeled_views)
+    )
+    return Batch(images, labels, views, indices, more)
 
 
 def step(t: int, num_steps: int = 12, steps_per_epoch: int = 3) -> Step:
@@ -69,7 +72,8 @@ def train(
     objective = Objective(method, isda, C, A).double()
     losses = []
     for t in range(steps):
-        terms = objective(network, batch(t, len(method.views)), step(t))
+        given = batch(t, len(method.views), labeled_views=len(method.labeled_views))
+        terms = objective(network, given, step(t))
         descend(network, terms.total)
         method.after_step(network, step(t))
         losses.append(terms.total.item())

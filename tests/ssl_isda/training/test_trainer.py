@@ -68,6 +68,8 @@ class Data:
             seed=0,
             augmentation=Weak(flip=True),
             views=regularizer.views,
+            labeled_views=regularizer.labeled_views,
+            named={"weak": Weak(flip=True), "strong": Weak(flip=True, max_translation=5)},
         )
 
     def batch(self, step: Step) -> Batch:
