@@ -50,7 +50,7 @@ from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.runs.memory import free_bytes
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.settings.config import Resolved
+from ssl_isda.settings.config import Resolved, RunConfig
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
@@ -173,8 +173,10 @@ def build_trainer(
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
     task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
+    if config.evaluation_ema is not None:
+        _average_for_evaluation(objective, student, config)
     if config.compile:
-        copies = (each for each in method.modules() if isinstance(each, Network))
+        copies = (each for each in objective.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
     return Trainer(
         student,
@@ -187,6 +189,17 @@ def build_trainer(
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=chosen(SCHEDULES, "schedule", resolved)(),
     )
+
+
+def _average_for_evaluation(objective: Objective, student: Network, config: RunConfig) -> None:
+    assert config.evaluation_ema is not None
+    try:
+        objective.average_for_evaluation(student, config.evaluation_ema)
+    except ValueError as error:
+        raise UsageError(
+            f"--evaluation-ema: {config.method} tests an average of its own, its teacher; leave the "
+            "flag out"
+        ) from error
 
 
 def _trainer_config(
@@ -484,7 +497,7 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     state, used = _newest(path / "checkpoint.pt", where)
     try:
         student.load_state_dict(state["student"])
-        network = _method_with_state(resolved, student, state["objective"]).evaluated(student)
+        network = _evaluated_with_state(resolved, student, state["objective"])
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
@@ -497,6 +510,18 @@ def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     where = device_named(place.device or "auto")
     network = network.to(where).to(memory_format=torch.channels_last)
     return network, preparation, _precision(asked, where)
+
+
+def _evaluated_with_state(
+    resolved: Resolved, student: Network, objective: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network that is tested, as a checkpoint has it."""
+    start = "average."
+    average = {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}
+    if average:
+        student.load_state_dict(average)
+        return student
+    return _method_with_state(resolved, student, objective).evaluated(student)
 
 
 def _method_with_state(

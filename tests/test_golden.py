@@ -46,8 +46,10 @@ CELLS = [f"{name}{isda}" for name in sorted(METHODS) for isda in ("", "+isda")]
 CELLS += [f"{name}+isda {form}" for name in ("pi_model", "supervised") for form in FORMS]
 OPTIONS = {
     "vat": {"xi": 1e-3},
-    **{name: {"threshold": 0.3} for name in ("pseudo_label", "fixmatch", "flexmatch")},
+    **{name: {"threshold": 0.3} for name in ("pseudo_label", "fixmatch", "flexmatch", "uda")},
     **{name: {"confidence_momentum": 0.7} for name in ("freematch", "softmatch")},
+    "dash": {"smallest_threshold": 1.35, "warm_up_fraction": 0.3},
+    **{name: {"ramp_up_fraction": 0.4} for name in ("mixmatch", "remixmatch")},
 }
 NUM_STEPS = 9
 

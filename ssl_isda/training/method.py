@@ -21,7 +21,7 @@ from ssl_isda.data.views import View
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.optim.contract import Group
 from ssl_isda.parallel.distributed import gathered, part, whole
-from ssl_isda.training.batchnorm import separate_pass
+from ssl_isda.training.batchnorm import constant_pass, separate_pass
 
 __all__ = [
     "METHODS",
@@ -35,6 +35,7 @@ __all__ = [
     "Targets",
     "Term",
     "View",
+    "constant_pass",
     "gathered",
     "gaussian_ramp_up",
     "part",

@@ -27,6 +27,7 @@ from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training.batchnorm import separate_pass
+from ssl_isda.training.ema import Ema
 from ssl_isda.training.method import Method, Targets, Term
 
 
@@ -54,6 +55,8 @@ class Objective(nn.Module):
     """
 
     loss: SupervisedLoss
+    average: nn.Module
+    """The network that ``average_for_evaluation`` makes; in checkpoints."""
 
     def __init__(
         self,
@@ -75,6 +78,23 @@ class Objective(nn.Module):
         else:
             object.__setattr__(self, "loss", loss)  # without state it is no part of checkpoints
         self.task: Task = task or Classification()
+        self._ema: Ema | None = None
+
+    def average_for_evaluation(self, student: Network, decay: float) -> None:
+        """Have the average of the student over the steps tested in its place (``--evaluation-ema``).
+
+        Parameters are averaged from the first step on, by theta' <- a theta' + (1 - a) theta with
+        a = ``decay``; BatchNorm's running statistics are the student's.
+
+        Raises
+        ------
+        ValueError
+            The method has a network of its own tested.
+        """
+        if self.method.evaluated(student) is not student:
+            raise ValueError("the method tests an average of its own")
+        self._ema = Ema(student, decay, copies_buffers=True)
+        self.average = self._ema.network
 
     @property
     def method(self) -> Method:
@@ -87,6 +107,16 @@ class Objective(nn.Module):
         learned = list(self.covariance.parameters()) if self.covariance else []
         own = [*self.loss.groups(), *self.method.groups()]
         return [*([Group(learned)] if learned else []), *own]
+
+    def after_step(self, student: Network, step: Step) -> None:
+        """Bring all state up to date, once the optimizer has taken ``step``."""
+        self.method.after_step(student, step)
+        if self._ema:
+            self._ema.follow(student)
+
+    def evaluated(self, student: Network) -> nn.Module:
+        """The network that is tested."""
+        return self.average if self._ema else self.method.evaluated(student)
 
     def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
         """The terms for one batch. Call this with ``student`` in training mode."""

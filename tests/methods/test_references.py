@@ -98,11 +98,41 @@ def freematch(state, weak, strong, batch, step) -> Tensor:
     return loss
 
 
+def uda(state, weak, strong, batch, step) -> Tensor:
+    loss = torch.zeros(())
+    for q, p in zip(weak, strong, strict=True):
+        raised = q ** (1 / 0.7)
+        loss = loss + (q.max() >= 0.4) * cross_entropy(raised / raised.sum(), p) / 6
+    return loss
+
+
+def dash(state, weak, strong, batch, step) -> Tensor:
+    """A warm-up of four steps of 20, whose last two give rho^; periods of three steps."""
+    losses = [-float(p[y].log()) for p, y in zip(state["labeled"], batch.labels, strict=True)]
+    if 2 <= step.index < 4:
+        state.setdefault("losses", []).append(sum(losses) / 4)
+    if step.index < 4:
+        return torch.zeros(())
+    first = sum(state["losses"]) / len(state["losses"])
+    rho = max(1.0001 * 1.1 ** -((step.index - 4) // 3) * first, 0.9)
+    loss = torch.zeros(())
+    for q, p in zip(weak, strong, strict=True):
+        raised = q**2 / (q**2).sum()
+        target = raised if rho > 0.9 else one(q.argmax())
+        loss = loss + (cross_entropy(target, q) <= rho) * cross_entropy(target, p) / 6
+    return loss
+
+
 REFERENCES: dict[str, tuple[Reference, dict[str, Any]]] = {
     "fixmatch": (fixmatch, {"threshold": 0.4}),
     "flexmatch": (flexmatch, {"threshold": 0.4}),
     "softmatch": (softmatch, {"confidence_momentum": 0.8}),
     "freematch": (freematch, {"confidence_momentum": 0.8, "fairness_weight": 0.3}),
+    "uda": (uda, {"threshold": 0.4, "temperature": 0.7}),
+    "dash": (
+        dash,
+        {"warm_up_fraction": 0.2, "decay": 1.1, "period_fraction": 0.15, "smallest_threshold": 0.9},
+    ),
 }
 
 
@@ -113,10 +143,11 @@ def test_equals_its_equations_over_many_steps(name: str) -> None:
 
     def term(network, batch, step) -> Tensor:
         weak, strong = (network(view).logits.softmax(1) for view in batch.views)
+        state["labeled"] = network(batch.images).logits.softmax(1).detach()
         return reference(state, weak.detach(), strong, batch, step)
 
-    network, _, losses = tiny.train(name, 20, **options)
-    obvious, expected = tiny.train_reference(term, num_views=2, steps=20)
+    network, _, losses = tiny.train(name, 20, num_steps=20, **options)
+    obvious, expected = tiny.train_reference(term, num_views=2, steps=20, num_steps=20)
     tiny.assert_same_training(losses, expected, network, obvious)
 
 

@@ -64,7 +64,13 @@ def step(t: int, num_steps: int = 12, steps_per_epoch: int = 3) -> Step:
 
 
 def train(
-    name: str, steps: int = 12, *, isda: IsdaConfig | None = None, noisy: bool = False, **options
+    name: str,
+    steps: int = 12,
+    *,
+    isda: IsdaConfig | None = None,
+    noisy: bool = False,
+    num_steps: int = 12,
+    **options,
 ) -> tuple[TinyClassifier, Objective, list[float]]:
     """Plain SGD by the project's objective; the total loss of each step."""
     network = student(noisy)
@@ -73,9 +79,9 @@ def train(
     losses = []
     for t in range(steps):
         given = batch(t, len(method.views), labeled_views=len(method.labeled_views))
-        terms = objective(network, given, step(t))
+        terms = objective(network, given, step(t, num_steps))
         descend(network, terms.total)
-        method.after_step(network, step(t))
+        method.after_step(network, step(t, num_steps))
         losses.append(terms.total.item())
     return network, objective, losses
 
@@ -86,12 +92,13 @@ def train_reference(
     *,
     num_views: int,
     steps: int = 12,
+    num_steps: int = 12,
 ) -> tuple[TinyClassifier, list[float]]:
     """The obvious loop: cross-entropy plus a weighted term, written out by the caller."""
     network = student()
     losses = []
     for t in range(steps):
-        b, s = batch(t, num_views), step(t)
+        b, s = batch(t, num_views), step(t, num_steps)
         logits = network(b.images)[0]
         chosen = logits.softmax(1)[torch.arange(4), b.labels]
         loss = -chosen.log().sum() / 4 + consistency(network, b, s)
