@@ -158,7 +158,7 @@ class ReMixMatch(Method):
 
 def _head(num_features: int) -> nn.Linear:
     """Four classes, small weights that are the same for every run."""
-    head = nn.utils.skip_init(nn.Linear, num_features, 4)
+    head: nn.Linear = nn.utils.skip_init(nn.Linear, num_features, 4)
     draws = torch.randn(head.weight.shape, generator=generator(0, 0, "rotation head"))
     head.weight.data.copy_(draws / num_features**0.5)
     head.bias.data.zero_()
