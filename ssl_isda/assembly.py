@@ -25,6 +25,7 @@ from ssl_isda.base.precision import Precision, fastest_precision
 from ssl_isda.base.progress import counted, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
+from ssl_isda.base.step import Step
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
@@ -35,12 +36,14 @@ from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
-from ssl_isda.data.views import AUGMENTATIONS, Augmentation
+from ssl_isda.data.vectors.augmentation import VectorAugmentation
+from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors
 from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
+from ssl_isda.optim.contract import Schedule
 from ssl_isda.parallel.distributed import num_processes
 from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
@@ -178,16 +181,17 @@ def build_trainer(
     if config.compile:
         copies = (each for each in objective.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
+    trainer_config = _trainer_config(resolved, workspace, batches, method)
     return Trainer(
         student,
         objective,
         batches,
         evaluations,
-        _trainer_config(resolved, workspace, batches, method),
+        trainer_config,
         tracker,
         (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
-        schedule=chosen(SCHEDULES, "schedule", resolved)(),
+        schedule=schedule_of(resolved, trainer_config),
     )
 
 
@@ -221,6 +225,16 @@ def _trainer_config(
     )
 
 
+def schedule_of(resolved: Resolved, config: TrainerConfig) -> Schedule:
+    """How the learning rate changes over a run of this length."""
+    try:
+        schedule: Schedule = chosen(SCHEDULES, "schedule", resolved)()
+        schedule(Step(0, config.num_steps, config.steps_per_epoch))
+    except ValueError as error:
+        raise UsageError(f"--schedule {resolved.config.schedule}: {error}") from error
+    return schedule
+
+
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
     """The run's network for the data of the workspace."""
     data = workspace.data
@@ -241,7 +255,8 @@ def network_of(
     try:
         student.eval().features(torch.zeros(1, *shape))
     except ValueError as error:
-        raise UsageError(f"--model {config.model}: {error}; try a larger --image-size") from error
+        advice = "try a larger --image-size" if len(shape) == 3 else "vectors take mlp or linear"
+        raise UsageError(f"--model {config.model}: {error}; {advice}") from error
     student.to(device).to(memory_format=torch.channels_last)
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
@@ -295,11 +310,16 @@ def batches_of(
         A translation or a batch size that these images or processes do not allow.
     """
     config = resolved.config
-    largest = largest_translation(resolved, method, workspace.data.train.shape)
+    shape = workspace.data.train.shape
+    is_vectors = len(shape) == 1
+    largest = 0 if is_vectors else largest_translation(resolved, method, shape)
 
-    def augmentation(name: str) -> Augmentation:
+    def augmentation(name: str) -> AnyAugmentation:
         options = options_of(AUGMENTATIONS, name, resolved)
-        return AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
+        made = AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
+        if isinstance(made, VectorAugmentation) != is_vectors:
+            _refuse_augmentation(config, name, is_vectors)
+        return made
 
     views = (*method.views, *method.labeled_views)
     named = {view.augmentation for view in views if view.augmentation is not None}
@@ -329,17 +349,14 @@ def batches_of(
     return batches
 
 
-def largest_translation(resolved: Resolved, method: Method, shape: tuple[int, ...]) -> int:
-    """In pixels, for inputs of this shape: the run's setting, or the method's share of the shorter side;
-    0 for vectors.
+def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]) -> int:
+    """In pixels, for images of this shape: the run's setting, or the method's share of the shorter side.
 
     Raises
     ------
     UsageError
         It does not fit these images, or is given for a method that has its own.
     """
-    if len(shape) == 1:
-        return 0
     config, smaller_side = resolved.config, min(shape[1:])
     if method.translation is not None:
         if resolved.sources["max_translation"] == "flag":
@@ -354,6 +371,20 @@ def largest_translation(resolved: Resolved, method: Method, shape: tuple[int, ..
             f"got {config.max_translation}"
         )
     return config.max_translation
+
+
+def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None:
+    """One that is made for images does not change vectors, nor the other way round."""
+    made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
+    if name == config.policy:
+        fitting = " or ".join(names_for_vectors()) if is_vectors else "weak"
+        raise UsageError(
+            f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
+        )
+    raise UsageError(
+        f"--method {config.method} needs {name}, which is made for {made_for}, and {config.dataset} "
+        f"has {given}: take another method"
+    )
 
 
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:

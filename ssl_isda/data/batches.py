@@ -13,7 +13,9 @@ from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
 from ssl_isda.data.source import in_order, send
 from ssl_isda.data.splits import Split
-from ssl_isda.data.views import Augmentation, View
+from ssl_isda.data.vectors.augmentation import VectorAugmentation
+from ssl_isda.data.vectors.prepared import PreparedVectors
+from ssl_isda.data.views import AnyAugmentation, View
 from ssl_isda.parallel.distributed import part, whole
 
 
@@ -45,10 +47,10 @@ class TwoStreamBatches:
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
-        augmentation: Augmentation,
+        augmentation: AnyAugmentation,
         views: tuple[View, ...] = (View(),),
         labeled_views: tuple[View, ...] = (),
-        named: Mapping[str, Augmentation] | None = None,
+        named: Mapping[str, AnyAugmentation] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -104,17 +106,23 @@ class TwoStreamBatches:
 
     def _view(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
         """(B, C, H, W): the images under a draw of their own, keyed by step and purpose."""
-        name = view.augmentation
-        augmentation = self._augmentation if name is None else self._named[name]
-        flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
-        draws = augmentation.draw(len(indices), step, purpose, flips_of)
-        images = augmentation.view(self._prepared, part(indices), part(draws))
+        images = self._augmented(view, step, indices, purpose)
         if view.noise == 0:
             return images
         generator = step.generator(f"{purpose} noise", self.device)
         # Drawn in ordinary order: torch fills channels_last tensors ten times more slowly.
         noise = torch.randn(whole(images.shape), generator=generator, device=self.device)
         return images.add(part(noise), alpha=view.noise)
+
+    def _augmented(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
+        name = view.augmentation
+        augmentation = self._augmentation if name is None else self._named[name]
+        if isinstance(augmentation, VectorAugmentation):
+            assert isinstance(self._prepared, PreparedVectors)
+            return augmentation.rows(self._prepared, indices, step, purpose)
+        flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
+        draws = augmentation.draw(len(indices), step, purpose, flips_of)
+        return augmentation.view(self._prepared, part(indices), part(draws))
 
 
 def evaluation_batches(

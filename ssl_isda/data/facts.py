@@ -6,11 +6,15 @@ import ast
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ssl_isda
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.folder_listing import PLAIN, ListingOptions, list_images
+
+if TYPE_CHECKING:
+    from ssl_isda.data.vectors.table import VectorTable
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,13 @@ class ClassFolders:
     """Of a user's own images: their facts are counted in the folders that ``list_images`` lists."""
 
 
-Facts = DatasetFacts | ClassFolders
-_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders)}
+@dataclass(frozen=True)
+class VectorFiles:
+    """Of a user's own vectors: their facts are counted in the file that ``read_vectors`` reads."""
+
+
+Facts = DatasetFacts | ClassFolders | VectorFiles
+_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders, VectorFiles)}
 
 
 def facts_of(dataset: str) -> Facts | None:
@@ -61,11 +70,14 @@ def check_labels(
     Raises
     ------
     UsageError
-        What ``Amounts.of_classes`` refuses; or the folder does not have the layout of ``list_images``.
+        What ``Amounts.of_classes`` refuses; the folder does not have the layout of ``list_images``; or
+        vectors cannot be used.
     """
     facts = facts_of(dataset)
     if isinstance(facts, ClassFolders):
         amounts.of_classes(dataset, list_images(data_dir, options).train_counts())
+    elif isinstance(facts, VectorFiles):
+        amounts.of_classes(dataset, _vectors(data_dir, options).train_counts())
     elif facts is not None:
         counts = facts.train_counts
         if amounts.takes_all_labels and amounts.imbalance is not None:
@@ -102,9 +114,18 @@ def data_digests(dataset: str, data_dir: Path, options: ListingOptions = PLAIN) 
     UsageError
         The folder does not have the layout of ``list_images``, or a file cannot be read.
     """
-    if not isinstance(facts_of(dataset), ClassFolders) or not data_dir.is_dir():
+    facts = facts_of(dataset)
+    if isinstance(facts, VectorFiles) and data_dir.exists():
+        return _vectors(data_dir, options).digests
+    if not isinstance(facts, ClassFolders) or not data_dir.is_dir():
         return ()
     return list_images(data_dir, options).digests
+
+
+def _vectors(data_dir: Path, options: ListingOptions) -> VectorTable:
+    from ssl_isda.data.vectors.files import read_vectors  # needs NumPy
+
+    return read_vectors(data_dir, options)
 
 
 @functools.cache

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data import folder_classes, folder_notes
@@ -26,12 +26,15 @@ TEST_FRACTION = "--test-fraction 0.2 draws one from the labeled images"
 
 @dataclass(frozen=True)
 class ListingOptions:
-    """How a data folder is read: options of the data set ``folder``, under the names they have there."""
+    """How a data folder is read: options of the data sets ``folder`` and ``vectors``, under the names
+    they have there."""
 
     follow_links: bool = False
     """Whether links may lead out of the folder, and to folders."""
     test_fraction: float | None = None
     """Share of each class's images to test on, where there is no part for that."""
+    label_column: str = "label"
+    """Of a table of vectors: the column with the labels."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ListingOptions:
@@ -40,9 +43,8 @@ class ListingOptions:
 
 
 PLAIN = ListingOptions()
-_listed: ContextVar[dict[tuple[Path, ListingOptions], FolderListing] | None] = ContextVar(
-    "listed", default=None
-)
+_listed: ContextVar[dict[Hashable, Any] | None] = ContextVar("listed", default=None)
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,23 @@ class FolderListing:
 
 @contextmanager
 def listed_once() -> Iterator[None]:
-    """Within the block a folder is listed once, however often it is asked for."""
+    """Within the block a folder is listed, and a table read, once, however often it is asked for."""
     token = _listed.set({})
     try:
         yield
     finally:
         _listed.reset(token)
+
+
+def once(key: Hashable, find: Callable[[], Found]) -> Found:
+    """What ``find`` gives, kept under ``key`` within a block of ``listed_once``."""
+    kept = _listed.get()
+    if kept is None:
+        return find()
+    if key not in kept:
+        kept[key] = find()
+    found: Found = kept[key]
+    return found
 
 
 def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListing:
@@ -164,10 +177,7 @@ def list_images(data_dir: Path, options: ListingOptions = PLAIN) -> FolderListin
         followed, and links that lead in a circle.
     """
     root = Path(data_dir)
-    listed = {} if (kept := _listed.get()) is None else kept
-    if (root, options) not in listed:
-        listed[root, options] = _list(root, options)
-    return listed[root, options]
+    return once((root, options), lambda: _list(root, options))
 
 
 def _list(root: Path, options: ListingOptions) -> FolderListing:

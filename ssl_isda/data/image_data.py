@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 
 from ssl_isda.base.registry import Registry
+from ssl_isda.data.identity import digest_of
 from ssl_isda.data.source import DataSource, InMemory
 
 
@@ -50,8 +49,7 @@ class ImageData:
     @property
     def digest(self) -> str:
         """What tells these images, their labels and the names of the classes from all others."""
-        content = [self.class_names, self.train.fingerprint, self.test.fingerprint]
-        return f"2:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
+        return digest_of(self.class_names, self.train.fingerprint, self.test.fingerprint)
 
     @property
     def digests(self) -> tuple[str, ...]:

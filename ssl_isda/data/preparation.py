@@ -18,6 +18,7 @@ from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
 from ssl_isda.data.image_decoding import fitted
 from ssl_isda.data.image_memory import room_for_numbers
 from ssl_isda.data.source import DataSource, InMemory, Shape
+from ssl_isda.data.vectors.standardization import standardized as standardized_rows
 from ssl_isda.data.whitening import Whitening
 
 FILE_NAME = "preparation.npz"
@@ -66,9 +67,11 @@ class Preparation:
     """A fitted preprocessing: called with images of any size, it gives the network's input.
 
     name : of the preprocessing
-    shape : (C, H, W) of the training images, to which all others are brought as files are
+    shape : (C, H, W) of the training images, to which all others are brought as files are; or (d,) of
+        vectors
     arrays : float32 ``scale`` and ``shift`` (C, 1, 1); or float64 ``mean`` (A,) and float32
-        ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1
+        ``matrix`` (A, A) of a whitening; or nothing, where each image gets mean 0 and variance 1; or
+        float64 ``mean`` and ``std`` (d,) of vectors
     digest : of the images that the run began with; empty where an older version kept none
     bits : that images of 16 bits use in training, and so do files that are decoded later
     """
@@ -81,7 +84,8 @@ class Preparation:
     bits: int = 16
 
     def __call__(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training.
+        """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training; or
+        (n, d) floating-point numbers to float32.
 
         Parameters
         ----------
@@ -92,11 +96,14 @@ class Preparation:
         ValueError
             The images are another kind of tensor.
         """
+        if len(self.shape) == 1:
+            return self._rows(images, device)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
             kind = f"{images.dtype}, {tuple(images.shape)}"
             raise ValueError(f"images must be torch.uint8, (n, 1 or 3, h, w); got {kind}")
+        channels, height, width = self.shape
         if images.shape[1:] != self.shape:
-            resized = [fitted(image, self.shape) for image in images.numpy()]
+            resized = [fitted(image, (channels, height, width)) for image in images.numpy()]
             images = (
                 torch.from_numpy(np.stack(resized)) if resized else images.new_empty(0, *self.shape)
             )
@@ -167,6 +174,13 @@ class Preparation:
             return cls(**{**words, **tuples}, arrays=arrays)
         except UNREADABLE_ARCHIVE as error:
             raise UsageError(f"{path} cannot be read: {error}") from error
+
+    def _rows(self, rows: Tensor, device: torch.device | str) -> Tensor:
+        if not rows.is_floating_point() or rows.shape[1:] != self.shape:
+            kind = f"{rows.dtype}, {tuple(rows.shape)}"
+            raise ValueError(f"vectors must be floating-point, (n, {self.shape[0]}); got {kind}")
+        mean, std = (torch.from_numpy(self.arrays[name]).to(device) for name in ("mean", "std"))
+        return standardized_rows(rows.to(device), mean, std)
 
     def _whole(self, images: Tensor) -> Tensor:
         """What has to see whole images: (n, C, H, W) uint8 to float32; or the images themselves."""

@@ -17,6 +17,7 @@ from ssl_isda.base.words import unknown_name
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import DataSource, InMemory, in_order
+from ssl_isda.data.vectors.prepared import prepare_vectors
 from ssl_isda.data.whitening import cached_whitened
 
 
@@ -37,10 +38,12 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
     Raises
     ------
     UsageError
-        Unknown name; or images too large for ``zca``, or streamed.
+        Unknown name; images too large for ``zca``, or streamed; vectors, but for ``normalize``.
     """
     if name not in PREPROCESSINGS:
         raise UsageError(unknown_name("preprocessing", name, sorted(PREPROCESSINGS)))
+    if len(data.train.shape) == 1:
+        return Prepared(*prepare_vectors(name, data))
     prepared = PREPROCESSINGS[name](data, Path(cache_dir))
     return prepared._replace(preparation=replace(prepared.preparation, bits=data.bits))
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-Shape = tuple[int, int, int]
-"""Channels, height and width of one image."""
+Shape = tuple[int, ...]
+"""Channels, height and width of one image, or (d,) of one vector."""
 
 
 class DataSource(Protocol):
@@ -19,7 +19,7 @@ class DataSource(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W), of one image."""
+        """(C, H, W), of one image, or (d,) of one vector."""
 
     @property
     def labels(self) -> Tensor | None:
@@ -62,7 +62,8 @@ class InMemory:
 
     Parameters
     ----------
-    images : (N, C, H, W), uint8 or, once they are prepared, float32
+    images : (N, C, H, W), uint8 or, once they are prepared, float32; or (N, d) vectors of any
+        floating-point type
     labels : (N,) int64, -1 where an image has none
     """
 
@@ -78,8 +79,7 @@ class InMemory:
 
     @property
     def shape(self) -> Shape:
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+        return tuple(self.images.shape[1:])
 
     @property
     def device(self) -> torch.device:

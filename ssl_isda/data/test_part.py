@@ -33,7 +33,24 @@ def drawn_for_test(
     return sorted(drawn, key=lambda file: file.name)
 
 
-def _num_drawn(ordered: Sequence[str], fraction: float) -> int:
+def places_for_test(labels: Sequence[int], hashes: Sequence[bytes], fraction: float) -> list[int]:
+    """The same of what has no names: the places that are drawn, ascending.
+
+    Parameters
+    ----------
+    labels, hashes : the class and the SHA-256 of the content of each
+    """
+    classes: dict[int, list[int]] = defaultdict(list)
+    for place, label in enumerate(labels):
+        classes[label].append(place)
+    drawn: list[int] = []
+    for members in classes.values():
+        ordered = sorted(members, key=lambda place: (hashes[place], place))
+        drawn += ordered[: _num_drawn([hashes[place] for place in ordered], fraction)]
+    return sorted(drawn)
+
+
+def _num_drawn(ordered: Sequence[str] | Sequence[bytes], fraction: float) -> int:
     """How many of the hashes; decimal arithmetic, as for the labels."""
     wanted = max(1, int(Fraction(str(fraction)) * len(ordered)))
     ends = [k for k in range(1, len(ordered)) if ordered[k - 1] != ordered[k]]

@@ -15,6 +15,7 @@ from torch import Tensor
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.vectors.augmentation import VectorAugmentation
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,15 @@ class Augmentation(Protocol):
         """
 
 
-AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation")
+AnyAugmentation = Augmentation | VectorAugmentation
+AUGMENTATIONS: Registry[Callable[..., AnyAugmentation]] = Registry("augmentation")
 """Every augmentation by name; built as ``AUGMENTATIONS[name](config, flip=..., max_translation=...)``."""
+
+
+def names_for_vectors() -> list[str]:
+    """The augmentations that are made for vectors, and so not for images."""
+    made = {
+        name: AUGMENTATIONS[name](AUGMENTATIONS.config(name)(), flip=False, max_translation=0)
+        for name in AUGMENTATIONS
+    }
+    return sorted(name for name, each in made.items() if isinstance(each, VectorAugmentation))

@@ -239,8 +239,11 @@ class ClassCovariance(WideState):
             n = self.count[labels].clamp(min=1).unsqueeze(1)
             return noise * (self.scatter[labels] / n).sqrt()
         classes, positions = classes_in_use(labels, self.num_classes)
-        n = self.count[classes].clamp(min=1).view(-1, 1, 1)
-        return correlated(noise, root(self.scatter[classes] / n), positions)
+        return correlated(noise, root(self.matrices(classes)), positions)
+
+    def matrices(self, classes: Int[Tensor, " p"]) -> Float[Tensor, "p a a"]:
+        """Sigma of each of these classes, where the form is full."""
+        return self.scatter[classes] / self.count[classes].clamp(min=1).view(-1, 1, 1)
 
     def tell_labels_outside(self) -> None:
         """Wait for the device and look whether an earlier batch had a label outside the classes.

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.shapes import Float, Int
 from ssl_isda.base.step import Step
 from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.isda.controls import (
+    PermutedCovariance,
+    RotatedCovariance,
+    ShrunkCovariance,
+    entropy_minimization,
+)
 from ssl_isda.isda.covariance import ClassCovariance
+from ssl_isda.isda.labels import classes_in_use
 from ssl_isda.isda.learned import Covariance, LearnedCovariance
 from ssl_isda.isda.propositions import (
     augmented_logits,
@@ -22,6 +31,7 @@ from ssl_isda.isda.propositions import (
     soft_isda_cross_entropies,
 )
 from ssl_isda.isda.sampled import draw, sampled_logits, sampled_semantic_consistency
+from ssl_isda.isda.variances import variance_to_target
 from ssl_isda.models.contract import linear_map
 from ssl_isda.tasks.contract import Rows
 
@@ -29,6 +39,7 @@ _CLOSED_FORMS = {
     "upper_bound": semantic_consistency,
     "centered_bound": centered_semantic_consistency,
     "second_order": second_order_consistency,
+    "entropy": entropy_minimization,
 }
 
 
@@ -36,7 +47,30 @@ def class_covariance(config: IsdaConfig, num_classes: int, num_features: int) ->
     """What the terms take Sigma from."""
     if config.covariance == "learned":
         return LearnedCovariance(num_classes, num_features)
+    if config.covariance == "permuted":
+        return PermutedCovariance(num_classes, num_features)
+    if config.covariance == "rotated":
+        return RotatedCovariance(num_classes, num_features)
+    if config.shrinkage:
+        return ShrunkCovariance(num_classes, num_features, config.shrinkage)
     return ClassCovariance(num_classes, num_features, config.covariance)
+
+
+@torch.no_grad()
+def strength_ratio(
+    weight: Float[Tensor, "c a"],
+    reference: ClassCovariance,
+    covariance: Covariance,
+    labels: Int[Tensor, " n"],
+) -> Float[Tensor, ""]:
+    """The factor on lambda that gives ``covariance`` the mean of q_y[j, y] over a batch, over rows and
+    classes j, that ``reference`` has; 0 where ``covariance`` is 0."""
+    classes, positions = classes_in_use(labels, covariance.num_classes)
+    wanted, given = (
+        variance_to_target(weight, each, classes)[positions].mean()
+        for each in (reference, covariance)
+    )
+    return torch.where(given > 0, wanted / given, 0)
 
 
 @final
@@ -48,11 +82,14 @@ class IsdaTerms:
     covariance: Covariance
     head: nn.Linear | nn.Conv2d
     step: Step
+    ratio: Tensor | None = None
+    """The factor of ``strength_ratio`` on lambda, if the strength is matched."""
 
     @property
-    def strength(self) -> float:
+    def strength(self) -> float | Tensor:
         """lambda at this step."""
-        return self.config.strength(self.step.progress)
+        strength = self.config.strength(self.step.progress)
+        return strength if self.ratio is None else strength * self.ratio
 
     @property
     def weight(self) -> Tensor:
@@ -95,12 +132,20 @@ class IsdaTerms:
         num_samples = self.config.augmentation_samples
         if num_samples is None:
             closed_form = _CLOSED_FORMS[self.config.consistency]
-            return closed_form(logits, self.weight, self.covariance, self.strength)
+            shared = (logits, self.weight, self.covariance, self.strength)
+            if not self.config.semantic_threshold:
+                return closed_form(*shared)
+            return (closed_form(*shared, reduction="none") * self.is_certain(logits)).mean()
         return sampled_semantic_consistency(
             *(features, *linear_map(self.head), self.covariance, self.strength),
             num_samples=num_samples,
             generator=self.step.generator("augmented unlabeled features", features.device),
         )
+
+    def is_certain(self, logits: Tensor) -> Tensor:
+        """(n,), 1 for the unlabeled images that enter the semantic consistency, 0 for the others."""
+        largest = logits.detach().softmax(1).amax(1)
+        return (largest >= self.config.semantic_threshold).to(logits.dtype)
 
     def cross_entropies(self, logits: Tensor, target: Tensor, *, mixed: bool = False) -> Tensor:
         """Of each row with a target that a method chose, (n,): Prop. 1 for classes, Prop. 2 for

@@ -7,6 +7,7 @@ found where their registry is already imported.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,11 +33,13 @@ FOLDERS = {
     "task": "tasks",
 }
 """Where the sources of the parts lie that each of these settings chooses."""
+VECTOR_POLICIES = "data/vectors"
+"""Where the sources of the augmentations of vectors lie."""
 _WORDS = {"policy": "augmentation", "dataset": "data set"}
 _OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Components:
     """Every part by the setting that chooses it and by name, with its options."""
 
@@ -52,7 +55,14 @@ class Components:
 
     def owners(self, option: str) -> list[tuple[str, str]]:
         """The parts that have an option of this name, each with its kind."""
-        return [(kind, part) for kind, part, each in self.options() if each.name == option]
+        return self._owners.get(option, [])
+
+    @functools.cached_property
+    def _owners(self) -> dict[str, list[tuple[str, str]]]:
+        owners: dict[str, list[tuple[str, str]]] = {}
+        for kind, part, option in self.options():
+            owners.setdefault(option.name, []).append((kind, part))
+        return owners
 
     def of(self, kind: str, name: str) -> Mapping[str, Setting]:
         """The options of one part.
@@ -105,10 +115,19 @@ def read_components(plugin: str | None = None) -> Components:
     UsageError
         A file cannot be read or is no Python, a field is not what an option can be, or a name is taken.
     """
+    declarations = [*_of_the_package(), *_of_a_plugin(plugin)]
+    return _joined(tuple(declarations), tuple(_registered_parts()))
+
+
+@functools.lru_cache(8)
+def _joined(
+    declarations: tuple[Declared, ...], registered: tuple[tuple[str, str, type[Any]], ...]
+) -> Components:
+    """One object for all runs that have the same parts."""
     parts: dict[str, dict[str, Mapping[str, Setting]]] = {kind: {} for kind in PARTS}
     texts: dict[str, Collection[str]] = {}
     places: dict[tuple[str, str], str] = {}
-    for part in _declared_parts(plugin):
+    for part in declarations:
         kind = next((kind for kind, word in PARTS.items() if word.upper() == part.registry), None)
         if kind is None:
             continue
@@ -118,8 +137,9 @@ def read_components(plugin: str | None = None) -> Components:
         parts[kind][part.name] = part.options
         if kind == "method":
             texts[part.name] = part.texts
-    for kind, name, options in _registered_parts():
-        parts[kind].setdefault(name, options)
+    for kind, name, config in registered:
+        if name not in parts[kind]:
+            parts[kind][name] = options_of(config)
     for name in parts["method"].keys() - texts.keys():
         texts[name] = parts["policy"]  # without a source it may name any
     components = Components(parts, texts)
@@ -127,21 +147,26 @@ def read_components(plugin: str | None = None) -> Components:
     return components
 
 
-def _declared_parts(plugin: str | None) -> Iterator[Declared]:
-    for name in FOLDERS.values():
-        for path in sorted(folder(name).glob("*.py")):
-            yield from declared(path)
+@functools.cache
+def _of_the_package() -> tuple[Declared, ...]:
+    """Read once in a process, as Python imports it once."""
+    folders = [folder(name) for name in (*FOLDERS.values(), VECTOR_POLICIES)]
+    paths = [path for each in folders for path in sorted(each.glob("*.py"))]
+    return tuple(part for path in paths for part in declared(path))
+
+
+def _of_a_plugin(plugin: str | None) -> Iterator[Declared]:
     for path in plugin_files(plugin) if plugin else ():
         yield from declared(path)
 
 
-def _registered_parts() -> Iterator[tuple[str, str, Mapping[str, Setting]]]:
-    """What registries hold that are imported already."""
+def _registered_parts() -> Iterator[tuple[str, str, type[Any]]]:
+    """What registries hold that are imported already, each with the class of its options."""
     for module in [module for name, module in sys.modules.items() if name.startswith("ssl_isda.")]:
         for kind, word in PARTS.items():
             registry = vars(module).get(word.upper())
             if isinstance(registry, Registry):
-                yield from ((kind, name, options_of(registry.config(name))) for name in registry)
+                yield from ((kind, name, registry.config(name)) for name in registry)
 
 
 def _check_names(components: Components) -> None:

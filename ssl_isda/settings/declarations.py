@@ -27,7 +27,7 @@ from ssl_isda.settings.yaml_files import Given
 _TYPES = {"bool": bool, "float": float, "int": int, "str": str}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Declared:
     """A part that a source registers."""
 
@@ -95,7 +95,7 @@ def _parse(source: bytes, path: Path) -> ast.Module:
 
 @functools.cache
 def _declared(source: bytes, path: Path) -> tuple[Declared, ...]:
-    """Parsed once for all runs of a grid."""
+    """Parsed once for all runs, which then share the parts."""
     module = _parse(source, path)
     constants = (node.value for node in ast.walk(module) if isinstance(node, ast.Constant))
     texts = frozenset(value for value in constants if isinstance(value, str))

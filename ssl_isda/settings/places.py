@@ -32,6 +32,11 @@ def settings_file(path: Path) -> Path:
     return shipped if by_name and not os.path.isfile(path) else path
 
 
+def known_names() -> list[str]:
+    """The files that come with the package, as ``settings_file`` finds them by name."""
+    return sorted(path.stem for path in folder("configs").glob("*.yaml"))
+
+
 def plugin_files(plugin: str) -> list[Path]:
     """The sources of a plugin: a Python file, or a module or package that Python finds by its name.
 

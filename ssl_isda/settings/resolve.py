@@ -1,12 +1,14 @@
 """How the flags of ``run.py``, the files and the defaults become one set of values.
 
-Flags win over the ``--config`` file, which wins over ``configs/<dataset>.yaml``, which wins over the
-defaults in the code; within a file the part of the chosen method wins. Every error is one line that
+Flags win over the ``--config`` file, which wins over the file that it names as ``config:``, which wins
+over ``configs/<dataset>.yaml``, which wins over the defaults in the code; within a file the part of the
+chosen method wins. Every error is one line that
 names its source. Imports no torch: an answer takes a fraction of a second.
 """
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -87,10 +89,7 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
     """
     components = read_components(peek(arguments).get("plugin"))
     flags = _read_flags(arguments, components, commands)
-    files = []
-    if config := flags.get("config"):
-        path = settings_file(Path(str(config.value)))
-        files.append(_read_file(path, str(config.value), components, flags))
+    files = _config_files(flags["config"], components, flags) if "config" in flags else []
     layers = [flags, *(file.settings for file in files)]
     chosen = {"dataset": _name("dataset", layers, components)}
     files.append(_dataset_file(chosen["dataset"], components, flags))
@@ -106,16 +105,27 @@ def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAN
 
 def peek(arguments: Sequence[str]) -> dict[str, str]:
     """The parts and the plugin that flags name, in a command line that may be wrong elsewhere."""
-    parser = Parser()
-    parser.add(None, [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
     try:
-        given, _ = parser.parse_known_args(list(arguments))
+        given, _ = _peeking_parser().parse_known_args(list(arguments))
     except UsageError:
         return {}
     return {name: str(flag.value) for name, flag in vars(given).items() if flag.value is not None}
 
 
 # ---- flags
+
+
+@functools.cache
+def _peeking_parser() -> Parser:
+    parser = Parser()
+    parser.add(None, [RUN_SETTINGS[name] for name in (*PARTS, "plugin")])
+    return parser
+
+
+@functools.lru_cache(1)
+def _reading_parser(components: Components) -> Parser:
+    """One for all runs of a grid: to build it takes longer than to read a command line."""
+    return _parser(components, {}, NO_COMMANDS)
 
 
 def _parser(
@@ -158,7 +168,7 @@ def _read_flags(
             f"unknown command {shown(arguments[0])}{nearest(arguments[0], commands)}{known}; "
             "without a command run.py trains"
         )
-    flags, _ = _parser(components, {}, commands).read(arguments)
+    flags, _ = _reading_parser(components).read(arguments)
     for one, other in (("seed", "seeds"), ("epochs", "steps")):
         if {one, other} <= flags.keys():
             raise UsageError(f"--{one} and --{other} are both given; one of them is enough")
@@ -185,11 +195,35 @@ def _refuse_options_of_others(
 # ---- files
 
 
+def _config_files(
+    given: Given, components: Components, flags: Mapping[str, Given]
+) -> list[SettingsFile]:
+    """The file that is named, then the one that it names itself as ``config:``, and so on."""
+    files: list[SettingsFile] = []
+    paths: list[Path] = []
+    named: Given | None = given
+    while named:
+        if not isinstance(named.value, str) or not named.value:
+            raise UsageError(f"{named.place} must be a file, got {named.text}")
+        beside = paths[-1].parent / named.value if paths else Path(named.value)
+        paths.append(settings_file(beside if beside.is_file() else Path(named.value)))
+        if paths[-1] in paths[:-1]:
+            raise UsageError(f"{named.place}: {named.text} leads back to itself")
+        files.append(_read_file(paths[-1], named.value, components, flags))
+        named = files[-1].settings.pop("config", None)
+    return files
+
+
 def _dataset_file(dataset: str, components: Components, flags: Mapping[str, Given]) -> SettingsFile:
     """The file that comes with a data set; one of a plugin has none."""
     path = folder("configs") / f"{dataset}.yaml"
     source = f"{path.parent.name}/{path.name}"
-    return _read_file(path, source, components, flags) if path.is_file() else SettingsFile(source)
+    if not path.is_file():
+        return SettingsFile(source)
+    file = _read_file(path, source, components, flags)
+    if named := file.settings.get("config"):
+        raise UsageError(f"{named.place} has no place in the file of a data set")
+    return file
 
 
 def _read_file(
@@ -200,6 +234,8 @@ def _read_file(
     _refuse_other_plugin(file.settings.pop("plugin", None), flags.get("plugin"))
     moved = {name: components.parts[kind][part][name] for name, (kind, part) in MOVED.items()}
     for name, given in file.settings.items():
+        if name == "config":  # the file that this one builds on
+            continue
         owners = components.owners(name)
         if owners and name not in MOVED:
             kind, part = owners[0]

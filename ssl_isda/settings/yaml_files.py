@@ -7,6 +7,7 @@ number, ``010`` is ten; ``yes``, ``off``, ``1:30`` and dates are text.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Collection
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
+from ssl_isda.settings.places import known_names
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -171,9 +173,14 @@ def compose(path: Path, source: str) -> Node:
     UsageError
         It cannot be read, is no UTF-8, no YAML, or empty.
     """
+    return _composed(_text(path, source), source)
+
+
+@functools.lru_cache(32)
+def _composed(text: str, source: str) -> Node:
+    """A text once, for all runs that it is a file of."""
     import yaml
 
-    text = _text(path, source)
     try:
         root: Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -197,7 +204,8 @@ def _text(path: Path, source: str) -> str:
         with path.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        hint = nearest(path.name, (p.name for p in path.parent.glob("*.y*ml")))
+        there = (p.name for p in path.parent.glob("*.y*ml"))
+        hint = nearest(path.name, there) or nearest(path.stem, known_names())
         raise UsageError(f"{source}: no such file{hint}") from None
     except IsADirectoryError:
         raise UsageError(f"{source} is a folder; a file is needed") from None

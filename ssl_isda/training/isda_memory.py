@@ -37,6 +37,8 @@ def isda_bytes(
         "shared": a * a,
         "identity": 0,
         "learned": 4 * square,
+        "permuted": square,
+        "rotated": square + a * a,
     }
     part = p * c * a if every_class else min(p * c * a, max(c * a, AT_ONCE))
     formed = p * c * a + max(2 * part, p * c * c + 3 * max(n, p) * c * c)

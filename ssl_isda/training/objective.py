@@ -6,7 +6,7 @@ L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularizat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig as IsdaConfig
+from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.learned import LearnedCovariance
-from ssl_isda.isda.terms import IsdaTerms, class_covariance
+from ssl_isda.isda.terms import IsdaTerms, class_covariance, strength_ratio
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.losses.cross_entropy import CrossEntropy
 from ssl_isda.models.contract import Network, Prediction
@@ -72,6 +73,9 @@ class Objective(nn.Module):
         self.regularizer = method  # its name in checkpoints
         self.isda = isda
         self.covariance = class_covariance(isda, num_classes, num_features) if isda else None
+        self.reference = None
+        if isda and isda.matched_strength:
+            self.reference = ClassCovariance(num_classes, num_features)
         loss = loss or CrossEntropy()
         if loss.state_dict():
             self.loss = loss
@@ -122,19 +126,18 @@ class Objective(nn.Module):
         """The terms for one batch. Call this with ``student`` in training mode."""
         unmixed, batch = batch, self.method.mix(student, batch, step)
         labeled, views = self._predict(student, batch, step)
-        terms = None
-        if self.isda and self.covariance:
-            terms = IsdaTerms(self.isda, self.covariance, student.head, step)
-        if terms:
-            self._take_in(student, unmixed, batch, labeled, step)
-        losses = {"supervised": self._supervised(student, batch, labeled, terms, step)}
+        isda = self._take_in(student, unmixed, batch, labeled, step)
+        augmented = isda if isda and isda.config.isda_images != "unlabeled" else None
+        losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
-        if terms and views and self.method.semantic:
+        if augmented and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
-            weights["semantic"] = terms.config.eta_1
-            losses["semantic"] = terms.semantic(rows.logits, rows.features)
-        if terms and isinstance(self.covariance, LearnedCovariance):
-            weights["uncertainty"] = terms.config.uncertainty_weight or 0.0
+            weights["semantic"] = augmented.config.semantic_weight(step.progress)
+            losses["semantic"] = augmented.semantic(rows.logits, rows.features)
+            if augmented.config.semantic_threshold:
+                resting["semantic"] = ~augmented.is_certain(rows.logits).any()
+        if isda and isinstance(self.covariance, LearnedCovariance):
+            weights["uncertainty"] = isda.config.uncertainty_weight or 0.0
             losses["uncertainty"] = self.covariance.uncertainty_loss()
             resting["uncertainty"] = torch.tensor(True)  # it moves the covariances alone
         if views:
@@ -144,25 +147,34 @@ class Objective(nn.Module):
             idle = [(part.weight == 0).all() for part in parts if isinstance(part, Targets)]
             if idle:
                 resting["consistency"] = torch.stack(idle).all()
-            losses["consistency"] = _sum(parts, terms)
+            losses["consistency"] = _sum(parts, augmented)
         return Terms(losses, weights, resting)
 
     def _take_in(
         self, student: Network, unmixed: Batch, batch: Batch, labeled: Prediction, step: Step
-    ) -> None:
-        """Show the covariances the labeled features. Those of a mixed image belong to no class, so
-        that images which a method has mixed pass once more as they were, and leave no trace."""
-        assert self.covariance is not None
+    ) -> IsdaTerms | None:
+        """Show the covariances the labeled features; ISDA at this step. The features of a mixed image
+        belong to no class, so that images which a method has mixed pass once more as they were, and
+        leave no trace."""
+        if not self.isda or not self.covariance:
+            return None
+        isda = IsdaTerms(self.isda, self.covariance, student.head, step)
         if batch.labels.is_floating_point():
             if isinstance(self.covariance, LearnedCovariance):
-                return  # it takes in none
+                return isda  # it takes in none
             with torch.no_grad():
                 labeled = separate_pass(student, unmixed.images, step, "unmixed labeled pass")
             batch = unmixed
         first = len(batch.images)
         labeled = Prediction(labeled.logits[:first], labeled.features[:first])
         rows = self.task.rows(labeled, batch.labels)
-        self.covariance.update(gathered(rows.features), gathered(rows.labels))
+        features, labels = gathered(rows.features), gathered(rows.labels)
+        self.covariance.update(features, labels)
+        if self.reference is None:
+            return isda
+        self.reference.update(features, labels)
+        ratio = strength_ratio(isda.weight, self.reference, self.covariance, labels)
+        return replace(isda, ratio=ratio)
 
     def _supervised(
         self,

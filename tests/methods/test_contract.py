@@ -161,3 +161,32 @@ def test_lambda_and_eta_zero_is_the_method_alone(name: str) -> None:
         for config in (IsdaConfig(lambda_0=0.0, eta_1=0.0), None)
     )
     assert with_isda == pytest.approx(alone, rel=1e-14)  # soft targets are summed otherwise
+
+
+def losses_with(isda: IsdaConfig | None) -> dict[str, torch.Tensor]:
+    """Of a step of the Pi-model, after others that showed the covariances each class more than once."""
+    student, objective = objective_for("pi_model", isda is not None, "digits")
+    if isda:
+        objective = Objective(objective.method, isda, 10, student.head.in_features)
+    step = Step(7, num_steps=8, steps_per_epoch=2, seed=1)
+    return [
+        objective(student, synthetic_batch(t, objective.method, "digits"), step).losses
+        for t in range(8)
+    ][-1]
+
+
+@pytest.mark.parametrize("images", ["both", "labeled", "unlabeled"])
+def test_isda_is_about_the_images_that_are_asked_for(images: str) -> None:
+    plain, full = losses_with(None), losses_with(IsdaConfig())
+    some = losses_with(IsdaConfig(isda_images=images))
+    assert some["supervised"] == (plain if images == "unlabeled" else full)["supervised"]
+    assert full["supervised"] != plain["supervised"]
+    assert some.get("semantic") == (None if images == "labeled" else full["semantic"])
+
+
+def test_a_matched_strength_enters_both_terms() -> None:
+    form = {"covariance": "rotated"}
+    unmatched, matched = (
+        losses_with(IsdaConfig(**form, matched_strength=m)) for m in (False, True)
+    )
+    assert all(matched[term] != unmatched[term] for term in ("supervised", "semantic"))

@@ -156,7 +156,7 @@ def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
 
 
 def _arguments(grid: GridFile, words: Mapping[str, Given]) -> list[str]:
-    config = [] if grid.config is None else _flag("--config", grid.config)
+    config = [] if grid.config is None or "config" in words else _flag("--config", grid.config)
     return [*config, *itertools.chain.from_iterable(map(_words, words.items()))]
 
 

@@ -7,12 +7,14 @@ runs:
   - method: [pi_model, vat]             # 2 x 2 x 3 runs; a single value is a list of one
     isda: [false, true]
     seed: [0, 1, 2]
+  - config: [resnet32_cifar10, resnet32_cifar100]   # or so: each of these runs has one of them
+    method: supervised
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
 from ssl_isda.settings.components import Components
 from ssl_isda.settings.config import FLAG_ONLY, RUN_SETTINGS
+from ssl_isda.settings.places import known_names, settings_file
 from ssl_isda.settings.yaml_files import Given, compose, given, pairs
 
 if TYPE_CHECKING:
@@ -83,7 +86,7 @@ def read_grid(path: Path, components: Components) -> GridFile:
             name: _checked(given(name, value, source, line), components, is_for_all=True)
             for name, (line, value) in settings.items()
         },
-        tuple(_blocks(parts["runs"][1], source, components)),
+        tuple(_blocks(path, parts["runs"][1], components)),
     )
 
 
@@ -95,36 +98,47 @@ def _config(grid: Path, line: int, node: Node) -> str:
     for folder in (Path(), grid.parent, grid.parent.parent):
         if (folder / text).is_file():
             return str(folder / text)
+    if settings_file(Path(text)).is_file():
+        return text
+    hint = nearest(text, known_names())
     raise UsageError(
-        f"{source}:{line}: config: {shown(text)} is neither in the current folder nor beside this file"
+        f"{source}:{line}: config: {shown(text)} is neither in the current folder nor beside this "
+        f"file{hint}"
     )
 
 
-def _blocks(node: Node, source: str, components: Components) -> Iterator[Block]:
+def _blocks(path: Path, node: Node, components: Components) -> Iterator[Block]:
     import yaml
 
+    source = printed(path)
     where = f"{source}:{node.start_mark.line + 1}"
     if not isinstance(node, yaml.SequenceNode) or not node.value:
         raise UsageError(f"{where}: runs must be a list of blocks, such as '- method: [vat]'")
     for item in node.value:
         axes = {
-            name: tuple(_values(name, *at, source, components))
+            name: tuple(_values(path, name, *at, components))
             for name, at in pairs(item, source).items()
         }
         yield Block(f"{source}:{item.start_mark.line + 1}", axes)
 
 
 def _values(
-    name: str, line: int, node: Node, source: str, components: Components
+    path: Path, name: str, line: int, node: Node, components: Components
 ) -> Iterator[Given]:
     import yaml
 
+    source = printed(path)
     if name == "runs_dir":
         raise UsageError(f"{source}:{line}: runs_dir belongs under 'settings:', or to the command")
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not nodes:
         raise UsageError(f"{source}:{line}: {printed(name)} has no values; no run would be left")
-    values = [_checked(given(name, each, source, line), components) for each in nodes]
+    values = [given(name, each, source, line) for each in nodes]
+    if name == "config":
+        files = (_config(path, line, each) for each in nodes)
+        values = [replace(value, value=file) for value, file in zip(values, files, strict=True)]
+    else:
+        values = [_checked(value, components) for value in values]
     for index, value in enumerate(values):
         if value.value in [other.value for other in values[:index]]:
             raise UsageError(f"{value.place} names {value.text} twice; each is one run")

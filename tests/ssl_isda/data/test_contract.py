@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +26,12 @@ from ssl_isda.data.facts import (
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource
-from ssl_isda.data.views import AUGMENTATIONS
+from ssl_isda.data.views import AUGMENTATIONS, names_for_vectors
 from tests.ssl_isda.data.conftest import load, pixels_of, streamed
 
 ROOT = Path(__file__).parents[3]
 STEP = Step(3, num_steps=10, steps_per_epoch=5)
+FOR_IMAGES = sorted({*AUGMENTATIONS} - {*names_for_vectors()})
 
 # ---- data sets and what is known of them -------------------------------------------------------
 
@@ -44,7 +46,9 @@ def test_every_data_set_says_what_is_known_of_it(name: str) -> None:
         assert len(facts.train_counts) == facts.num_classes
 
 
-@pytest.mark.parametrize("kind", ["digits", "folder", "folder streamed"])
+@pytest.mark.parametrize(
+    "kind", ["digits", "folder", "folder streamed", "wine", "breast_cancer", "digits_vectors"]
+)
 def test_a_loaded_data_set_is_what_its_facts_say(kind: str, make_folder, tmp_path: Path) -> None:
     name, *streaming = kind.split()
     root = make_folder() if name == "folder" else tmp_path / "absent"
@@ -52,14 +56,15 @@ def test_a_loaded_data_set_is_what_its_facts_say(kind: str, make_folder, tmp_pat
     facts = facts_of(name)
     for source in (data.train, data.test):
         first = source.fetch(torch.tensor([1, 0, 1]))
-        assert first.dtype == torch.uint8 and first.shape == (3, *source.shape)
+        assert first.shape == (3, *source.shape)
+        assert first.dtype == (torch.float32 if len(source.shape) == 1 else torch.uint8)
         assert torch.equal(first[0], first[2]) and not torch.equal(first[0], first[1])
         assert source.labels is not None and source.labels.dtype == torch.int64
         assert len(source) == len(source.labels) and len(source.fingerprint) == 64
         assert int(source.labels.max()) == len(data.class_names) - 1
     assert data.train.fingerprint != data.test.fingerprint
     if isinstance(facts, DatasetFacts):
-        assert data.train.shape == (facts.channels, facts.image_size, facts.image_size)
+        assert math.prod(data.train.shape) == facts.channels * facts.image_size**2
         assert len(data.train) == facts.num_train_images
         assert tuple(torch.bincount(data.train.labels).tolist()) == facts.train_counts
 
@@ -92,6 +97,18 @@ def test_facts_need_neither_torch_nor_the_data_sets() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_digit_pairs_share_no_digit_between_training_and_test() -> None:
+    data = DATASETS["digit_pairs"](None, Path("/nowhere"))
+    assert (len(data.train), len(data.test), data.train.shape) == (4_000, 2_000, (1, 8, 16))
+    assert data.train.labels is not None and (data.train.labels.bincount() == 40).all()
+    assert data.test.labels is not None and (data.test.labels.bincount() == 20).all()
+    train, test = (
+        {half.numpy().tobytes() for image in part.images for half in image.split(8, dim=2)}
+        for part in (data.train, data.test)
+    )
+    assert len(train) > 1_000 and len(test) > 400 and not train & test
 
 
 @pytest.mark.fault(24)
@@ -212,7 +229,7 @@ def view_of(name: str, source: DataSource, step: Step, purpose: str = "view 0", 
     return augmentation.view(PreparedImages(source), indices[first:], draws[first:])
 
 
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", FOR_IMAGES)
 def test_a_view_is_a_function_of_step_and_purpose(name: str, data: ImageData) -> None:
     before = torch.get_rng_state()
     first = view_of(name, data.train, STEP)
@@ -226,7 +243,7 @@ def test_a_view_is_a_function_of_step_and_purpose(name: str, data: ImageData) ->
     assert torch.equal(first[3:], view_of(name, data.train, STEP, first=3)), "and of no other"
 
 
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", FOR_IMAGES)
 def test_a_view_is_the_same_of_any_source_and_leaves_it_alone(name: str, data: ImageData) -> None:
     kept = pixels_of(data.train).clone()
     in_memory = view_of(name, data.train, STEP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -72,9 +73,27 @@ def test_schedules(name: str, options: dict[str, object], expected: list[float])
     assert set(SCHEDULES) == {"cosine", "multistep"}, "a new schedule belongs above"
 
 
-def test_a_milestone_outside_the_run_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"shares of the run, 0 to 1; got \(0\.5, 60\)"):
-        SCHEDULES["multistep"](SCHEDULES.config("multistep")(milestones=(0.5, 60)))
+@pytest.mark.parametrize(
+    ("milestones", "index", "expected"),
+    [((2, 4), 2, 1.0), ((2, 4), 3, 0.1), ((2, 4), 8, 0.1), ((2, 4), 9, 0.01), ((0.5, 4), 6, 0.1)],
+)
+def test_milestones_above_1_are_epochs_from_1_on(milestones, index, expected) -> None:
+    """Of 3 steps each: the rate of epoch 2 is the first that has fallen."""
+    schedule = SCHEDULES["multistep"](SCHEDULES.config("multistep")(milestones=milestones))
+    assert schedule(Step(index, 12, 3)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("milestones", "said"),
+    [
+        ((0.5, 1.5), "shares of the run, 0 to 1, or whole epochs above 1; got 0.5 1.5"),
+        ((-0.5,), "got -0.5"),
+        ((2, 80), "milestones 2 80: the run ends with epoch 4"),
+    ],
+)
+def test_milestones_outside_the_run_are_refused(milestones, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        SCHEDULES["multistep"](SCHEDULES.config("multistep")(milestones=milestones))(Step(0, 12, 3))
 
 
 def test_groups_are_one_unless_asked_otherwise() -> None:

@@ -1,0 +1,144 @@
+"""Covariances and terms that ISDA is compared with, against what they are by definition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssl_isda.isda.config import IsdaConfig
+from ssl_isda.isda.covariance import ClassCovariance
+from ssl_isda.isda.propositions import isda_cross_entropy, semantic_consistency
+from ssl_isda.isda.terms import IsdaTerms, class_covariance, strength_ratio
+from ssl_isda.isda.variances import variance_to_target
+from tests.ssl_isda.isda.test_terms import A, C, N, supervised, terms
+
+CONTROLS = {
+    "permuted": {"covariance": "permuted"},
+    "rotated": {"covariance": "rotated"},
+    "shrunk": {"shrinkage": 0.3},
+}
+
+
+def built(name: str) -> tuple[ClassCovariance, Tensor]:
+    """The covariance after some features, and its matrices by definition, (C, A, A)."""
+    g = torch.Generator().manual_seed(0)
+    x, labels = torch.randn(60, A, generator=g, dtype=torch.float64), torch.arange(60) % C
+    x = x * torch.arange(1.0, A + 1) * (1 + labels.unsqueeze(1))
+    covariance = class_covariance(IsdaConfig(**CONTROLS[name]), C, A).double()
+    for part in range(0, 60, 20):
+        covariance.update(x[part : part + 20], labels[part : part + 20])
+    own = torch.stack([torch.cov(x[labels == c].T, correction=0) for c in range(C)])
+    if name == "permuted":
+        return covariance, torch.stack([own[c - 1] for c in range(C)])
+    if name == "rotated":
+        return covariance, covariance.rotation @ own @ covariance.rotation.T
+    sphere = [matrix.trace() / A * torch.eye(A, dtype=torch.float64) for matrix in own]
+    return covariance, 0.7 * own + 0.3 * torch.stack(sphere)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_matrices_products_draws_and_losses_are_those_of_the_definition(name: str) -> None:
+    covariance, expected = built(name)
+    found = torch.stack([covariance.matrix(c) for c in range(C)])
+    torch.testing.assert_close(found, expected)
+    directions = torch.randn(C, 2, A, dtype=torch.float64)
+    for classes in (torch.arange(C), torch.tensor([2, 0])):
+        some = directions[: len(classes)]
+        torch.testing.assert_close(
+            covariance.multiply_each(some, classes), some @ expected[classes]
+        )
+    draws = covariance.draw(torch.tensor([1]), 200_000, torch.Generator().manual_seed(1))[:, 0]
+    assert (torch.cov(draws.T) - expected[1]).abs().max() < 0.02 * expected[1].max()
+    weight = torch.randn(C, A, dtype=torch.float64)
+    difference = weight - weight[1]
+    q = ((difference @ expected[1]) * difference).sum(1)
+    torch.testing.assert_close(variance_to_target(weight, covariance, torch.tensor([1]))[0], q)
+
+
+def test_a_rotation_keeps_the_spectrum_and_turns_the_directions() -> None:
+    covariance, expected = built("rotated")
+    rotation = covariance.rotation
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(A, dtype=torch.float64))
+    own = rotation.T @ expected @ rotation
+    torch.testing.assert_close(torch.linalg.eigvalsh(own), torch.linalg.eigvalsh(expected))
+    assert (expected - own).abs().amax((1, 2)).min() > 0.1
+
+
+def test_a_permuted_covariance_leaves_out_what_it_is_told_to_ignore() -> None:
+    with_others, without = (class_covariance(IsdaConfig(covariance="permuted"), C, A) for _ in "ab")
+    x, labels = torch.randn(12, A), torch.arange(12) % C
+    without.update(x, labels)
+    with_others.update(
+        torch.cat([x, 9 + x]), torch.cat([labels, torch.full((12,), -1)]), ignore_index=-1
+    )
+    torch.testing.assert_close(with_others.scatter, without.scatter)
+    with pytest.raises(ValueError, match="got 3"):
+        without.update(x, labels + 1)
+
+
+@pytest.mark.parametrize("covariance", ["identity", "shared", "diagonal", "permuted", "rotated"])
+def test_a_matched_strength_gives_the_batch_the_mean_variance_of_full_covariances(
+    covariance: str,
+) -> None:
+    full, _, labels = terms()
+    control, _, _ = terms(covariance=covariance)
+    assert isinstance(full.covariance, ClassCovariance)
+    labels = labels[: N - 1]
+    ratio = strength_ratio(full.weight, full.covariance, control.covariance, labels)
+
+    def mean_q(ours: IsdaTerms) -> Tensor:
+        return torch.stack(
+            [variance_to_target(ours.weight, ours.covariance, c.view(1)).mean() for c in labels]
+        ).mean()
+
+    torch.testing.assert_close(ratio * mean_q(control), mean_q(full))
+    matched = replace(control, ratio=ratio)
+    torch.testing.assert_close(matched.strength, control.strength * ratio)
+
+
+def test_a_threshold_leaves_out_uncertain_images() -> None:
+    ours, features, _ = terms(semantic_threshold=0.6, lambda_0=0.8)
+    logits = ours.head(features)
+    is_certain = logits.softmax(1).amax(1) >= 0.6
+    assert 0 < is_certain.sum() < N
+    shared = (ours.weight, ours.covariance, ours.strength)
+    expected = semantic_consistency(logits[is_certain], *shared, reduction="sum") / N
+    torch.testing.assert_close(ours.semantic(logits, features), expected)
+
+
+def test_entropy_takes_the_place_of_the_semantic_term_and_labeled_images_keep_theirs() -> None:
+    ours, features, labels = terms(consistency="entropy", lambda_0=0.8)
+    logits = ours.head(features)
+    p = logits.softmax(1)
+    torch.testing.assert_close(ours.semantic(logits, features), -(p * p.log()).sum(1).mean())
+    expected = isda_cross_entropy(logits, labels, ours.weight, ours.covariance, ours.strength)
+    assert torch.equal(supervised(ours, logits, features, labels), expected)
+
+
+def test_the_weight_of_the_semantic_term_grows_over_its_share_of_the_run() -> None:
+    config = IsdaConfig(eta_1=2.0, eta_1_ramp=0.5)
+    assert [config.semantic_weight(p) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
+    assert IsdaConfig(eta_1=2.0).semantic_weight(0.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"shrinkage": 0.1, "covariance": "diagonal"}, "shrinkage is of full covariances"),
+        ({"matched_strength": True}, "got covariance full"),
+        (
+            {
+                "semantic_threshold": 0.5,
+                "augmentation": "explicit",
+                "augmentation_samples": 1,
+            },
+            "augmentation implicit alone",
+        ),
+    ],
+)
+def test_contradictions_are_told(settings: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        IsdaConfig(**settings)
