@@ -296,6 +296,11 @@ def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
     method: Method = chosen(METHODS, "method", resolved)(
         student=student, num_images=num_images, num_classes=num_classes
     )
+    if not method.any_loss and resolved.config.loss != "cross_entropy":
+        raise UsageError(
+            f"--loss {resolved.config.loss}: {resolved.config.method} makes the supervised term itself, "
+            "a cross-entropy; leave the flag out"
+        )
     return method
 
 

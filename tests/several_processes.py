@@ -33,6 +33,7 @@ from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests import narrow_networks
+from tests.methods import tiny
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 20, 3, 36
 ISDA = {
@@ -133,7 +134,7 @@ def build(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=network != "own_batchnorm")
     regularizer = METHODS[method](
-        getattr(methods, method).Config(),
+        getattr(methods, method).Config(**tiny.LIVELY.get(method, {})),
         student=student,
         num_images=NUM_IMAGES,
         num_classes=NUM_CLASSES,

@@ -33,6 +33,8 @@ def test_the_average_is_tested_kept_and_loaded(tmp_path: Path) -> None:
     [
         (["--method=mean_teacher", "--evaluation-ema=0.9"], "tests an average of its own"),
         (["--method=fixmatch", "--max-translation=2"], "--translation"),
+        (["--method=mixmatch", "--loss=focal"], "makes the supervised term itself"),
+        (["--method=fixmatch", "--dataset=breast_cancer"], "made for images"),
     ],
 )
 def test_what_does_not_go_together_is_refused(flags, words, tmp_path: Path, capsys) -> None:

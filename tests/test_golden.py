@@ -30,6 +30,7 @@ from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from tests.methods import tiny
 
 for each in ("methods", "data.augmentations"):
     importlib.import_module(f"ssl_isda.{each}")
@@ -44,13 +45,6 @@ FORMS = {
 """The settings of ISDA that the paper compares with its own, by the word behind a cell's name."""
 CELLS = [f"{name}{isda}" for name in sorted(METHODS) for isda in ("", "+isda")]
 CELLS += [f"{name}+isda {form}" for name in ("pi_model", "supervised") for form in FORMS]
-OPTIONS = {
-    "vat": {"xi": 1e-3},
-    **{name: {"threshold": 0.3} for name in ("pseudo_label", "fixmatch", "flexmatch", "uda")},
-    **{name: {"confidence_momentum": 0.7} for name in ("freematch", "softmatch")},
-    "dash": {"smallest_threshold": 1.35, "warm_up_fraction": 0.3},
-    **{name: {"ramp_up_fraction": 0.4} for name in ("mixmatch", "remixmatch")},
-}
 NUM_STEPS = 9
 
 
@@ -82,8 +76,7 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
     with global_draws(0, 0, "golden weights", torch.device("cpu")):
         student = CNN13(4, width=0.05).double()
     # At VAT's own 1e-6 the finite difference would magnify the rounding of another processor.
-    # Of an untrained network hardly a prediction is sure.
-    options = OPTIONS.get(name, {})
+    options = {"xi": 1e-3} if name == "vat" else tiny.LIVELY.get(name, {})
     config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=student, num_images=24, num_classes=4)
     settings = IsdaConfig(**FORMS.get(form, {})) if isda else None

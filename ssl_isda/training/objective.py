@@ -130,6 +130,7 @@ class Objective(nn.Module):
         augmented = isda if isda and isda.config.isda_images != "unlabeled" else None
         losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
+        augmented = isda if isda and isda.config.isda_images != "labeled" else None
         if augmented and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
             weights["semantic"] = augmented.config.semantic_weight(step.progress)

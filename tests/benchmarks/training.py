@@ -48,8 +48,10 @@ def build_trainer(
     settings: Settings,
     num_images: int = NUM_IMAGES,
     model: str = "cnn13",
+    ratio: int = 1,
 ) -> Trainer:
-    """A run in its middle, over random uint8 images with random labels."""
+    """A run in its middle, over random uint8 images with random labels; with ``ratio`` unlabeled images
+    for each labeled one."""
     student = network(model, num_classes, settings)
     student = student.to(settings.device, memory_format=torch.channels_last)
     regularizer = METHODS[method](
@@ -71,7 +73,7 @@ def build_trainer(
         torch.arange(num_images) % num_classes,
         Split("synthetic", "", 0, labeled=tuple(range(NUM_LABELED))),
         labeled_batch_size=settings.batch_size,
-        unlabeled_batch_size=settings.batch_size,
+        unlabeled_batch_size=ratio * settings.batch_size,
         seed=0,
         augmentation=Weak(flip=True),
         views=regularizer.views,
@@ -82,7 +84,7 @@ def build_trainer(
     config = TrainerConfig(
         NUM_STEPS,
         STEPS_PER_EPOCH,
-        settings.batch_size * (1 + min(1, len(regularizer.views))),
+        settings.batch_size * (1 + ratio * min(1, len(regularizer.views))),
         learning_rate=1e-4,  # random labels teach nothing: stay where numbers are ordinary
         precision=settings.precision,
         compiled=settings.compile,

@@ -17,6 +17,13 @@ from ssl_isda.training.objective import Objective
 
 importlib.import_module("ssl_isda.methods")
 C, A, N, PIXELS = 3, 5, 12, (2, 4, 4)
+LIVELY: dict[str, dict[str, float]] = {
+    **{name: {"threshold": 0.3} for name in ("pseudo_label", "fixmatch", "flexmatch", "uda")},
+    **{name: {"confidence_momentum": 0.7} for name in ("freematch", "softmatch")},
+    "dash": {"smallest_threshold": 1.35, "warm_up_fraction": 0.3},
+    **{name: {"ramp_up_fraction": 0.4} for name in ("mixmatch", "remixmatch")},
+}
+"""Options by which the labels of an untrained network count: hardly one of its predictions is sure."""
 
 
 class TinyClassifier(Network):
