@@ -35,6 +35,7 @@ class TwoStreamBatches:
     views : of each unlabeled image, as the method declares them; labeled images get the noise of the
         first one
     named : the augmentations that ``views`` name
+    partial : as for the sampler
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TwoStreamBatches:
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
+        partial: bool = False,
         augmentation: AnyAugmentation,
         views: tuple[View, ...] = (View(),),
         named: Mapping[str, AnyAugmentation] | None = None,
@@ -62,6 +64,7 @@ class TwoStreamBatches:
             labeled_batch_size=labeled_batch_size,
             unlabeled_batch_size=unlabeled_batch_size,
             seed=seed,
+            partial=partial,
         )
         self.views = views
         self._labeled_view = View(noise=views[0].noise if views else 0.0)
