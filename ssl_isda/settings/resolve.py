@@ -75,20 +75,26 @@ def answer(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAND
     return None
 
 
-def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMANDS) -> Resolved:
+def resolve(
+    arguments: Sequence[str],
+    *,
+    commands: Mapping[str, str] = NO_COMMANDS,
+    components: Components | None = None,
+) -> Resolved:
     """The settings of a run.
 
     Parameters
     ----------
     arguments : the command line, without the program's name
     commands : the words that could stand first instead, and what they do, for errors and help
+    components : what ``read_components`` gave for their plugin, if it was asked before
 
     Raises
     ------
     UsageError
         One line: what is wrong, where it was set, what would be right.
     """
-    components = read_components(peek(arguments).get("plugin"))
+    components = components or read_components(peek(arguments).get("plugin"))
     flags = _read_flags(arguments, components, commands)
     files = _config_files(flags["config"], components, flags) if "config" in flags else []
     layers = [flags, *(file.settings for file in files)]
