@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import ssl_isda
 from ssl_isda import SemiSupervisedClassifier, UsageError
 from ssl_isda.base.errors import TrainingFailed
+from ssl_isda.results.runs import read_run
 from tests.benchmarks import estimators
 from tests.benchmarks import fit as fit_benchmark
 from tests.pages import python_blocks
@@ -59,7 +61,11 @@ def iris() -> tuple[np.ndarray, np.ndarray]:
 @parametrize_with_checks(
     [
         SemiSupervisedClassifier(
-            steps=15, hidden=24, features=8, settings={"consistency_weight": 1.0}
+            steps=15,
+            hidden=24,
+            features=8,
+            learning_rate=0.1,
+            settings={"consistency_weight": 1.0},
         )
     ],
     expected_failed_checks=lambda _: CANNOT_HOLD,
@@ -218,6 +224,8 @@ def test_a_folder_is_a_run_that_goes_on_where_it_stopped(iris, tmp_path, monkeyp
     again = clone(kept).fit(X, y)
     assert (tmp_path / "run/checkpoint.pt").stat().st_mtime_ns == seen, "it is read, not trained"
     assert np.array_equal(again.predict(X), plain.predict(X))
+    assert np.array_equal(ssl_isda.load(tmp_path / "run").predict(X).labels, plain.predict(X))
+    assert "no test error" in read_run(tmp_path / "run").problem
     for other, reason in ((X + 1, "other"), (X, "steps: 12 there, 13 now")):
         changed = clone(kept).set_params(steps=13 if other is X else 12)
         with pytest.raises(ValueError, match=reason):
@@ -285,6 +293,20 @@ def test_what_cannot_be_used_is_told_in_one_line(change: dict[str, Any], said: s
         classifier.fit(**data)
     assert "\n" not in str(refusal.value) and "--" not in str(refusal.value)
     assert not hasattr(classifier, "classes_")
+
+
+def test_a_signal_ends_a_fit_as_it_ends_other_python(iris, monkeypatch) -> None:
+    from ssl_isda.training import trainer
+
+    def interrupted(self, step, *, train_step=trainer.Trainer.train_step):
+        if step.index == 3:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(self, step)
+
+    monkeypatch.setattr(trainer.Trainer, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        SemiSupervisedClassifier(**SMALL).fit(*iris)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_refusals_are_usage_errors_too_and_what_is_sparse_is_refused(iris) -> None:
