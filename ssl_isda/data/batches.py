@@ -34,6 +34,7 @@ class TwoStreamBatches:
     augmentation : of the labeled images, and of every view that names none
     views : of each unlabeled image, as the method declares them; labeled images get the noise of the
         first one
+    labeled_views : further ones of each labeled image, as the method declares them
     named : the augmentations that ``views`` name
     """
 
@@ -48,6 +49,7 @@ class TwoStreamBatches:
         seed: int,
         augmentation: AnyAugmentation,
         views: tuple[View, ...] = (View(),),
+        labeled_views: tuple[View, ...] = (),
         named: Mapping[str, AnyAugmentation] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -63,7 +65,7 @@ class TwoStreamBatches:
             unlabeled_batch_size=unlabeled_batch_size,
             seed=seed,
         )
-        self.views = views
+        self.views, self.labeled_views = views, labeled_views
         self._labeled_view = View(noise=views[0].noise if views else 0.0)
         self._augmentation, self._named = augmentation, named or {}
 
@@ -83,6 +85,10 @@ class TwoStreamBatches:
                 self._view(view, step, unlabeled, f"view {k}") for k, view in enumerate(self.views)
             ),
             indices=send(part(unlabeled), self.device),
+            labeled_views=tuple(
+                self._view(view, step, labeled, f"labeled view {k}")
+                for k, view in enumerate(self.labeled_views)
+            ),
         )
 
     def _indices(self, step_index: int) -> tuple[Tensor, Tensor]:

@@ -96,6 +96,9 @@ class Schedule(_Settings):
     """Unlabeled images in a step."""
     learning_rate: float = Field(0.1, gt=0)
     """At the first step, before the schedule changes it."""
+    evaluation_ema: float | None = Field(None, ge=0, lt=1)
+    """Test the average of the network over the steps, with this decay a step, such as 0.999; unset:
+    the network itself."""
 
 
 class WhereAndHow(_Settings):

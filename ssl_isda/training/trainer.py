@@ -169,7 +169,7 @@ class Trainer:
             distributed.average_([*gradients, *losses.values(), *statistics])
         self.watch.record(losses, step)
         self.optimizer.step()
-        self.objective.method.after_step(self.student, step)
+        self.objective.after_step(self.student, step)
         return terms
 
     def _terms(self, step: Step) -> Terms:
