@@ -201,6 +201,18 @@ def test_nothing_is_written_and_nothing_of_the_process_changes(
     assert not [*tmp_path.iterdir()] and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("supervised", {"evaluation_ema": 0.9}), ("vat", {"policy": "vector_mixup"}), ("ict", {})],
+)
+def test_a_run_in_a_folder_ends_as_one_in_memory(method: str, settings, iris, tmp_path) -> None:
+    made = [
+        SemiSupervisedClassifier(method, **SMALL, settings=settings, folder=folder).fit(*iris)
+        for folder in (None, tmp_path / "run")
+    ]
+    assert np.array_equal(*(each.predict_proba(iris[0]) for each in made))
+
+
 def test_a_folder_is_a_run_that_goes_on_where_it_stopped(iris, tmp_path, monkeypatch) -> None:
     X, y = iris
     plain = SemiSupervisedClassifier(**SMALL).fit(X, y)
@@ -282,6 +294,7 @@ def test_numbers_that_are_none_are_named(name: str, iris) -> None:
         ({"settings": {"labels": 5}}, "settings: labels is no setting here"),
         ({"settings": {"momentun": 1}}, "unknown flag 'momentun'; did you mean 'momentum'"),
         ({"settings": {"model": "cnn13"}}, "CNN13 needs images"),
+        ({"method": "fixmatch"}, "method fixmatch needs strong, which is made for images"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(change: dict[str, Any], said: str, iris) -> None:
