@@ -388,9 +388,9 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) 
     settings = {name: {**each, "steps": 2} for name, each in estimators.OURS.items()}
     monkeypatch.setattr(estimators, "OURS", settings)
     files = ["--results", str(tmp_path / "a.csv"), "--table", str(tmp_path / "a.md")]
-    estimators.main(["--sets", "iris", "--seeds", "1", *files])
+    estimators.main(["--sets", "wine", "--seeds", "1", *files])
     first = estimators.read_errors(tmp_path / "a.csv")
-    estimators.main(["--sets", "iris", "--seeds", "2", *files])
+    estimators.main(["--sets", "wine", "--seeds", "2", *files])
     both = estimators.read_errors(tmp_path / "a.csv")
     assert {cell: found[:1] for cell, found in both.items()} == first
     assert len(both) == 3 * len(estimators.CLASSIFIERS) and all(
@@ -400,10 +400,10 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) 
 
 
 def test_the_comparison_s_table_has_paired_intervals() -> None:
-    errors = {("iris", 2, name): [10.0, 20.0] for name in estimators.CLASSIFIERS}
-    errors["iris", 2, "SVC"] = [12.0, 24.0]
+    errors = {("wine", 2, name): [10.0, 20.0] for name in estimators.CLASSIFIERS}
+    errors["wine", 2, "SVC"] = [12.0, 24.0]
     lines = estimators.table(errors).splitlines()
-    assert lines[0] == "| iris | 2 labels a class |"
+    assert lines[0] == "| wine | 2 labels a class |"
     assert "| mean_teacher + ISDA | 15.0 ± 63.5 |" in lines  # t(0.975, 1) = 12.706
     assert "| SVC | 18.0 (+3.0 ± 12.7) |" in lines
 
