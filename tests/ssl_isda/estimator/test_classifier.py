@@ -291,6 +291,7 @@ def test_numbers_that_are_none_are_named(name: str, iris) -> None:
         ({"folder": 3}, "folder is a path or None; got 3"),
         ({"settings": [1]}, "settings is a mapping of flags to values, or None; got list"),
         ({"settings": {"steps": 5}}, "settings: steps is an argument of the classifier, steps=..."),
+        ({"settings": {"epochs": 5}}, "settings: epochs goes with steps=None"),
         ({"settings": {"labels": 5}}, "settings: labels is no setting here"),
         ({"settings": {"momentun": 1}}, "unknown flag 'momentun'; did you mean 'momentum'"),
         ({"settings": {"model": "cnn13"}}, "CNN13 needs images"),
