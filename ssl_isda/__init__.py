@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ssl_isda.base.errors import UsageError as UsageError
     from ssl_isda.data.image_data import DATASETS as DATASETS
     from ssl_isda.data.image_data import ImageData as ImageData
+    from ssl_isda.data.vectors.vector_data import VectorData as VectorData
     from ssl_isda.data.views import AUGMENTATIONS as AUGMENTATIONS
     from ssl_isda.isda.covariance import ClassCovariance as ClassCovariance
     from ssl_isda.isda.learned import LearnedCovariance as LearnedCovariance

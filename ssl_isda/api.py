@@ -53,8 +53,9 @@ def train(*, data: Any = None, test_data: Any = None, quiet: bool = False, **set
 
     Parameters
     ----------
-    data, test_data : your own images instead of a data set, as ``ssl_isda.data.arrays`` takes them;
-        ``dataset`` is then a name of your choice, after which the run's folder is called
+    data, test_data : your own images instead of a data set, as ``ssl_isda.data.arrays`` takes them, or
+        vectors (n, d), as ``ssl_isda.data.vectors.vector_data`` does; ``dataset`` is then a name of your
+        choice, after which the run's folder is called
     quiet : print nothing
     settings : every flag of the command line with underscores: ``unlabeled_batch_size=64``
 
@@ -81,17 +82,30 @@ def _trained(data: Any, test_data: Any, settings: Mapping[str, Any]) -> Run:
     if data is None and test_data is not None:
         raise UsageError("test_data goes with data; a data set has its own test part")
     own, name = None, settings.get("dataset", OWN_DATA)
+    of_vectors = is_of_vectors(data)
     if data is not None:
-        settings = {**settings, "dataset": "folder", "data_dir": name}
+        kind = "vectors" if of_vectors else "folder"
+        settings = {**settings, "dataset": kind, "data_dir": name}
     resolved = resolve(flags(settings))
     if data is not None:
         from ssl_isda.data.arrays import image_data
+        from ssl_isda.data.vectors.vector_data import vector_data
 
-        own = image_data(name, data, test_data, resolved.values["test_fraction"])
+        take = vector_data if of_vectors else image_data
+        own = take(name, data, test_data, resolved.values["test_fraction"])
     with put_back():
         train_seeds(resolved, own)
     folder = RunFolder(resolved)
     return Run(folder.path, json.loads(folder.result_file.read_text()))
+
+
+def is_of_vectors(data: Any) -> bool:
+    """Whether a user's data are vectors: a ``VectorData``, or (X, y) with rows (n, d)."""
+    import numpy as np
+
+    if isinstance(data, tuple):
+        return len(data) == 2 and np.ndim(data[0]) == 2
+    return type(data).__name__ == "VectorData"
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
@@ -142,7 +156,8 @@ class Model:
         ----------
         images : paths of image files or of folders of them; or arrays or tensors, (n, h, w),
             (n, h, w, c) or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point numbers
-            that are prepared already
+            that are prepared already. Of a run on vectors: files of them, or (n, d) numbers, which the
+            run's own preparation standardises
         batch_size : None: that of the run's evaluation, which makes the predictions equal to the bit
         skip_unreadable : leave out files that cannot be read
 
@@ -156,7 +171,7 @@ class Model:
         from ssl_isda.data.inputs import inputs_of, refuse_unreadable
         from ssl_isda.training.prediction import predictions
 
-        parts = inputs_of(images, self.prepare.shape, self.prepare.bits)
+        parts = inputs_of(images, self.prepare)
         network = (self.network, self.prepare, self.precision)
         found = [
             ([part.names[k] for k in places], logits, features)

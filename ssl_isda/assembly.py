@@ -317,6 +317,8 @@ def batches_of(
     config = resolved.config
     shape = workspace.data.train.shape
     is_vectors = len(shape) == 1
+    if is_vectors:
+        _refuse_settings_of_images(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
 
     def augmentation(name: str) -> AnyAugmentation:
@@ -378,11 +380,20 @@ def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]
     return config.max_translation
 
 
+def _refuse_settings_of_images(resolved: Resolved) -> None:
+    for name in ("flip", "max_translation"):
+        if resolved.sources[name] == "flag":
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for images, and {resolved.config.dataset} has vectors: "
+                "leave it out"
+            )
+
+
 def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None:
     """One that is made for images does not change vectors, nor the other way round."""
     made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
     if name == config.policy:
-        fitting = " or ".join(names_for_vectors()) if is_vectors else "weak"
+        fitting = f"one of {', '.join(names_for_vectors())}" if is_vectors else "weak"
         raise UsageError(
             f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
         )

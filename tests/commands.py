@@ -42,6 +42,31 @@ from ssl_isda import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
 """A program that answers like run.py where torch cannot be imported."""
+TORCHRUN = """
+import runpy, sys
+import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from ssl_isda import cli
+
+command = cli.main
+
+def work(words):
+    torch.set_num_threads(1)
+    if not words[0].endswith(".py"):
+        sys.exit(command(words))
+    sys.argv[:] = words
+    runpy.run_path(words[0], run_name="__main__")
+
+def launch(words):
+    how = {"start_method": "fork", "max_restarts": 2, "monitor_interval": 0.1}
+    place = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "here"}
+    elastic_launch(LaunchConfig(1, 1, 2, **place, **how), work)(words)
+    return 0
+
+cli.main = launch
+"""
+"""Ahead of a warm start: as ``torchrun --nproc-per-node 2 --max-restarts 2`` runs a command or a script,
+in processes that are forked, and so need no second or two for their imports."""
 
 
 class Answer(NamedTuple):
@@ -68,13 +93,14 @@ def answer(words: Sequence[str], cwd: Path) -> Answer:
 
 @functools.cache
 def warm_start() -> WarmStart:
+    """For commands that a signal ends, or whose process or environment is looked at."""
     return WarmStart(ENVIRONMENT)
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command to its end: with ``options`` of subprocess.run by Python itself, else started warm."""
+    """A command to its end: with ``options`` of subprocess.run in a process of its own, else in this."""
     if not options:
-        return warm_start().run(arguments, cwd)
+        return subprocess.CompletedProcess(arguments, *answer(arguments, cwd))
     environment = ENVIRONMENT | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.run(

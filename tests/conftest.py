@@ -1,9 +1,13 @@
 """For every test: one thread, and shapes in signatures checked at run time."""
 
+import copy
+import functools
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -30,18 +34,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def digits_are_read_once() -> None:
+    """Half of a resumed run's time goes into scikit-learn's text file; each run has its own copy."""
+    from sklearn import datasets
+
+    read = functools.cache(datasets.load_digits)
+    datasets.load_digits = lambda **options: copy.deepcopy(read(**options))
+
+
 @pytest.fixture(autouse=True)
 def no_part_of_a_test_stays() -> Iterator[None]:
     """What a test registers, by a plugin or a page's example, is in no registry of the next test."""
     yield
-    contract = sys.modules.get("ssl_isda.base.registry")
-    loaded = [m for name, m in [*sys.modules.items()] if name.startswith("ssl_isda.")]
-    for registry in {
-        id(value): value
-        for module in loaded
-        for name, value in vars(module).items()
-        if name.isupper() and contract and isinstance(value, contract.Registry)
-    }.values():
+    loaded = [module for name, module in sys.modules.items() if name.startswith("ssl_isda.")]
+    for registry in {id(each): each for module in loaded for each in registries(module)}.values():
         for name in [*registry]:
             if not str(getattr(registry[name], "__module__", "")).startswith("ssl_isda."):
                 del registry._entries[name], registry._configs[name]
+
+
+@functools.cache
+def registries(module: ModuleType) -> list[Any]:
+    """Those that a module names, as each does from its import on."""
+    contract = sys.modules.get("ssl_isda.base.registry")
+    return [
+        value
+        for name, value in vars(module).items()
+        if name.isupper() and contract and isinstance(value, contract.Registry)
+    ]

@@ -1,6 +1,6 @@
 """Short runs of every method, on one process or as one of several; the losses of each step.
 
-RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python -m tests.several_processes OUT float64
+torchrun --nproc-per-node 2 tests/several_processes.py OUT float64
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests import narrow_networks
 from tests.methods import tiny
 
-NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 20, 3, 36
+NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 8, 3, 36
 ISDA = {
     "plain": None,
     "isda": IsdaConfig(),

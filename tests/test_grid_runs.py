@@ -19,21 +19,24 @@ import pytest
 
 from ssl_isda import cli
 from ssl_isda.runs.checkpoint import load
-from tests.commands import ENVIRONMENT, RUN, ends_like, modified, train
+from tests.commands import (
+    ENVIRONMENT,
+    RUN,
+    Answer,
+    answer,
+    ends_like,
+    modified,
+    train,
+    warm_start,
+)
 
 QUICK = "dataset: digits, model: mlp, hidden: 16, features: 16, threads: 1, wandb: disabled"
 SHORT = f"settings: {{{QUICK}, unlabeled_batch_size: 600, steps: 4}}\nruns:\n  - "
 
 
-def grid(folder: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def grid(folder: Path, text: str, *flags: str) -> Answer:
     (folder / "grid.yaml").write_text(text)
-    return subprocess.run(
-        [*RUN, "grid", "grid.yaml", "--workers", "1", *flags],
-        cwd=folder,
-        env=ENVIRONMENT,
-        text=True,
-        capture_output=True,
-    )
+    return answer(["grid", "grid.yaml", "--workers", "1", *flags], folder)
 
 
 def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 300) -> None:
@@ -51,22 +54,14 @@ def num_epochs(folder: Path) -> int:
 # ---- one by one
 
 
-@pytest.fixture
-def hears_sigint() -> Iterator[None]:
-    """Children inherit what a shell in the background gave this process: SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.fault(34)
 @pytest.mark.slow
 def test_fault_34_failing_runs_are_named_and_the_others_finish(tmp_path: Path) -> None:
     bad = "{method: supervised, labels: [21, 20], seed: 1}\n  - "
     text = SHORT + bad + "{method: supervised, learning_rate: 1e20}"
-    process = grid(tmp_path, text)
-    assert process.returncode == 1 and process.stderr == ""
-    *_, good, diverged, labels_line, nan_line = process.stdout.splitlines()
+    code, out, err = grid(tmp_path, text)
+    assert code == 1 and err == ""
+    *_, good, diverged, labels_line, nan_line = out.splitlines()
     assert re.fullmatch(r"  runs/digits-20/supervised-mlp +[0-9.]+ \(n = 1\)", good)
     assert re.fullmatch(
         r"  runs/learning_rate=1e\+20/digits-20/supervised-mlp +-  1 failed", diverged
@@ -83,16 +78,14 @@ def test_fault_34_failing_runs_are_named_and_the_others_finish(tmp_path: Path) -
 def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -> None:
     text = SHORT + "{method: supervised, seed: [0, 1]}"
     flags = ("--runs-dir", "my runs")
-    printed = grid(tmp_path, text, *flags, "--print-commands").stdout
+    printed = grid(tmp_path, text, *flags, "--print-commands").out
     assert not (tmp_path / "my runs").exists()
     xargs = ["xargs", "-d", "\n", "-P", "2", "-I", "COMMAND", "sh", "-c", "COMMAND"]
     subprocess.run(xargs, input=printed, text=True, cwd=tmp_path, env=ENVIRONMENT, check=True)
     before = modified(tmp_path / "my runs")
-    process = grid(tmp_path, text, *flags)
-    assert process.returncode == 0 and "2 runs, 2 of them done before" in process.stdout
-    assert re.search(
-        r"my runs/digits-20/supervised-mlp  [0-9.]+ ± [0-9.]+ \(n = 2\)", process.stdout
-    )
+    code, out, _ = grid(tmp_path, text, *flags)
+    assert code == 0 and "2 runs, 2 of them done before" in out
+    assert re.search(r"my runs/digits-20/supervised-mlp  [0-9.]+ ± [0-9.]+ \(n = 2\)", out)
     assert modified(tmp_path / "my runs") == before
 
 
@@ -100,10 +93,10 @@ def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -
 def test_runs_of_one_process_are_those_of_their_printed_commands(tmp_path: Path) -> None:
     """To the byte, and each names its own command."""
     text = SHORT + "{method: mean_teacher, isda: [false, true], lambda_0: [0.5, 1]}"
-    printed = grid(tmp_path, text, "--runs-dir", "alone", "--print-commands").stdout.splitlines()
+    printed = grid(tmp_path, text, "--runs-dir", "alone", "--print-commands").out.splitlines()
     for line in printed:
-        train(*shlex.split(line)[2:], cwd=tmp_path)
-    assert grid(tmp_path, text, "--runs-dir", "together").returncode == 0
+        assert warm_start().run(shlex.split(line)[2:], tmp_path).returncode == 0
+    assert grid(tmp_path, text, "--runs-dir", "together").code == 0
     results = sorted((tmp_path / "alone").rglob("result.json"))
     assert len(results) == len(printed) == 3
     for result in results:
@@ -115,29 +108,37 @@ def test_runs_of_one_process_are_those_of_their_printed_commands(tmp_path: Path)
         assert twin.with_name("config.yaml").read_text() == config
 
 
+OF_A_SHELL = """
+import os, signal
+os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+"""A group of processes of its own, which hears SIGINT also where this one runs in the background."""
+
+
 def interrupted(
     folder: Path, number: signal.Signals, flags: list[str], is_time: Callable[[], bool]
 ) -> str:
     """Start a grid of two runs, send it the signal when it is time; what it says."""
     text = f"settings: {{{QUICK}, epochs: 3}}\nruns:\n  - {{method: [supervised, mean_teacher]}}"
     (folder / "grid.yaml").write_text(text)
-    with subprocess.Popen(
-        [*RUN, "grid", "grid.yaml", *flags, "--steps", "6000"],
-        cwd=folder,
-        env=ENVIRONMENT | RAY,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as child:
+
+    def strike(pid: int) -> None:
         wait_until(is_time, "they train")
         if number == signal.SIGINT:
-            os.killpg(child.pid, number)  # as a terminal does
+            os.killpg(pid, number)  # as a terminal does
         else:
-            child.send_signal(number)
-        _, complaint = child.communicate()
+            os.kill(pid, number)
+
+    child = warm_start().run(
+        ["grid", "grid.yaml", *flags, "--steps", "6000"],
+        cwd=folder,
+        environment=RAY,
+        prelude=OF_A_SHELL,
+        watch=strike,
+    )
     assert child.returncode == 128 + number
-    return complaint
+    return child.stderr
 
 
 @pytest.mark.slow
@@ -156,7 +157,6 @@ def test_an_interrupted_grid_has_saved_and_goes_on(
     begun: set[str],
     again: bool,
     tmp_path: Path,
-    hears_sigint,
 ) -> None:
     """It is started again in one case, until a further epoch is done: fault 33 sees such runs end."""
     if len(begun) > 1:
@@ -205,7 +205,7 @@ sys.stdin.readline()
 cluster.shutdown()
 """
 FOUR = f"""
-settings: {{{QUICK}, steps: 1000, unlabeled_batch_size: 64, checkpoint_minutes: 0.001}}
+settings: {{{QUICK}, steps: 600, unlabeled_batch_size: 64, checkpoint_minutes: 0.001}}
 runs:
   - {{method: supervised, seed: [0, 1]}}
   - {{method: mean_teacher, isda: true, seed: [0, 1]}}
@@ -256,7 +256,7 @@ def midway(runs: Path) -> dict[int, tuple[int, Path]]:
     return {
         pid: (parent, folder)
         for pid, (parent, folder) in running(runs).items()
-        if 0 < num_epochs(folder) < 25 and (folder / "checkpoint.pt").exists()
+        if 0 < num_epochs(folder) < 15 and (folder / "checkpoint.pt").exists()
     }
 
 

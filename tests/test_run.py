@@ -1,4 +1,4 @@
-"""The real command line, in processes of its own."""
+"""The real command line, and in processes of its own what depends on one."""
 
 from __future__ import annotations
 

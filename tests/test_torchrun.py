@@ -22,7 +22,7 @@ from ssl_isda.data.splits import make_split
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.whole_batch import WholeBatchNorm
 from ssl_isda.settings.resolve import resolve
-from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, ends_like, train
+from tests.commands import DIGITS, ENVIRONMENT, QUICK, ROOT, TORCHRUN, ends_like, train, warm_start
 
 pytestmark = pytest.mark.slow
 MEAN_TEACHER = [*DIGITS, "--method", "mean_teacher", "--isda", "--steps", "8"]
@@ -30,28 +30,23 @@ MEAN_TEACHER += ["--checkpoint-epochs", "1", "--precision", "fp32"]
 CELL = Path("digits-20/mean_teacher+isda/seed0")
 
 
-def torchrun(*arguments: str, cwd: Path, restarts: int = 0) -> subprocess.Popen[str]:
+def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc-per-node", "2", "--max-restarts", str(restarts)]
-    return subprocess.Popen(
-        [*launcher, "--monitor-interval", "0.1", str(ROOT / "run.py"), *arguments],
+    launcher += ["--nproc-per-node", "2", "--monitor-interval", "0.1"]
+    return subprocess.run(
+        [*launcher, str(ROOT / "run.py"), *arguments],
         cwd=cwd,
         env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=600,
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    output, complaints = process.communicate(timeout=600)
-    return process.returncode, output, complaints
-
-
-def await_epoch(folder: Path, process: subprocess.Popen[str], num_epochs: int = 1) -> None:
-    metrics = folder / "metrics.jsonl"
+def await_epoch(folder: Path, num_epochs: int) -> None:
+    metrics, until = folder / "metrics.jsonl", time.monotonic() + 300
     while not metrics.exists() or len(metrics.read_text().splitlines()) < num_epochs:
-        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, f"epoch {num_epochs} is done"
         time.sleep(0.02)
 
 
@@ -59,17 +54,17 @@ def epochs(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def processes_of(launcher: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+def processes_of(launcher: int) -> list[int]:
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     return [int(child) for child in children]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    code, output, complaints = finish(torchrun(*MEAN_TEACHER, "--runs-dir", "two", cwd=folder))
-    assert code == 0, complaints
-    assert output.count("test error") == 5  # four epochs and the result, each said once
+    done = torchrun(*MEAN_TEACHER, "--runs-dir", "two", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test error") == 5  # four epochs and the result, each said once
     train(*MEAN_TEACHER, "--runs-dir", "one", cwd=folder)
     return folder
 
@@ -103,18 +98,16 @@ def disturbed(tmp_path_factory) -> tuple[Path, str, str]:
     """A run that was told to stop after an epoch, and lost a process after a further one: its folder,
     output and complaints."""
     folder = tmp_path_factory.mktemp("disturbed")
-    launcher = torchrun(*MEAN_TEACHER, "--runs-dir", "runs", cwd=folder, restarts=2)
-    await_epoch(folder / "runs" / CELL, launcher)
-    strike(launcher, signal.SIGTERM, rank=0)
-    await_epoch(folder / "runs" / CELL, launcher, 3)
-    strike(launcher, signal.SIGKILL, rank=1)
-    code, output, complaints = finish(launcher)
-    assert code == 0, complaints
-    return folder / "runs" / CELL, output, complaints
 
+    def strike(launcher: int) -> None:
+        for epoch, number, rank in ((1, signal.SIGTERM, 0), (3, signal.SIGKILL, 1)):
+            await_epoch(folder / "runs" / CELL, epoch)
+            os.kill(sorted(processes_of(launcher))[rank], number)
 
-def strike(launcher: subprocess.Popen[str], number: signal.Signals, rank: int) -> None:
-    os.kill(sorted(processes_of(launcher))[rank], number)
+    words = [*MEAN_TEACHER, "--runs-dir", "runs"]
+    done = warm_start().run(words, folder, prelude=TORCHRUN, watch=strike)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / CELL, done.stdout, done.stderr
 
 
 @pytest.mark.fault(3)

@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -56,8 +57,14 @@ class WarmStart:
             streams = [str(stdout or f"{folder}/out"), f"{folder}/err"]
             child = [arguments, str(cwd), streams, dict(environment or {}), prelude]
             print(json.dumps(child), file=self.process.stdin, flush=True)
-            watch(int(self.process.stdout.readline()))
-            code = int(self.process.stdout.readline())
+            pid = int(self.process.stdout.readline())
+            try:
+                watch(pid)
+            except BaseException:
+                os.kill(pid, signal.SIGKILL)
+                raise
+            finally:
+                code = int(self.process.stdout.readline())
             out, err = ("" if stdout == Path(f) else Path(f).read_text() for f in streams)
         return subprocess.CompletedProcess(arguments, code, out, err)
 
@@ -93,6 +100,7 @@ def _load() -> None:
         *("matplotlib.figure", *others),
     ):
         importlib.import_module(name)
+    importlib.import_module("ssl_isda.settings.components").read_components()
 
 
 def _become(

@@ -33,7 +33,16 @@ def global_draws(seed: int, step: int, purpose: str, device: torch.device) -> It
     Dropout draws from the global generator and takes no other. The states from before the block come
     back after it, so that an outer program's own randomness is untouched.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(key(seed, step, purpose))
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    states = [each.get_state() for each in generators]
+    for each in generators:  # torch.manual_seed formats a stack trace for each kind of absent GPU
+        each.manual_seed(key(seed, step, purpose))
+    try:
         yield
+    finally:
+        for each, state in zip(generators, states, strict=True):
+            each.set_state(state)

@@ -173,6 +173,7 @@ def put_back() -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
+    gc.freeze()  # what was there before needs no second look
     try:
         yield
     finally:
@@ -180,3 +181,4 @@ def put_back() -> Iterator[None]:
         if "torch._dynamo" in sys.modules:
             torch.compiler.reset()
         gc.collect()
+        gc.unfreeze()

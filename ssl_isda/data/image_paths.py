@@ -10,7 +10,8 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.data.folder_notes import passed_over
 from ssl_isda.data.folder_walk import Walk, shown
 
-ARRAYS = frozenset({".npz", ".npy"})
+TABLES = (".csv", ".parquet")
+ARRAYS = frozenset({".npz", ".npy", *TABLES})
 
 
 @dataclass
@@ -19,7 +20,7 @@ class FoundFiles:
 
     images : paths of images
     folders : for each image the names of the folders that it lies in, from the one that was named
-    arrays : paths of ``.npz`` and ``.npy`` files
+    arrays : paths of ``.npz`` and ``.npy`` files, and of tables of vectors
     unreadable : paths of what is called an image and is none, with what it is
     notes : what was passed over, one line for each folder that was named
     """

@@ -17,7 +17,7 @@ from ssl_isda.data.arrays import channels_first
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_decoding import decode, fitted, upright_size
-from ssl_isda.data.image_paths import FoundFiles, find_files
+from ssl_isda.data.image_paths import TABLES, FoundFiles, find_files
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.source import in_order
 from ssl_isda.data.streaming import Streaming
@@ -46,6 +46,10 @@ class Inputs(ABC):
     def picture(self, place: int, side: int) -> np.ndarray | None:
         """(c, h, w) uint8 to look at, of its own proportions and at most ``side`` pixels high and wide;
         None for what cannot be seen."""
+
+    def told(self, place: int) -> list[str]:
+        """What to say of an input that cannot be seen, line by line."""
+        return ["no picture"]
 
     def batches(
         self, prepare: Preparation, batch_size: int, device: torch.device, skip_unreadable: bool
@@ -106,8 +110,6 @@ class ImageFiles(Inputs):
 
     def __init__(self, found: FoundFiles, shape: tuple[int, ...], bits: int) -> None:
         super().__init__(found.images)
-        if len(shape) != 3:
-            raise UsageError(f"the network takes vectors of {shape[0]} numbers and no image files")
         self._shape, self._bits = (shape[0], shape[1], shape[2]), bits
         self.unreadable |= found.unreadable
 
@@ -154,15 +156,15 @@ class Arrays(Inputs):
         return fitted(np.ascontiguousarray(image), (len(image), *scaled(image.shape[1:], side)))
 
 
-def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> list[Inputs]:
-    """Paths, arrays or tensors as inputs of a network that takes ``shape``.
+def inputs_of(given: Any, prepare: Preparation) -> list[Inputs]:
+    """Paths, arrays or tensors as inputs of a network that was trained with this preparation.
 
     Parameters
     ----------
     given : paths of images, of folders of images and of files of arrays; or arrays or tensors,
         (n, h, w), (n, h, w, c) or (n, c, h, w): uint8 from 0 to 255, of any size, or floating-point
-        numbers that are prepared already, (n, *shape)
-    bits : that image files of 16 bits used in training
+        numbers that are prepared already, (n, C, H, W). Of vectors (n, d) numbers, which are not
+        prepared yet, or files of them.
 
     Raises
     ------
@@ -172,17 +174,43 @@ def inputs_of(given: Any, shape: tuple[int, ...], bits: int) -> list[Inputs]:
     if isinstance(given, (str, Path)):
         given = [given]
     if isinstance(given, (list, tuple)) and all(isinstance(each, (str, Path)) for each in given):
-        return inputs_in(find_files(given), shape, bits)
-    return [Arrays(given.detach().cpu() if isinstance(given, Tensor) else given, shape)]
+        return inputs_in(find_files(given), prepare)
+    if len(prepare.shape) == 1:
+        from ssl_isda.data.vectors.inputs import Vectors
+
+        return [Vectors(given, prepare)]
+    return [Arrays(given.detach().cpu() if isinstance(given, Tensor) else given, prepare.shape)]
 
 
-def inputs_in(found: FoundFiles, shape: tuple[int, ...], bits: int) -> list[Inputs]:
-    """The images of ``found``, then each of its files of arrays."""
-    images = [ImageFiles(found, shape, bits)] if found.images or not found.arrays else []
+def inputs_in(found: FoundFiles, prepare: Preparation) -> list[Inputs]:
+    """The images of ``found``, then each of its files of arrays or of vectors.
+
+    Raises
+    ------
+    UsageError
+        The network takes no such inputs, or a file is not what it takes.
+    """
+    shape = prepare.shape
+    if len(shape) == 1:
+        return _files_of_vectors(found, prepare)
+    images = [ImageFiles(found, shape, prepare.bits)] if found.images or not found.arrays else []
     return [*images, *(_rows_of(path, shape) for path in found.arrays)]
 
 
+def _files_of_vectors(found: FoundFiles, prepare: Preparation) -> list[Inputs]:
+    from ssl_isda.data.vectors.inputs import vectors_in
+
+    if found.images or not found.arrays:
+        raise UsageError(
+            f"the network takes vectors of {prepare.shape[0]} numbers and no image files: name files of "
+            "vectors, .npz, .npy, .csv or .parquet"
+        )
+    return [vectors_in(path, prepare) for path in found.arrays]
+
+
 def _rows_of(path: Path, shape: tuple[int, ...]) -> Arrays:
+    if path.suffix.lower() in TABLES:
+        raise UsageError(f"{shown(path)} is a table of vectors, and the network takes images")
     array = array_in(path, "X")
     if array.shape[:1] == (0,):
         raise UsageError(f"{shown(path)}: X has no row")

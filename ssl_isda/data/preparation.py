@@ -74,6 +74,7 @@ class Preparation:
         float64 ``mean`` and ``std`` (d,) of vectors
     digest : of the images that the run began with; empty where an older version kept none
     bits : that images of 16 bits use in training, and so do files that are decoded later
+    columns, label_column : of a table of vectors, the names of the columns of numbers and of the labels
     """
 
     name: str
@@ -82,6 +83,8 @@ class Preparation:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
     bits: int = 16
+    columns: tuple[str, ...] = ()
+    label_column: str = ""
 
     def __call__(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """(n, c, h, w) uint8 on the CPU, c = 1 or 3, to (n, C, H, W) float32, exactly as in training; or
@@ -145,6 +148,8 @@ class Preparation:
             "digest": self.digest,
             "bits": self.bits,
         }
+        if self.columns:
+            words |= {"columns": self.columns, "label_column": self.label_column}
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, words=np.array(json.dumps(words)), **self.arrays)
         write_atomically(path, content.getvalue())
@@ -170,7 +175,8 @@ class Preparation:
                 words = json.loads(str(arrays.pop("words")))
             if words.pop("version") != FORMAT_VERSION:
                 raise ValueError(f"its version is not {FORMAT_VERSION}")
-            tuples = {name: tuple(words[name]) for name in ("shape", "class_names")}
+            names = ("shape", "class_names", "columns")
+            tuples = {name: tuple(words[name]) for name in names if name in words}
             return cls(**{**words, **tuples}, arrays=arrays)
         except UNREADABLE_ARCHIVE as error:
             raise UsageError(f"{path} cannot be read: {error}") from error

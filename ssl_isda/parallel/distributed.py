@@ -82,8 +82,11 @@ def whole(shape: Sequence[int], dim: int = 0) -> tuple[int, ...]:
 
 def part(tensor: Tensor, dim: int = 0) -> Tensor:
     """This process's rows of what belongs to the whole batch; it must divide evenly."""
-    length, rest = divmod(tensor.shape[dim], num_processes())
-    assert rest == 0, (tensor.shape, dim, num_processes())
+    number = num_processes()
+    if number == 1:
+        return tensor
+    length, rest = divmod(tensor.shape[dim], number)
+    assert rest == 0, (tensor.shape, dim, number)
     return tensor.narrow(dim, rank() * length, length)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ssl_isda.results import paper
 from ssl_isda.results.columns import Column as Column
 from ssl_isda.results.columns import columns_of
 from ssl_isda.results.estimates import Estimate, Welch, estimate, welch
-from ssl_isda.results.paper import deviations, spelled
+from ssl_isda.results.paper import Figure, deviations, figure_of, spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run, State
 
@@ -67,13 +68,24 @@ class Cell:
     def estimate(self) -> Estimate | None:
         return estimate(self.errors)
 
-    @property
-    def papers(self) -> Estimate | None:
-        """What the paper reports for this data set, these labels and this method."""
+    @cached_property
+    def figure(self) -> Figure | None:
+        """What the paper reports for this data set, these labels and this method; of supervised
+        training, for this network, loss and augmentation."""
         column = self.column
         if column.amounts:
             return None
-        return paper.TABLE_6.get((column.dataset, column.labels or 0, self.method, self.isda))
+        place = {"dataset": column.dataset, "labels": column.labels}
+        return figure_of({**self.settings, **place, "method": self.method, "isda": self.isda})
+
+    @property
+    def papers(self) -> Estimate | None:
+        return self.figure.error if self.figure else None
+
+    @property
+    def papers_in_words(self) -> str:
+        """ "Table 2: 7.39 ± 0.10 (n = 3)"; empty where the paper has no such cell."""
+        return f"{self.figure.table}: {self.figure.error}" if self.figure else ""
 
     @property
     def difference(self) -> float | None:
@@ -94,7 +106,7 @@ class Cell:
     @property
     def deviations(self) -> list[str]:
         """From the paper's recipe, where the paper has such a cell."""
-        return deviations(self.settings) if self.papers and self.runs else []
+        return deviations(self.settings, self.figure) if self.figure and self.runs else []
 
     @property
     def seconds(self) -> Estimate | None:
@@ -182,10 +194,14 @@ def row_name(row: Row) -> str:
 
 
 def row_order(row: Row) -> tuple[object, ...]:
-    """Supervised, then the paper's methods in its order, then others; plain before ISDA."""
+    """Supervised, then the paper's methods in its order, then others; of each the networks, losses and
+    augmentations in the order of its tables, and plain before ISDA."""
     known = ("supervised", *paper.METHODS)
     method, isda, variant = row
-    return known.index(method) if method in known else len(known), method, isda, variant
+    words = [word.partition(" ")[::2] for word in variant.split(", ")]
+    parts = [value for name, value in words if name in paper.OF_A_NETWORK]
+    place = known.index(method) if method in known else len(known)
+    return place, method, paper.order_of(parts), parts, isda, variant
 
 
 def _order(cell: Cell) -> tuple[object, ...]:
@@ -219,21 +235,41 @@ def _cell(column: Column, group: Sequence[Run]) -> Cell:
     return Cell(column, str(settings["method"]), bool(settings["isda"]), settings, tuple(runs))
 
 
-def _with_variants(cells: Iterable[Cell]) -> list[Cell]:
-    places: dict[object, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        places[cell.column, cell.method, cell.isda].append(cell)
+def _with_variants(cells: Sequence[Cell]) -> list[Cell]:
+    """The network, loss and augmentation are named where a method's cells differ in them, so that a row
+    has one name in all columns; other settings where the cells of one place do."""
+    telling = {
+        method: [name for name in paper.OF_A_NETWORK if len({_part(c, name) for c in group}) > 1]
+        for method, group in _grouped(cells, lambda cell: cell.method).items()
+    }
+
+    def parts(cell: Cell) -> list[str]:
+        return [f"{name} {_part(cell, name)}" for name in telling[cell.method]]
+
+    places = _grouped(cells, lambda cell: (cell.column, cell.method, cell.isda, *parts(cell)))
     named = []
     for rivals in places.values():
         differing = settings_that_differ(rivals)
         taken: set[str] = set()
         for cell in rivals:
-            parts = [f"{name} {spelled(cell.settings.get(name))}" for name in differing]
-            while (variant := ", ".join(parts)) in taken:
-                parts.append("another")
+            words = parts(cell)
+            words += [f"{name} {spelled(cell.settings.get(name))}" for name in differing]
+            while (variant := ", ".join(words)) in taken:
+                words.append("another")
             taken.add(variant)
             named.append(replace(cell, variant=variant))
     return named
+
+
+def _part(cell: Cell, name: str) -> object:
+    return cell.settings.get(name)
+
+
+def _grouped(cells: Iterable[Cell], key: Callable[[Cell], object]) -> dict[object, list[Cell]]:
+    grouped: dict[object, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        grouped[key(cell)].append(cell)
+    return grouped
 
 
 def settings_that_differ(cells: Sequence[Cell]) -> list[str]:

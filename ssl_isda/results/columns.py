@@ -14,7 +14,7 @@ from pathlib import Path
 from ssl_isda.results import paper
 from ssl_isda.results.runs import Run
 from ssl_isda.runs.data_digest import other_images, usual_digests
-from ssl_isda.settings.label_words import in_words
+from ssl_isda.settings.label_words import in_words, name_of_data
 
 _DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 _SHORT = 12
@@ -27,7 +27,7 @@ class Column:
 
     dataset: str
     folder: str
-    """Of the user's images, for the data set ``folder``; else empty."""
+    """Of the user's own data, what they are called after where they lie; else empty."""
     labels: int | None
     """None: all."""
     amounts: str = ""
@@ -38,7 +38,7 @@ class Column:
     @property
     def dataset_name(self) -> str:
         name = _DATASET_NAMES.get(self.dataset, self.dataset)
-        name = f"{self.folder} (folder)" if self.dataset == "folder" else name
+        name = f"{self.folder} ({self.dataset})" if self.folder else name
         return f"{name} [digest {self.images[:_SHORT]}]" if self.images else name
 
     @property
@@ -54,7 +54,7 @@ class Column:
     @property
     def order(self) -> tuple[object, ...]:
         """The paper's columns come first, as in the paper."""
-        known = [dataset for dataset, _ in paper.COLUMNS]
+        known = paper.DATASETS
         place = known.index(self.dataset) if self.dataset in known else len(known)
         labels = self.labels is None, self.labels or 0, self.amounts
         return place, self.dataset, self.folder, *labels, self.images
@@ -63,7 +63,7 @@ class Column:
 def column_of(settings: Mapping[str, object]) -> Column:
     """Of runs with these settings, on whatever images most of them were made."""
     dataset, labels = str(settings["dataset"]), settings["labels"]
-    folder = Path(str(settings["data_dir"])).name if dataset == "folder" else ""
+    folder = name_of_data(dataset, Path(str(settings["data_dir"])))
     number = labels if isinstance(labels, int) else None
     return Column(dataset, folder, number, in_words(settings))
 

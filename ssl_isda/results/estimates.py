@@ -88,3 +88,32 @@ def paired_difference(differences: Sequence[float]) -> PairedDifference | None:
     mean = statistics.fmean(differences)
     reach = float(stdtrit(n - 1, 0.975)) * (statistics.stdev(differences) / math.sqrt(n))
     return PairedDifference(mean, (mean - reach, mean + reach), n)
+
+
+def paired_p(differences: Sequence[float]) -> float | None:
+    """Two-sided p of Student's paired t-test that their mean is 0.
+
+    None with fewer than three, or where all are equal.
+    """
+    n = len(differences)
+    if n < FEWEST_FOR_A_TEST or len({*differences}) == 1:
+        return None
+    from scipy.special import stdtr  # distribution of Student's t
+
+    t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(n))
+    return 2 * float(stdtr(n - 1, -abs(t)))
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p-values that hold for all tests at once; what has none counts for no test.
+
+    The k-th smallest of m is multiplied by m - k + 1, made no smaller than those before it and no larger
+    than 1. Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+    """
+    adjusted: list[float | None] = [None] * len(ps)
+    order = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    largest = 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        adjusted[place] = largest
+    return adjusted

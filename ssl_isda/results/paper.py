@@ -1,105 +1,165 @@
 """What the paper reports, and with which settings.
 
-Wang, Huang, Song, Pan, Xia, Wu: Regularizing Deep Networks with Semantic Data Augmentation, TPAMI 2021
-(arXiv 2007.10538): Table 6, test error in %, mean and standard deviation of five runs. The settings of
-its Sec. 6.1 and Appendix B are what this project ships: its defaults, and ``configs/`` of a data set.
+Its figures are in ``paper.yaml``: Tables 2, 4, 5, 6 and 8, test error in %. Its settings are what this
+project ships: the defaults and ``configs/`` of a data set for Table 6 (Sec. 6.1 and Appendix B), and
+``configs/NETWORK_DATASET.yaml`` for supervised training (Appendix A).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ssl_isda.results.estimates import Estimate
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT, shipped
+from ssl_isda.settings.yaml_files import written
 
-NUM_RUNS = 5
+FILE = Path(__file__).with_suffix(".yaml")
 
 METHODS = ("pi_model", "temporal_ensembling", "mean_teacher", "vat")
 """The rows of Table 6, from top to bottom; each is there plain and with ISDA."""
-
-_PLAIN_AND_ISDA: Mapping[tuple[str, int], Mapping[str, tuple[float, float, float, float]]] = {
-    ("cifar10", 1000): {
-        "pi_model": (28.74, 0.48, 23.99, 1.30),
-        "temporal_ensembling": (25.15, 1.46, 22.77, 0.63),
-        "mean_teacher": (18.27, 0.53, 17.11, 1.03),
-        "vat": (18.12, 0.82, 14.38, 0.18),
-    },
-    ("cifar10", 2000): {
-        "pi_model": (17.57, 0.44, 14.90, 0.10),
-        "temporal_ensembling": (15.78, 0.44, 14.98, 0.73),
-        "mean_teacher": (13.45, 0.30, 12.35, 0.14),
-        "vat": (13.93, 0.33, 11.52, 0.05),
-    },
-    ("cifar10", 4000): {
-        "pi_model": (12.36, 0.17, 11.35, 0.19),
-        "temporal_ensembling": (11.90, 0.25, 11.25, 0.31),
-        "mean_teacher": (10.73, 0.14, 9.96, 0.33),
-        "vat": (11.10, 0.24, 9.72, 0.14),
-    },
-    ("cifar100", 10000): {
-        "pi_model": (38.06, 0.37, 36.93, 0.28),
-        "temporal_ensembling": (41.56, 0.42, 40.47, 0.24),
-        "mean_teacher": (36.03, 0.37, 34.60, 0.41),
-        "vat": (40.12, 0.12, 36.04, 0.47),
-    },
-    ("cifar100", 20000): {
-        "pi_model": (30.80, 0.18, 30.03, 0.41),
-        "temporal_ensembling": (35.35, 0.40, 34.58, 0.27),
-        "mean_teacher": (30.00, 0.59, 29.37, 0.30),
-        "vat": (34.19, 0.69, 30.97, 0.42),
-    },
-    ("svhn", 500): {
-        "mean_teacher": (4.18, 0.27, 4.06, 0.11),
-        "vat": (5.10, 0.08, 4.86, 0.18),
-    },
-}
-
-COLUMNS = tuple(_PLAIN_AND_ISDA)
-"""Data set and number of labels, from left to right."""
-
-TABLE_6: Mapping[tuple[str, int, str, bool], Estimate] = {
-    (*column, method, isda): Estimate(*(figures[2:] if isda else figures[:2]), NUM_RUNS)
-    for column, rows in _PLAIN_AND_ISDA.items()
-    for method, figures in rows.items()
-    for isda in (False, True)
-}
-"""By data set, labels, method and whether ISDA is on."""
-
+DATASETS = ("cifar10", "cifar100", "svhn")
+"""From left to right."""
+NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "svhn": 73_257}
+"""For training."""
 LAMBDA_0, ETA_1 = (0.1, 0.25, 0.5, 0.75, 1.0), (0.5, 1.0, 2.0)
-"""The values that the paper searched, cell by cell, on held-out labels."""
-_STEPS = {"cifar10": 156_000, "cifar100": 156_000, "svhn": 228_800}
-"""400 epochs of all training images in whole batches of 128."""
+"""The values that the paper searched, cell by cell, on held-out images or labels."""
+
+OF_A_CELL = ("dataset", "labels", "method", "isda")
+"""Settings in which a run must agree with a figure to be set beside it."""
+OF_A_NETWORK = ("model", "loss", "policy")
+"""Those of supervised training, in addition."""
+_NOT_COMPARED = frozenset({*NOT_OF_THE_EXPERIMENT, "isda", "steps", "sync_batchnorm", "labels"})
 
 
-_NOT_COMPARED = NOT_OF_THE_EXPERIMENT | {"isda", "steps", "sync_batchnorm"}
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the paper."""
+
+    table: str
+    """Where it stands: "Table 2"."""
+    error: Estimate
+    place: Mapping[str, object]
+    """The settings that its row and column name, ``isda`` among them."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The command line of such a run."""
+        place = dict(self.place)
+        flags = ["--isda"] if place.pop("isda") else []
+        if model := place.pop("model", None):
+            flags += ["--config", f"{model}_{place.pop('dataset')}"]
+            del place["method"], place["labels"]
+        words = {f"--{name.replace('_', '-')}": value for name, value in place.items()}
+        return *flags, *(f"{flag}={written(value)}" for flag, value in words.items())
+
+    @property
+    def recipe(self) -> Mapping[str, object]:
+        """All settings of such a run, but for the options of its method, of which the paper says no more
+        than that they are those of their authors."""
+        return shipped(self.flags, str(self.place["method"]))
+
+    def fits(self, settings: Mapping[str, object]) -> bool:
+        """Whether it can stand beside runs with these settings, whatever their recipe is."""
+        names = OF_A_CELL + (OF_A_NETWORK if "model" in self.place else ())
+        return all(
+            settings.get(name) == (self.place if name in self.place else self.recipe)[name]
+            for name in names
+        )
 
 
-def deviations(settings: Mapping[str, object]) -> list[str]:
-    """How the settings of a run on one of the paper's data sets differ from the paper's recipe:
-    "width 0.25 (paper: 1)".
+@functools.cache
+def figures() -> tuple[Figure, ...]:
+    """All of them, in the order of the tables."""
+    import yaml
 
-    The options of the methods are not compared: the paper says no more of them than that they are
-    those of their authors.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    tables = yaml.load(FILE.read_text("utf-8"), loader)
+    return tuple(figure for table in tables for figure in _of_table(table))
+
+
+def _of_table(table: Mapping[str, Any]) -> Iterator[Figure]:
+    for row in table["rows"]:
+        named = dict(zip(table["head"], row, strict=True))
+        errors = {isda: named.pop(name) for name, isda in _COLUMNS.items() if name in named}
+        for isda, error in errors.items():
+            place = {**table.get("settings", {}), **named, "isda": isda}
+            yield Figure(table["table"], _estimate(error, table["runs"]), place)
+
+
+_COLUMNS = {"plain": False, "isda": True}
+
+
+def _estimate(printed: float | str, runs: int) -> Estimate:
+    """ "7.39 ± 0.10", or a mean alone."""
+    mean, _, std = str(printed).partition(" ± ")
+    return Estimate(float(mean), float(std) if std else None, runs)
+
+
+def figure_of(settings: Mapping[str, object]) -> Figure | None:
+    """The figure for runs with these settings, all or those of ``OF_A_CELL`` and ``OF_A_NETWORK``.
+
+    Of several, such as with and without dropout, the one whose recipe is nearest.
     """
-    dataset = str(settings["dataset"])
-    recipe = {n: v for n, v in shipped(dataset, str(settings["method"])).items() if n in settings}
-    searched = {"lambda_0": LAMBDA_0, "eta_1": ETA_1} if settings["isda"] else {}
-    left_out = {"labels", *_NOT_COMPARED, *(() if settings["isda"] else ISDA_SETTINGS), *searched}
-    if settings["steps"] is not None:
-        recipe |= {"steps": _STEPS[dataset]}
+    fitting = [figure for figure in _by_cell().get(_cell(settings), ()) if figure.fits(settings)]
+    return min(fitting, key=lambda figure: len(deviations(settings, figure)), default=None)
+
+
+@functools.cache
+def _by_cell() -> Mapping[object, Sequence[Figure]]:
+    found: dict[object, list[Figure]] = {}
+    for figure in figures():
+        found.setdefault(_cell(figure.place), []).append(figure)
+    return found
+
+
+def _cell(settings: Mapping[str, object]) -> object:
+    return tuple(settings.get(name) for name in OF_A_CELL)
+
+
+def deviations(settings: Mapping[str, object], figure: Figure) -> list[str]:
+    """How the settings of a run differ from the recipe of a figure: "width 0.25 (paper: 1)"."""
+    searched = {"lambda_0": LAMBDA_0, "eta_1": ETA_1} if figure.place["isda"] else {}
+    left_out = _NOT_COMPARED | (searched.keys() or ISDA_SETTINGS)
+    recipe = dict(figure.recipe)
+    if settings.get("steps") is not None:
         left_out = left_out - {"steps"} | {"epochs"}
+        recipe["steps"] = _steps(recipe)
     allowed = {name: (value,) for name, value in recipe.items() if name not in left_out}
     return [
         f"{name} {spelled(settings[name])} (paper: {' or '.join(map(spelled, values))})"
         for name, values in {**allowed, **searched}.items()
-        if settings[name] not in values
+        if name in settings and settings[name] not in values
     ]
 
 
+def _steps(recipe: Mapping[str, Any]) -> int:
+    """In whole batches."""
+    steps_per_epoch: int = NUM_IMAGES[recipe["dataset"]] // recipe["unlabeled_batch_size"]
+    return steps_per_epoch * int(recipe["epochs"])
+
+
+def order_of(words: Sequence[str]) -> list[int]:
+    """Where each name of a network, loss or augmentation stands in the tables; others come last."""
+    named = dict.fromkeys(
+        str(value)
+        for figure in figures()
+        for name, value in figure.place.items()
+        if name in OF_A_NETWORK
+    )
+    places = {name: place for place, name in enumerate(("cross_entropy", "weak", *named))}
+    return [places.get(word, len(places)) for word in words]
+
+
 def spelled(value: object) -> str:
-    """A setting's value for people: 156,000; 0.0001; on, off and unset."""
+    """A setting's value for people: 156,000; 0.0001; on, off and unset; 80 120."""
     if value is None or isinstance(value, bool):
         return {None: "unset", True: "on", False: "off"}[value]
+    if isinstance(value, tuple):
+        return " ".join(map(spelled, value)) or "none"
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -51,10 +51,10 @@ def default(name: str) -> object:
 
 
 @functools.cache
-def shipped(dataset: str, method: str) -> Mapping[str, object]:
-    """The settings of a training that sets nothing but these two: the defaults and ``configs/``;
-    without the method's own options."""
-    resolved = resolve([f"--dataset={dataset}", f"--method={method}"])
+def shipped(flags: tuple[str, ...], method: str) -> Mapping[str, object]:
+    """The settings of a training that sets nothing but these flags: the defaults and ``configs/``;
+    without the options of its method."""
+    resolved = resolve(flags)
     left_out = FLAG_ONLY | resolved.options["method", method].keys()
     return {n: v for n, v in _with_text(resolved.values).items() if n not in left_out}
 

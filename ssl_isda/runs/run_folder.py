@@ -21,7 +21,7 @@ from ssl_isda.parallel.launch import is_restart
 from ssl_isda.runs import extension
 from ssl_isda.runs.data_digest import refuse_other_images
 from ssl_isda.settings.config import Resolved, differences
-from ssl_isda.settings.label_words import for_folder
+from ssl_isda.settings.label_words import for_folder, name_of_data
 
 TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl")
 """What a run leaves that has begun: the checkpoint by any of its names, or the first epoch."""
@@ -32,7 +32,7 @@ def cell_name(resolved: Resolved) -> str:
     view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``; and where it
     starts, if not from drawn weights: ``digits-20/vat-from_supervised``."""
     config = resolved.config
-    dataset = config.data_dir.resolve().name if config.dataset == "folder" else config.dataset
+    dataset = name_of_data(config.dataset, config.data_dir.resolve()) or config.dataset
     labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
     start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]

@@ -38,6 +38,7 @@ class Tracker:
         self.metrics_file = folder / "metrics.jsonl"
         self.timing_file = folder / "timing.jsonl"
         self._bar: Any = None
+        self._unsecured: set[Path] = set()
 
     def resume_at(self, epoch: int) -> None:
         """Forget what was written after the first ``epoch`` epochs: it will be computed again.
@@ -72,8 +73,8 @@ class Tracker:
 
     def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
         """Keep and show one finished epoch."""
-        _append(self.metrics_file, json.dumps(dict(metrics)))
-        _append(self.timing_file, json.dumps(dict(timing)))
+        self._append(self.metrics_file, json.dumps(dict(metrics)))
+        self._append(self.timing_file, json.dumps(dict(timing)))
         self.say(line)
         if self.view:
             self.view.log({**metrics, **timing})
@@ -94,7 +95,32 @@ class Tracker:
         self.say(f"warning: {line}")
 
     def _log(self, line: str) -> None:
-        _append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        self._append(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+
+    def _append(self, file: Path, line: str) -> None:
+        try:
+            with open(file, "a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise output_failed(error, file, len(line)) from error
+        self._unsecured.add(file)
+
+    def secure(self) -> None:
+        """Have the disk keep what was written, so that after a power cut no checkpoint that is written
+        next is ahead of it.
+
+        Raises
+        ------
+        OutputFailed
+            The disk does not take it.
+        """
+        for file in sorted(self._unsecured):
+            try:
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+            except OSError as error:
+                raise output_failed(error, file, 0) from error
+        self._unsecured.clear()
 
     @contextlib.contextmanager
     def progress(self, first: int, total: int) -> Iterator[Any]:
@@ -118,13 +144,3 @@ class SilentTracker(Tracker):
 
     def _log(self, line: str) -> None:
         pass
-
-
-def _append(file: Path, line: str) -> None:
-    try:
-        with open(file, "a", encoding="utf-8") as handle:
-            handle.write(line + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())  # so that no checkpoint is ahead of them after a power cut
-    except OSError as error:
-        raise output_failed(error, file, len(line)) from error

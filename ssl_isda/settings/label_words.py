@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 
 AMOUNTS = ("labels", "labels_per_class", "label_fraction")
 """Ways of saying how many labels there are; one of them counts."""
 IN_FOLDERS = (*AMOUNTS, "imbalance", "imbalance_unlabeled", "test_fraction")
 """Settings that ``for_folder`` tells apart."""
+OWN_DATA = ("folder", "vectors")
+"""Data sets that a user brings, which are called after where they lie."""
+ENDINGS = (".npz", ".npy", ".csv", ".parquet")
+
+
+def name_of_data(dataset: str, data_dir: Path) -> str:
+    """Of a user's own data, the folder's name, or the file's without its ending; else nothing."""
+    if dataset not in OWN_DATA:
+        return ""
+    return data_dir.stem if data_dir.suffix in ENDINGS else data_dir.name
 
 
 def for_folder(values: Mapping[str, object]) -> str:

@@ -41,10 +41,12 @@ def words_of(
         "classes": json.dumps(preparation.class_names),
         "shape": json.dumps(preparation.shape),
         "input": f"{numbers}, (n, {', '.join(map(str, preparation.shape))})",
-        "resizing": "stretched to the size by Pillow's antialiased bilinear filter",
+        "resizing": "stretched to the size by Pillow's antialiased bilinear filter" * is_image,
         "preparation": preparation.name,
         "precision": precision,
         "bits": str(preparation.bits),
+        "columns": json.dumps(preparation.columns),
+        "label_column": preparation.label_column,
         "model": model,
         "options": json.dumps(asdict(options)),
     }
@@ -108,7 +110,13 @@ def read_safetensors(path: Path) -> tuple[Network, Preparation, str]:
         if name.startswith(PREPARATION)
     }
     preparation = Preparation(
-        words["preparation"], shape, class_names, arrays, bits=int(words["bits"])
+        words["preparation"],
+        shape,
+        class_names,
+        arrays,
+        bits=int(words["bits"]),
+        columns=tuple(json.loads(words.get("columns", "[]"))),
+        label_column=words.get("label_column", ""),
     )
     return _built(words, tensors, shown(path)), preparation, words["precision"]
 

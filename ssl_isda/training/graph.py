@@ -28,6 +28,7 @@ class Graph(nn.Module):
     scale: Tensor
     shift: Tensor
     mean: Tensor
+    std: Tensor
     matrix: Tensor
 
     def __init__(self, network: nn.Module, preparation: Preparation) -> None:
@@ -48,6 +49,8 @@ class Graph(nn.Module):
         if "matrix" in self.names:
             centred = (images.double() / 255).flatten(1) - self.mean
             return (centred.float() @ self.matrix.float()).view(images.shape)
+        if "std" in self.names:
+            return ((images.double() - self.mean) / self.std).float()
         values = images.float()
         centred = values - values.mean((1, 2, 3), keepdim=True)
         std = centred.square().mean((1, 2, 3), keepdim=True).sqrt()

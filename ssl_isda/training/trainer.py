@@ -271,6 +271,7 @@ class Trainer:
         """Write the checkpoint, unless a loss is not finite."""
         if self.watch.loss_sums:
             self.watch.check_finite(self.step(self.next_step - 1))
+        self.tracker.secure()
         self.run_state.save()
 
     def _is_time_to_save(self, step: Step, seconds_since: float) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda.base.precision import Precision
 
@@ -130,6 +129,8 @@ def allocated_bytes(call: Call, device: torch.device) -> int:
 
 def counted_flops(call: Call) -> int:
     """Floating-point operations of the matrix products and convolutions in one call."""
+    from torch.utils.flop_counter import FlopCounterMode
+
     eager = torch.compiler.set_stance("force_eager")  # what is compiled cannot be looked into
     with eager, FlopCounterMode(display=False) as counter:
         call()

@@ -103,8 +103,9 @@ def run_python(*arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def take_first_step(runs: Path, *arguments: str) -> None:
-    """Start a training that writes into ``runs``, and end it as soon as its first step is done.
+def take_first_step(runs: Path, *arguments: str) -> int:
+    """Start a training that writes into ``runs``, and end it as soon as its first step is done; the most
+    memory that it held.
 
     Raises
     ------
@@ -118,4 +119,12 @@ def take_first_step(runs: Path, *arguments: str) -> None:
             if child.poll() is not None:
                 raise subprocess.CalledProcessError(child.returncode, command)
             time.sleep(PAUSE)
+        peak = peak_bytes(child.pid)
         child.kill()
+    return peak
+
+
+def peak_bytes(process: int) -> int:
+    """The most memory that a running process has held, by Linux's account."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

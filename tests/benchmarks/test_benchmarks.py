@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.benchmarks import (
     report,
     startup,
     step,
+    vectors,
 )
 from tests.benchmarks.__main__ import PARTS, line, main
 from tests.benchmarks.measurement import Row, Settings
@@ -116,6 +118,15 @@ def test_references_hold_what_is_estimated(shape):
 
 def test_augmentation_agrees_with_torchvision():
     assert len(augmentation.measure(TINY)) == 2
+
+
+def test_the_start_on_vectors_is_a_training_on_the_file_that_is_written(tmp_path):
+    data, runs = tmp_path / "embeddings.npz", tmp_path / "runs"
+    assert vectors.write_vectors(data, 3_000, 4) == 4 * 4 * 3_000
+    command = vectors.first_step(data, runs)
+    assert cli.main([*command[1:]]) == 0
+    assert any(runs.glob(f"*/*/seed0/{startup.SECOND_STEP}"))
+    assert startup.peak_bytes(os.getpid()) > 1e7
 
 
 def test_startup_runs_whole_processes_and_its_flags_are_valid(tmp_path):

@@ -13,25 +13,37 @@ from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
-from ssl_isda.models import CNN13
+from ssl_isda.models import CNN13, MLP
+from ssl_isda.models.contract import Network
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
 importlib.import_module("ssl_isda.methods")
+FIRST = ("mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat")
+"""The others see fewer shapes."""
 SHAPES = {
-    "cifar10": (10, 3, 32),
-    "cifar100": (100, 3, 32),
-    "svhn": (10, 3, 32),
-    "digits": (10, 1, 16),
-    "folder": (4, 3, 48),
+    "cifar10": (10, 3, 32, 32),
+    "cifar100": (100, 3, 32, 32),
+    "svhn": (10, 3, 32, 32),
+    "digits": (10, 1, 16, 16),
+    "folder": (4, 3, 48, 48),
+    "vectors": (5, 24),
 }
 
+CELLS = [(name, each) for name in sorted(METHODS) for each in SHAPES]
+CELLS.remove(("remixmatch", "vectors"))  # it turns images
+CELLS = [cell for cell in CELLS if cell[0] in FIRST or cell[1] not in ("cifar10", "svhn")]
 
-def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective]:
-    num_classes, channels, _ = SHAPES[dataset]
+
+def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objective]:
+    num_classes, *shape = SHAPES[dataset]
     torch.manual_seed(0)
-    student = CNN13(num_classes, width=0.06, in_channels=channels)
+    student: Network = (
+        MLP(num_classes, *shape, hidden=8, features=6, dropout=0.3)
+        if dataset == "vectors"
+        else CNN13(num_classes, width=0.06, in_channels=shape[0])
+    )
     config = METHODS.config(name)()
     if hasattr(config, "threshold"):  # so that labels of an untrained network count
         config = dataclasses.replace(config, threshold=0.0)
@@ -43,11 +55,11 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[CNN13, Objective
 
 
 def synthetic_batch(t: int, method: Method, dataset: str) -> Batch:
-    num_classes, channels, size = SHAPES[dataset]
+    num_classes, *shape = SHAPES[dataset]
     g = torch.Generator().manual_seed(t)
-    images = torch.randn(4, channels, size, size, generator=g)
+    images = torch.randn(4, *shape, generator=g)
     views, labeled_views = (
-        tuple(torch.randn(n, channels, size, size, generator=g) for _ in each)
+        tuple(torch.randn(n, *shape, generator=g) for _ in each)
         for n, each in ((5, method.views), (4, method.labeled_views))
     )
     labels = torch.randint(0, num_classes, (4,), generator=g)
@@ -68,9 +80,8 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     return every
 
 
-@pytest.mark.parametrize("dataset", SHAPES)
+@pytest.mark.parametrize(("name", "dataset"), CELLS)
 @pytest.mark.parametrize("isda", [False, True])
-@pytest.mark.parametrize("name", sorted(METHODS))
 def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda, dataset) -> None:
     student, objective = objective_for(name, isda, dataset)
     steps_taken(student, objective, dataset, 0, 3)

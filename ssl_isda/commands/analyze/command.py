@@ -58,17 +58,21 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
-    """ISDA against the same method without it; see ``ssl_isda.commands.analyze.comparison``."""
-    from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
+    """ISDA against the same method without it, or all cells against a baseline; see
+    ``ssl_isda.commands.analyze.comparison`` and ``against`` there."""
+    from ssl_isda.commands.analyze.against import Against, baseline_of
+    from ssl_isda.commands.analyze.comparison import Comparison
 
-    compared = Comparison(find_runs([Path(place) for place in places or ["runs"]]))
-    table = comparison_table(compared)
+    baseline = baseline_of(options.baseline)  # complains before the runs are read
+    runs = find_runs([Path(place) for place in places or ["runs"]])
+    compared = Against(runs, baseline) if baseline else Comparison(runs)
+    table = compared.table()
     if options.out is None:
         show(table.rstrip("\n"))
         return
     from ssl_isda.commands.analyze.comparison_figures import comparison_figures
 
-    texts = {"comparison.md": table, "comparison.json": comparison_json(compared)}
+    texts = {"comparison.md": table, "comparison.json": compared.json()}
     files: dict[str, str | bytes] = {**texts, **comparison_figures(compared)}
     write_report(files, options.out)
     show(f"{printed(options.out)}: {', '.join(files)}")
@@ -121,16 +125,22 @@ def tightness(names: Sequence[str], options: TightnessConfig) -> None:
 
 
 def cost(words: Sequence[str], options: CostConfig) -> None:
-    """What ISDA adds to a step; see ``ssl_isda.commands.analyze.cost``."""
+    """What ISDA adds to a step, or what runs will cost; see ``ssl_isda.commands.analyze.cost`` and
+    ``planned`` there."""
     if words:
         raise UsageError(f"analyze cost takes flags alone, got {shown(words[0])}")
-    from ssl_isda.commands.analyze.cost import costs_of
-    from ssl_isda.commands.analyze.cost_page import cost_files
+    if options.config is not None:
+        from ssl_isda.commands.analyze.planned import planned
 
-    files = cost_files(*costs_of(options))
+        files = planned(options)
+    else:
+        from ssl_isda.commands.analyze.cost import costs_of
+        from ssl_isda.commands.analyze.cost_page import cost_files
+
+        files = cost_files(*costs_of(options))
     if options.out is not None:
         write_report(files, options.out)
-    show(files["cost.md"].rstrip("\n"))
+    show(next(iter(files.values())).rstrip("\n"))
 
 
 ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], None]]] = {

@@ -23,7 +23,7 @@ from ssl_isda.results.cells import (
     settings_that_differ,
 )
 from ssl_isda.results.columns import odd_ones
-from ssl_isda.results.estimates import PairedDifference, paired_difference
+from ssl_isda.results.estimates import PairedDifference, paired_difference, paired_p
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
 from ssl_isda.results.run_settings import default
@@ -65,6 +65,11 @@ class Effect:
     def difference(self) -> PairedDifference | None:
         return paired_difference([*self.differences.values()])
 
+    @cached_property
+    def p(self) -> float | None:
+        """Of Student's paired t-test."""
+        return paired_p([*self.differences.values()])
+
     @property
     def unpaired(self) -> list[int]:
         """Seeds that are finished on one side only, or on other labeled images."""
@@ -89,14 +94,18 @@ class Panel:
 class Comparison:
     """Everything that a table or a figure of it says."""
 
+    difference = "with ISDA minus without"
+    """What the differences are."""
+
     def __init__(self, runs: Sequence[Run]) -> None:
         self.cells = cells_of(runs)
         self.strays = [run for run in runs if not run.settings]
         self.odd_ones = odd_ones(runs)
         """What was made on other images than the rest, and is in no pair with it."""
-        self.panels = _panels(
-            [Effect(pair.plain, pair.isda) for pair in comparisons_of(self.cells)]
-        )
+        self.panels = self._made_panels()
+
+    def _made_panels(self) -> list[Panel]:
+        return _panels([Effect(pair.plain, pair.isda) for pair in comparisons_of(self.cells)])
 
     @property
     def effects(self) -> list[Effect]:
@@ -113,8 +122,7 @@ class Comparison:
         compared = {id(cell) for effect in self.effects for cell in (effect.plain, effect.isda)}
         alone = [cell for cell in self.cells if id(cell) not in compared]
         problems += [
-            f"{cell.full_name}: no cell {'without' if cell.isda else 'with'} ISDA beside it"
-            for cell in alone
+            f"{cell.full_name}: no cell {self._missing_beside(cell)} beside it" for cell in alone
         ]
         problems += [
             f"{effect.name}: {seeds_name(effect.unpaired)} in no pair"
@@ -123,16 +131,17 @@ class Comparison:
         ]
         return problems
 
+    def _missing_beside(self, cell: Cell) -> str:
+        return "without ISDA" if cell.isda else "with ISDA"
 
-def comparison_table(comparison: Comparison) -> str:
-    """The whole comparison as Markdown."""
-    return "\n".join(_lines(comparison)) + "\n"
+    def table(self) -> str:
+        """The whole comparison as Markdown."""
+        return "\n".join([*_lines(self), *remarks(self)]) + "\n"
 
-
-def comparison_json(comparison: Comparison) -> str:
-    """The same numbers for a program, each seed's difference among them."""
-    rows = [_numbers(e, panel.differing) for panel in comparison.panels for e in panel.effects]
-    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    def json(self) -> str:
+        """The same numbers for a program, each seed's difference among them."""
+        rows = [_numbers(e, panel.differing) for panel in self.panels for e in panel.effects]
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
@@ -151,6 +160,10 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         for effect in comparison.effects
     ]
     yield markdown_table(Table([heads, *rows]))
+
+
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """What stands below the table."""
     if comparison.odd_ones:
         yield "\nKept apart from the rest:\n"
         yield from (f"- {markdown(line)}" for line in comparison.odd_ones)

@@ -34,7 +34,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, bytes]:
     """By file name: the differences of all rows, and curves where a number was varied."""
     figures = {}
     if any(effect.difference for effect in comparison.effects):
-        figures["differences.svg"] = _differences(comparison.effects)
+        figures["differences.svg"] = _differences(comparison.effects, comparison.difference)
     drawn = [(panel, curves) for panel in comparison.panels if (curves := curves_of(panel))]
     if drawn:
         figures["curves.svg"] = _curves(drawn)
@@ -64,7 +64,7 @@ def curves_of(panel: Panel) -> list[Curve]:
 
 
 @as_svg
-def _differences(effects: Sequence[Effect]) -> Figure:
+def _differences(effects: Sequence[Effect], difference: str) -> Figure:
     from matplotlib.figure import Figure
 
     shown = [effect for effect in effects if effect.difference]
@@ -80,7 +80,7 @@ def _differences(effects: Sequence[Effect]) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(False, axis="y")
-    axes.set_xlabel("test error with ISDA minus without (points)")
+    axes.set_xlabel(_ascii(f"test error {difference} (points)"))
     return figure
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda import plugins
 from ssl_isda.assembly import device_named
@@ -152,7 +151,9 @@ class _Steps:
 
     def multiply_adds(self) -> int:
         """Of one forward pass of the objective."""
-        with FlopCounterMode(display=False, custom_mapping=_IN_PLACE) as counter:
+        from torch.utils.flop_counter import FlopCounterMode  # whose Triton takes half a second
+
+        with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
             self._loss()
         return int(counter.get_total_flops()) // 2
 
@@ -212,7 +213,7 @@ def _outer(out: Shape, a: Shape, b: Shape, *rest: object, **options: object) -> 
     return 2 * a[0] * b[0]
 
 
-_IN_PLACE = {
+IN_PLACE = {
     torch.ops.aten.addmm_: _product,
     torch.ops.aten.baddbmm_: _product,
     torch.ops.aten.addr_: _outer,

@@ -18,7 +18,12 @@ number that takes three values or more becomes a curve. It reads run folders and
 RUNS are run folders, or folders above them; without any, the folder runs is read. Without --out the
 table is printed and no file is written.
 
+With --baseline every cell is a row beside the one that has these settings and differs in nothing else,
+with the p of Student's paired t-test and Holm's, which holds for all rows of a baseline at once: losses,
+networks and augmentations can be compared like that, as in Table 5.
+
   python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
+  python run.py analyze comparison runs/table5_small --baseline loss=cross_entropy dropout=0 isda=false
 
   comparison.md           the table, and what is not counted
   comparison.json         its numbers, each seed's among them
@@ -61,6 +66,12 @@ the end. Images are noise; no data set is needed.
 
   python run.py analyze cost --threads 1
   python run.py analyze cost --model resnet32 densenet_bc_100_12 --methods supervised --threads 1
+
+With --config it counts instead what the runs of a settings file, with and without ISDA, or of a grid will
+cost on a GPU, and measures nothing.
+
+  python run.py analyze cost --config resnet32_cifar10
+  python run.py analyze cost --config table2 --gpu a100 --share 0.2
 """
 
 REDRAW_USAGE = """\
@@ -78,7 +89,10 @@ weights or data. Of several folders with tsne.npz the pictures stand side by sid
 
 
 class ComparisonConfig(Options):
-    """Where a comparison goes."""
+    """What is compared, and where it goes."""
+
+    baseline: tuple[str, ...] = ()
+    """Compare with the cell of these settings, each as NAME=VALUE, in place of with and without ISDA."""
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""
@@ -110,6 +124,15 @@ class TightnessConfig(Place):
 class CostConfig(Options):
     """What is counted and timed, and how."""
 
+    config: UsablePath | None = None
+    """A settings file or a grid, or its name: only the cost of its runs on --gpu."""
+    gpu: Literal["v100", "a100", "h100", "rtx_3090", "rtx_4090"] = "h100"
+    """With --config: the GPU, whose peak in half precision its maker states."""
+    share: float = Field(0.2, gt=0, le=1, allow_inf_nan=False)
+    """With --config: the share of that peak which a run reaches; an assumption."""
+    launch_us: float = Field(10.0, ge=0, allow_inf_nan=False)
+    """With --config: microseconds that each kernel takes at least; an assumption."""
+
     model: tuple[str, ...] = ("cnn13",)
     """The networks, one after another."""
     methods: tuple[Literal["supervised", "temporal_ensembling"], ...] = (
@@ -126,7 +149,8 @@ class CostConfig(Options):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where it is faster."""
     out: UsablePath | None = None
-    """Where cost.md and cost.json go; unset: the table is printed."""
+    """Where cost.md and cost.json go, or planned_cost.md and planned_cost.json; unset: the table is
+    printed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     threads: int | None = Field(None, ge=1)

@@ -29,7 +29,8 @@ usage: python run.py predict RUN PATHS ... [flags]
 
 Names the class of every image, as a trained network sees it: the one that the run's method tests, on
 images prepared as in training. RUN is a run's folder, or a file of export-model. PATHS are image files,
-folders of them, and .npz files with an array X; the data that the run was trained on are not needed.
+folders of them, and .npz files with an array X; of a run on vectors .npz, .npy, .csv or .parquet files.
+The data that the run was trained on are not needed.
 A header and a line for each image are printed, or written to --out:
 
   file, class, probability, second_class, margin     margin: how far the second class is below the first
@@ -98,7 +99,7 @@ def _judged(
     if threads := options.threads or threads:
         torch.set_num_threads(threads)
     network, prepare, precision = evaluated_network(run, options)
-    parts = inputs_in(found, prepare.shape, prepare.bits)
+    parts = inputs_in(found, prepare)
     labels = known_labels(found, parts, prepare.class_names)
     gathering = Gathering(prepare.class_names, parts, labels)
     passed = partial(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from ssl_isda.commands.predict.judged import UNKNOWN
 from ssl_isda.data.folder_classes import as_read
-from ssl_isda.data.image_paths import FoundFiles
-from ssl_isda.data.inputs import Arrays, Inputs, array_in
+from ssl_isda.data.image_paths import TABLES, FoundFiles
+from ssl_isda.data.inputs import ImageFiles, Inputs, array_in
+from ssl_isda.data.vectors.inputs import Vectors
 
 
 def known_labels(
@@ -26,12 +28,20 @@ def known_labels(
     """
     arrays = iter(found.arrays)
     labels = [
-        of_array(array_in(next(arrays), "y", like=part.names), class_names)
-        if isinstance(part, Arrays)
-        else of_folders(found.folders, class_names)
+        of_folders(found.folders, class_names)
+        if isinstance(part, ImageFiles)
+        else of_array(_entries(next(arrays), part), class_names)
         for part in parts
     ]
     return [torch.tensor(each, dtype=torch.int64) for each in labels]
+
+
+def _entries(path: Path, part: Inputs) -> np.ndarray:
+    """What a file of arrays, or a table, has as labels."""
+    if path.suffix.lower() not in TABLES:
+        return array_in(path, "y", like=part.names)
+    entries = part.entries if isinstance(part, Vectors) else None
+    return np.full(len(part.names), UNKNOWN) if entries is None else np.asarray(entries)
 
 
 def of_folders(folders: Sequence[Sequence[str]], class_names: Sequence[str]) -> list[int]:

@@ -13,6 +13,7 @@ from ssl_isda import __version__
 from ssl_isda.base.words import printed
 from ssl_isda.commands.predict.judged import UNKNOWN, Judged
 from ssl_isda.data.inputs import Inputs
+from ssl_isda.data.vectors.inputs import Vectors
 from ssl_isda.results.html import data_url, rendered
 
 TEMPLATE = "page.html.j2"
@@ -36,6 +37,8 @@ class Card:
     name: str
     picture: str
     """As a data URL; empty where there is nothing to see."""
+    told: list[str]
+    """What is said in its place, line by line."""
     is_small: bool
     first: str
     second: str
@@ -69,6 +72,7 @@ def html_page(judged: Judged, parts: Sequence[Inputs], unsure: float | None) -> 
         matrix=_matrix(judged),
         confused=_most_confused(judged),
         unsure=unsure,
+        of_vectors=any(isinstance(part, Vectors) for part in parts),
         version=__version__,
     )
 
@@ -98,6 +102,7 @@ def _card(judged: Judged, parts: Sequence[Inputs], place: int) -> Card:
     return Card(
         name=printed(judged.names[place]),
         picture="" if pixels is None else _data_url(pixels),
+        told=parts[part].told(int(place_in_part)) if pixels is None else [],
         is_small=pixels is not None and max(pixels.shape[1:]) <= SMALL,
         first=names[first],
         second=names[judged.second[place]],

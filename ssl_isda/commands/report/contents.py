@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from ssl_isda.results.cells import (
@@ -17,6 +18,7 @@ from ssl_isda.results.cells import (
     seeds_name,
 )
 from ssl_isda.results.columns import odd_ones
+from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import Run
 
 SHORT = 12
@@ -53,19 +55,28 @@ class Report:
 
     def in_row(self, row: Row) -> list[Cell]:
         """The cell in every column; one without runs where there is none."""
-        method, isda, variant = row
         cells = {cell.column: cell for cell in self.cells if cell.row == row}
-        empty = (Cell(column, method, isda, variant=variant) for column in self.columns)
+        one = next(iter(cells.values()))
+        empty = (replace(one, column=c, runs=(), missing_seeds=()) for c in self.columns)
         return [cells.get(cell.column, cell) for cell in empty]
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
         return comparisons_of(self.cells)
 
-    @property
-    def has_papers_values(self) -> bool:
-        """Whether anything in the table can be compared."""
-        return any(cell.papers for row in self.rows for cell in self.in_row(row))
+    @cached_property
+    def papers(self) -> str:
+        """What the figures of the paper are that stand beside ours; empty if there are none."""
+        cells = (cell for row in self.rows for cell in self.in_row(row))
+        beside = {cell.figure.table: cell.figure.error.n for cell in cells if cell.figure}
+        if not beside:
+            return ""
+        tables = [t for t in dict.fromkeys(figure.table for figure in figures()) if t in beside]
+        return f"the paper's {', '.join(tables)}, with the number n of its runs" + (
+            " (3 where both its versions print the figure: the first says three runs, the second five)"
+            if 3 in beside.values()
+            else ""
+        )
 
     @property
     def has_deviations(self) -> bool:
@@ -126,7 +137,7 @@ class Report:
             if any(run.result.get("extended_from") for run in cell.finished):
                 yield "extended from a shorter run, which is not so long a run from the start", cell
             digests = [run.split.digest for run in cell.finished if run.split]
-            if len(digests) > 1 and len(set(digests)) == 1:
+            if len(digests) > 1 and len(set(digests)) == 1 and cell.column.labels is not None:
                 yield "all seeds have the same labeled images", cell
             if len({run.result.get("averaged_epochs") for run in cell.finished}) > 1:
                 yield "errors that average different numbers of epochs", cell

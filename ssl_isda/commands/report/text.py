@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report.contents import BESIDE_IN_WORDS, FACTS, SHORT, Report, by_value
+from ssl_isda.commands.report.contents import (
+    BESIDE_IN_WORDS,
+    FACTS,
+    SHORT,
+    Report,
+    by_value,
+)
 from ssl_isda.results.cells import Cell, Comparison, row_name
 from ssl_isda.results.classes import scores_beside, scores_of
 from ssl_isda.results.run_settings import in_order
@@ -30,8 +36,9 @@ def markdown_page(report: Report) -> str:
 def latex_page(report: Report) -> str:
     r"""For ``\input``: each method with our errors, the paper's below, and the difference."""
     lines = [
-        "% Test error in %: mean, standard deviation (n - 1) and number n of our runs; below them",
-        "% Table 6 of the ISDA paper (five runs) and ours minus the paper's, in percentage points.",
+        "% Test error in %: mean, standard deviation (n - 1) and number n of our runs.",
+        *[f"% Below: {report.papers}; ours minus the paper's in percentage points."]
+        * bool(report.papers),
     ]
     for cell in report.cells:
         if cell.remarks:
@@ -63,8 +70,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"\n{markdown(report.summary)}. Figures: [report.html](report.html)."
     yield "\n## Test error\n"
     yield "In %, mean ± standard deviation (n - 1) of n seeds, each the mean of its last epochs."
-    if report.has_papers_values:
-        yield "In brackets: the paper's Table 6 (five runs), and ours minus the paper's."
+    if report.papers:
+        yield f"In brackets: {report.papers}, and ours minus the paper's."
     if report.has_deviations:
         yield "⚠ marks settings that are not the paper's."
     yield ""
@@ -110,7 +117,7 @@ def _entry(cell: Cell) -> Markup:
     if cell.papers:
         mark = "⚠ " if cell.deviations else ""
         gap = f"; {cell.difference_in_words}" if cell.difference_in_words else ""
-        parts.append(f"({mark}paper {cell.papers.mean:.2f} ± {cell.papers.std:.2f}{gap})")
+        parts.append(f"({mark}{markdown(cell.papers_in_words)}{gap})")
     parts += [f"*{markdown(remark)}*" for remark in cell.remarks]
     return Markup("<br>".join(parts))
 
@@ -162,8 +169,7 @@ def _comment(cell: Cell, text: str) -> str:
 def _latex_rows(cells: Sequence[Cell]) -> Iterator[list[str]]:
     """Our errors, and below them what the paper has of them."""
     yield [cells[0].name, *(cell.in_words for cell in cells)]
-    known = [cell.papers for cell in cells]
-    papers = [f"{paper.mean:.2f} ± {paper.std:.2f}" if paper else "" for paper in known]
+    papers = [cell.papers_in_words for cell in cells]
     gaps = [Markup(f"${gap}$") if (gap := cell.difference_in_words) else "" for cell in cells]
     for name, texts in (("paper", papers), ("difference", gaps)):
         if any(texts):

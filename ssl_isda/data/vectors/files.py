@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE
 from ssl_isda.base.words import nearest, printed, shown
 from ssl_isda.data.folder_listing import ListingOptions, once
+from ssl_isda.data.image_paths import TABLES
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of
-from ssl_isda.data.vectors.tables import TABLES, read_columns
+from ssl_isda.data.vectors.tables import read_columns
 
 ARRAYS = ("X", "y", "X_test", "y_test")
 KNOWN = "an .npz file with arrays X and y, a folder with X.npy and y.npy, a .csv or a .parquet file"
@@ -55,7 +57,7 @@ def _columns(place: Path, options: ListingOptions) -> Columns:
     if kind == ".npz":
         return _in_archive(place)
     if kind in TABLES:
-        return Columns(*read_columns(place, options.label_column))
+        return _in_tables(options.label_column, place)
     if kind == ".npy":
         if place.name == "X.npy":
             return _in_folder(place.parent, options)
@@ -72,7 +74,7 @@ def _in_archive(place: Path) -> Columns:
             if not isinstance(kept, np.lib.npyio.NpzFile):
                 raise UsageError(f"{printed(place)} is one array, and not an archive of X and y")
             _require(place, ("X", "y"), kept.files)
-            found = [kept[name] if name in kept.files else None for name in ARRAYS]
+            found: list[Any] = [kept[name] if name in kept.files else None for name in ARRAYS]
     except UNREADABLE_ARCHIVE as error:
         raise _unreadable(place, error) from error
     return Columns(*found)
@@ -91,7 +93,7 @@ def _in_folder(place: Path, options: ListingOptions) -> Columns:
     arrays = {name: place / f"{name}.npy" for name in ARRAYS}
     if any(path.is_file() for path in arrays.values()):
         _require(place, ("X", "y"), [name for name, path in arrays.items() if path.is_file()])
-        found = [_array(path) if path.is_file() else None for path in arrays.values()]
+        found: list[Any] = [_array(path) if path.is_file() else None for path in arrays.values()]
         return Columns(*found)
     train = [path for kind in TABLES if (path := place / f"train{kind}").is_file()]
     test = [path for kind in TABLES if (path := place / f"test{kind}").is_file()]
@@ -101,10 +103,16 @@ def _in_folder(place: Path, options: ListingOptions) -> Columns:
             f"{printed(place)} must have X.npy and y.npy, or one train.csv or train.parquet and at most "
             f"one test file; it has {here}"
         )
-    found = [
-        column for path in (*train, *test) for column in read_columns(path, options.label_column)
-    ]
-    return Columns(*found)
+    return _in_tables(options.label_column, *train, *test)
+
+
+def _in_tables(label: str, train: Path, test: Path | None = None) -> Columns:
+    found = read_columns(train, label)
+    given = Columns(found.rows, found.labels, names=found.columns, label_column=label)
+    if test is None:
+        return given
+    to_test = read_columns(test, label, wanted=found.columns)
+    return given._replace(X_test=to_test.rows, y_test=to_test.labels)
 
 
 def _array(path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -13,6 +13,7 @@ from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.vectors.standardization import standardized, statistics
+from ssl_isda.data.vectors.vector_data import VectorData
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def prepare_vectors(
         )
     arrays = statistics(data.train)
     preparation = Preparation(name, data.train.shape, data.class_names, arrays)
+    if isinstance(data, VectorData):
+        preparation = replace(preparation, columns=data.columns, label_column=data.label_column)
     std, mean = torch.from_numpy(arrays["std"]), torch.from_numpy(arrays["mean"])
     train, test = (PreparedVectors(_bare(part), std, mean) for part in (data.train, data.test))
     return train, test, preparation

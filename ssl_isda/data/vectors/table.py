@@ -6,7 +6,7 @@ Dimensions: N rows, d numbers each.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ class Columns(NamedTuple):
     y: Any
     X_test: Any = None
     y_test: Any = None
+    names: tuple[str, ...] = ()
+    """Of the columns of X, where they have names."""
+    label_column: str = ""
+    """The name of the column that y was."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class VectorTable:
     """Rows (N, d) and labels (N,) int64 of both parts; -1 for a training row without a label.
 
     drawn_test : where no test part was given, the places of its rows among all labeled rows
+    columns, label_column : the names of the columns, where the rows are those of a table
     """
 
     class_names: tuple[str, ...]
@@ -44,6 +49,8 @@ class VectorTable:
     test_rows: np.ndarray
     test_labels: np.ndarray
     drawn_test: tuple[int, ...] | None
+    columns: tuple[str, ...] = ()
+    label_column: str = ""
 
     def train_counts(self) -> list[int]:
         """Labeled training rows of each class."""
@@ -82,7 +89,8 @@ def table_of(
         fraction, or one of other columns or classes.
     """
     try:
-        return _table_of(given, test_fraction, in_place)
+        found = _table_of(given, test_fraction, in_place)
+        return replace(found, columns=given.names, label_column=given.label_column)
     except UsageError as error:
         raise UsageError(f"{where}{error}") from error
 

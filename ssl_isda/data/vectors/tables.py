@@ -6,25 +6,40 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
 
-TABLES = (".csv", ".parquet")
 MOST_NAMED = 8
 _BAD_CELL = re.compile(r"could not convert string '(.*)' to float64 at row (\d+), column (\d+)")
 
 
-def read_columns(path: Path, label: str, *, needs_label: bool = True) -> tuple[np.ndarray, Any]:
-    """The numbers (N, d) of a table, and the entries (N,) of its column of labels.
+class TableRead(NamedTuple):
+    """What a file has.
+
+    rows : (N, d) numbers
+    labels : (N,) the entries of the column of labels; None where there is no such column
+    columns : the names of the others, in the order of their numbers
+    """
+
+    rows: np.ndarray
+    labels: Any
+    columns: tuple[str, ...]
+
+
+def read_columns(
+    path: Path, label: str, *, wanted: Sequence[str] = (), needs_label: bool = True
+) -> TableRead:
+    """The numbers and the labels of a table.
 
     Parameters
     ----------
-    label : the name of that column
-    needs_label : whether it must be there; else the entries of a table without it are None
+    label : the name of the column of labels
+    wanted : the names of the columns of numbers, in their order; without them all but that one
+    needs_label : whether the column of labels must be there
 
     Raises
     ------
@@ -32,44 +47,57 @@ def read_columns(path: Path, label: str, *, needs_label: bool = True) -> tuple[n
         The table cannot be read, has no row, lacks the column, or another one has no numbers.
     """
     read = _read_csv if path.suffix.lower() == ".csv" else _read_parquet
-    rows, labels = read(path, label, needs_label)
-    if not len(rows):
-        raise UsageError(f"{printed(path)} has no row")
-    return rows, labels
+    return read(path, _Header(path, label, tuple(wanted), needs_label))
 
 
-def _places(path: Path, names: Sequence[str], label: str, needs_label: bool) -> list[int]:
-    """Where the numbers stand, all columns but that of the labels."""
-    if not names:
-        raise UsageError(f"{printed(path)} is empty")
-    unnamed = next((k for k, name in enumerate(names) if not name.strip()), None)
-    if unnamed is not None or "__index_level_0__" in names:
-        where = "an index of pandas" if unnamed is None else f"a column {unnamed} without a name"
-        raise UsageError(
-            f"{printed(path)} has {where}, which would be taken for numbers of the rows: write the "
-            "table without it, index=False, or name the column"
+class _Header(NamedTuple):
+    """Which columns of a table are to be read."""
+
+    path: Path
+    label: str
+    wanted: tuple[str, ...]
+    needs_label: bool
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Where the numbers stand."""
+        if not names:
+            raise UsageError(f"{printed(self.path)} is empty")
+        self._refuse_unclear(names)
+        for name in (*self.wanted, *[self.label] * self.needs_label):
+            if name not in names:
+                raise self._missing(name, names)
+        columns = self.wanted or [name for name in names if name != self.label]
+        if not columns:
+            raise UsageError(f"{printed(self.path)} has no column beside {shown(self.label)}")
+        return [names.index(name) for name in columns]
+
+    def _refuse_unclear(self, names: Sequence[str]) -> None:
+        unnamed = next((k for k, name in enumerate(names, 1) if not name), None)
+        if unnamed is not None or "__index_level_0__" in names:
+            what = f"no name for column {unnamed}" if unnamed else "an index of pandas as a column"
+            raise UsageError(
+                f"{printed(self.path)} has {what}: an index is no number of a row; write the table "
+                "without it, index=False, or name the column"
+            )
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled is not None:
+            raise UsageError(f"{printed(self.path)} has two columns {shown(doubled)}")
+
+    def _missing(self, name: str, names: Sequence[str]) -> UsageError:
+        there = ", ".join(map(shown, names[:MOST_NAMED])) + ", ..." * (len(names) > MOST_NAMED)
+        advice = "; --label-column names the one with the labels" * (name == self.label)
+        return UsageError(
+            f"{printed(self.path)} has no column {shown(name)}{nearest(name, names)} (its columns: "
+            f"{there}){advice}"
         )
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None:
-        raise UsageError(f"{printed(path)} has two columns {shown(doubled)}")
-    if label not in names and needs_label:
-        more = ", ..." * (len(names) > MOST_NAMED)
-        there = ", ".join(map(shown, names[:MOST_NAMED])) + more
-        raise UsageError(
-            f"{printed(path)} has no column {shown(label)}{nearest(label, names)} (its columns: "
-            f"{there}); --label-column names the one with the labels"
-        )
-    places = [k for k, name in enumerate(names) if name != label]
-    if not places:
-        raise UsageError(f"{printed(path)} has no column of numbers beside {shown(label)}")
-    return places
 
 
-def _read_csv(path: Path, label: str, needs_label: bool) -> tuple[np.ndarray, Any]:
+def _read_csv(path: Path, header: _Header) -> TableRead:
+    label = header.label
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             names = [cell.strip() for cell in next(csv.reader(file), [])]
-        places = _places(path, names, label, needs_label)
+        places = header.places(names)
         rows = _loaded(path, places, np.float64)
         entries = _loaded(path, [names.index(label)], np.str_) if label in names else None
     except OSError as error:
@@ -80,11 +108,16 @@ def _read_csv(path: Path, label: str, needs_label: bool) -> tuple[np.ndarray, An
         ) from error
     except (ValueError, csv.Error) as error:
         raise UsageError(f"{printed(path)}: {_told(str(error), names, label)}") from error
-    return rows, None if entries is None else entries[:, 0]
+    labels = None if entries is None else entries[:, 0]
+    return TableRead(rows, labels, tuple(names[k] for k in places))
 
 
 def _loaded(path: Path, places: Sequence[int], kind: Any) -> np.ndarray:
     with open(path, encoding="utf-8-sig", newline="") as file:
+        next(csv.reader(file))
+        if not any(line.strip() for line in file):
+            raise UsageError(f"{printed(path)} has no row")
+        file.seek(0)
         next(csv.reader(file))
         found = np.loadtxt(
             file, dtype=kind, delimiter=",", usecols=places, quotechar='"', comments=None, ndmin=2
@@ -106,7 +139,7 @@ def _told(complaint: str, names: Sequence[str], label: str) -> str:
     )
 
 
-def _read_parquet(path: Path, label: str, needs_label: bool) -> tuple[np.ndarray, Any]:
+def _read_parquet(path: Path, header: _Header) -> TableRead:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -121,11 +154,15 @@ def _read_parquet(path: Path, label: str, needs_label: bool) -> tuple[np.ndarray
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{printed(path)} cannot be read: {reason}") from error
     names = [str(name) for name in table.column_names]
-    places = _places(path, names, label, needs_label)
+    places = header.places(names)
+    if not len(table):
+        raise UsageError(f"{printed(path)} has no row")
     parts = [_numbers_of(path, names[k], table.column(k)) for k in places]
-    entries = table.column(label).to_pylist() if label in names else None
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    return rows, None if entries is None else np.array(entries, dtype=object)
+    labels = None
+    if header.label in names:
+        labels = np.array(table.column(header.label).to_pylist(), dtype=object)
+    return TableRead(rows, labels, tuple(names[k] for k in places))
 
 
 def _numbers_of(path: Path, name: str, column: Any) -> np.ndarray:

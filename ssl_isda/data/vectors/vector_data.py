@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,11 @@ class VectorData(ImageData):
 
     train, test : sources of rows, of shape (d,), on the CPU; their numbers are raw, and standardised
         batch by batch by what is fitted to those of the training part
+    columns, label_column : the names of the columns, where the rows are those of a table
     """
+
+    columns: tuple[str, ...] = ()
+    label_column: str = ""
 
     @classmethod
     def from_arrays(
@@ -52,7 +56,8 @@ class VectorData(ImageData):
         """The rows of a table, whose numbers are known to be finite."""
         train, test = _shared(table.rows, table.labels), _shared(table.test_rows, table.test_labels)
         train.fingerprint, test.fingerprint = table.fingerprints
-        return cls(name, table.class_names, train, test, drawn_test=table.drawn_test)
+        found = cls(name, table.class_names, train, test, drawn_test=table.drawn_test)
+        return replace(found, columns=table.columns, label_column=table.label_column)
 
 
 def vector_data(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from ssl_isda import cli
 from ssl_isda.base.errors import UsageError
@@ -19,11 +18,16 @@ from ssl_isda.runs.metrics import METRICS
 from ssl_isda.settings.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import wandb_workspaces.workspaces as workspaces
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces itself
+
+
+@pytest.fixture
+def workspace() -> type:
+    """W&B's own class."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from wandb_workspaces.workspaces import Workspace
+    return Workspace
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,8 @@ def test_without_the_package_one_line_says_how_to_get_it(monkeypatch) -> None:
 
 def test_the_sweep_s_commands_are_ours() -> None:
     """Every point of the grid, through W&B's own code and our parser."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
     sweep = yaml.safe_load((ROOT / "configs" / "sweep.yaml").read_text())
     assert sweep["program"] == "run.py" and (ROOT / sweep["program"]).exists()
     axes = {
@@ -78,17 +84,17 @@ def test_the_sweep_s_commands_are_ours() -> None:
     assert "${args_no_boolean_flags}" in sweep["command"]
 
 
-def test_print_sends_nothing(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(workspaces.Workspace, "save", None)
+def test_print_sends_nothing(workspace, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(workspace, "save", None)
     assert cli.main(["dashboard", "--entity", "me", "--print"]) == 0
     assert json.loads(capsys.readouterr().out)["section"]["panelBankConfig"]
 
 
-def test_what_wandb_refuses_is_one_line(capsys, monkeypatch) -> None:
+def test_what_wandb_refuses_is_one_line(workspace, capsys, monkeypatch) -> None:
     def refuse(self: object) -> None:
         raise ValueError("no such project\nand more")
 
-    monkeypatch.setattr(workspaces.Workspace, "save", refuse)
+    monkeypatch.setattr(workspace, "save", refuse)
     assert cli.main(["dashboard", "--entity", "me", "--project", "p"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no such project and more" in line and "wandb login" in line and "me/p" in line

@@ -202,7 +202,7 @@ def test_two_batches_are_kept_and_no_more(
     for k in range(40):
         (tmp_path / f"{k}.png").touch()
     model = ssl_isda.load(run)
-    (part,) = inputs.inputs_of(tmp_path, model.prepare.shape, bits=16)
+    (part,) = inputs.inputs_of(tmp_path, model.prepare)
     seen = 0
     for places, _ in part.batches(model.prepare, 4, torch.device("cpu"), skip_unreadable=False):
         seen += len(places)

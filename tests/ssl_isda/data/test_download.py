@@ -16,14 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
-from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.data import download
 from ssl_isda.data.download import DataFile, provide
 from tests.ssl_isda.data.conftest import load
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heavy_packages() -> None:
+    """Imported here: every worker imports this file, and one of them runs its tests."""
+    global CIFAR10, CIFAR100, SVHN, scipy
+    import scipy.io
+    from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 
 class Server:
@@ -184,7 +190,7 @@ def test_fault_21_damaged_file_is_refused_by_name(damage, server, tmp_path: Path
 
 
 @pytest.mark.fault(21)
-@pytest.mark.parametrize("name", ["test_32x32.mat", CIFAR10.filename])
+@pytest.mark.parametrize("name", ["test_32x32.mat", "cifar-10-python.tar.gz"])
 def test_fault_21_what_lies_there_is_never_overwritten(name, server, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(UsageError, match=f"{name} is damaged"):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from ssl_isda.isda import modules
 from ssl_isda.isda.modules import ISDALoss
+from tests.commands import TORCHRUN, warm_start
 from tests.pages import ROOT, snippet
 
 PAGE = "docs/own-loop.md"
@@ -53,15 +51,12 @@ def test_two_processes_have_the_covariances_of_one(
     """gloo: after eight steps of training the state of the loss is that of one process, to rounding."""
     script = tmp_path / "ddp.py"
     script.write_text(snippet(PAGE, "torch.distributed"), encoding="utf-8")
-    children = [
-        subprocess.Popen([sys.executable, script], cwd=tmp_path, env=os.environ | place)
-        for place in places(2)
-    ]
+    two = warm_start().run([str(script)], tmp_path, prelude=TORCHRUN)
+    assert two.returncode == 0, two.stderr
     monkeypatch.chdir(tmp_path)
-    for name, value in places(1)[0].items():
+    for name, value in alone().items():
         monkeypatch.setenv(name, value)
     exec(compile(script.read_text("utf-8"), script, "exec"), {"__name__": "__main__"})
-    assert [child.wait(300) for child in children] == [0, 0]
     one, *two = (torch.load(f"isda{name}.pt") for name in ("0of1", "0of2", "1of2"))
     assert one["covariance.count"].tolist() == [8 * 16] * 4 and one["steps"] == 8
     for state in two:
@@ -69,14 +64,12 @@ def test_two_processes_have_the_covariances_of_one(
             torch.testing.assert_close(value, one[name], rtol=1e-4, atol=1e-4)
 
 
-def places(processes: int) -> list[dict[str, str]]:
-    """What torchrun tells each process."""
+def alone() -> dict[str, str]:
+    """What torchrun tells the one process that it starts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
-    shared |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return [shared | {"RANK": str(rank)} for rank in range(processes)]
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "1", "RANK": "0"}
 
 
 def test_processes_may_have_unequally_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import pytest
 import torch
 
-from ssl_isda.models import MODELS
+from ssl_isda.models import MLP, MODELS
 from ssl_isda.models.contract import Network
 from tests import narrow_networks
 
@@ -14,7 +17,7 @@ WITH_FEATURES = [name for name in MODELS if "features" in MODELS.config(name).__
 OF_IMAGES = [name for name in MODELS if name not in ("linear", "mlp")]
 
 
-def build(name: str, shape: tuple[int, ...] = (3, 16, 16), **options: int) -> Network:
+def build(name: str, shape: tuple[int, ...] = (3, 16, 16), **options: Any) -> Network:
     torch.manual_seed(0)
     return narrow_networks.build(name, 4, shape, **options)
 
@@ -82,6 +85,25 @@ def test_images_that_are_too_small_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["mlp", "linear"])
 def test_vectors_are_inputs_too(name: str) -> None:
     assert build(name, (7,))(torch.randn(3, 7)).logits.shape == (3, 4)
+
+
+@pytest.mark.parametrize("widths", [(), (12,), (12, 9, 5)])
+@pytest.mark.parametrize("kind", ["batchnorm", "layernorm"])
+def test_an_mlp_has_as_many_layers_as_it_is_given_widths(
+    kind: str, widths: tuple[int, ...]
+) -> None:
+    options = {"hidden": 6, "features": 3, "widths": widths, "normalization": kind, "dropout": 0.0}
+    network, rows = build("mlp", (7,), **options), torch.randn(5, 7)
+    layers = [each for each in network.modules() if isinstance(each, torch.nn.Linear)]
+    units = [7, *(widths or (6,)), 3, 4]
+    assert [(each.in_features, each.out_features) for each in layers] == [*pairwise(units)]
+    beside = network.train()(rows).features[:2]
+    alone = network.train()(rows[:2]).features
+    assert torch.allclose(alone, beside, atol=1e-6) == (kind == "layernorm"), "within each row"
+    noisy = build("mlp", (7,), **(options | {"dropout": 0.5})).train()
+    assert not torch.equal(noisy(rows).features, noisy(rows).features)
+    with pytest.raises(ValueError, match=r"each layer has 1 unit or more; got \[0, 64\]"):
+        MLP(4, 7, hidden=0)
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if "depth" in narrow_networks.narrow(n)])

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda.commands.analyze.cost import Case, Cost
 from ssl_isda.commands.analyze.cost_page import TABLE_3
@@ -69,6 +68,8 @@ def _each_value(shape: tuple[int, ...], *rest: Any, **options: Any) -> int:
 
 
 def operations_of_the_paper(name: str) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
     aten = torch.ops.aten
     counted = () if name in PRODUCTS_ALONE else (aten.relu, aten.relu_, aten.mean, aten.avg_pool2d)
     network, images = whole(name, 10).eval(), torch.empty(1, 3, 32, 32, device="meta")

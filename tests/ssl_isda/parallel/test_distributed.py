@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -23,38 +17,23 @@ from ssl_isda.parallel.distributed import (
     total,
     whole,
 )
+from tests.commands import ROOT, TORCHRUN, warm_start
 from tests.several_processes import CELLS, num_steps, train_all
-
-ROOT = Path(__file__).parents[3]
-
-
-def start(out: Path, rank: int, port: int) -> subprocess.Popen[str]:
-    environment = {"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.several_processes", str(out), "float64"],
-        cwd=ROOT,
-        env=os.environ | environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What this process computes, and two."""
-    folder, port = tmp_path_factory.mktemp("processes"), free_port()
-    processes = [start(folder / "two.pt", rank, port) for rank in (0, 1)]
-    one = train_all(torch.float64, folder)
-    for process in processes:
-        _, complaints = process.communicate(timeout=600)
-        assert process.returncode == 0, complaints
-    return [one, torch.load(folder / "two.pt", weights_only=True)]
+    """What this process computes, and two meanwhile."""
+    folder, found = tmp_path_factory.mktemp("processes"), []
+    script = [str(ROOT / "tests/several_processes.py"), str(folder / "two.pt"), "float64"]
+    two = warm_start().run(
+        script,
+        folder,
+        prelude=TORCHRUN,
+        watch=lambda _: found.append(train_all(torch.float64, folder)),
+    )
+    assert two.returncode == 0, two.stderr
+    return [*found, torch.load(folder / "two.pt", weights_only=True)]
 
 
 def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:

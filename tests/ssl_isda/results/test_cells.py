@@ -11,7 +11,7 @@ from ssl_isda.commands.report.contents import Report
 from ssl_isda.results.classes import classes_of
 from ssl_isda.results.curves import MOST_POINTS, curve, metrics_of
 from ssl_isda.results.estimates import Estimate
-from ssl_isda.results.paper import TABLE_6
+from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import find_runs
 from ssl_isda.results.tables import Markup, Table, csv_table, latex_table, markdown_table
 from ssl_isda.runs.metrics import TEST_ERROR
@@ -107,12 +107,22 @@ def test_what_makes_numbers_unlike_is_said(tmp_path: Path) -> None:
 # ---- the paper
 
 
-def test_table_6_has_44_cells_of_five_runs() -> None:
-    """Its sums were taken when it stood in two places, typed twice, that agreed."""
-    assert len(TABLE_6) == 44 and {value.n for value in TABLE_6.values()} == {5}
-    assert round(sum(value.mean for value in TABLE_6.values()), 2) == 948.68
-    assert round(sum(value.std or 0 for value in TABLE_6.values()), 2) == 17.31
-    assert TABLE_6["cifar10", 4000, "vat", True] == Estimate(9.72, 0.14, 5)
+# Number of figures, their runs, sums of means and of deviations, taken from the text of the papers.
+PRINTED = {
+    "Table 2": (36, {3, 5}, 486.83, 7.04),
+    "Table 1 of NeurIPS 2019": (4, {3}, 41.92, 0),
+    "Table 4": (36, {3, 5}, 347.02, 4.56),
+    "Table 5": (32, {3, 5}, 464.10, 5.74),
+    "Table 6": (44, {5}, 948.68, 17.31),
+    "Table 8": (12, {3, 5}, 158.90, 1.66),
+}
+
+
+@pytest.mark.parametrize("table", PRINTED)
+def test_the_papers_figures_are_those_of_its_tables(table: str) -> None:
+    found = [figure.error for figure in figures() if figure.table == table]
+    means, stds = (sum(e.mean for e in found), sum(e.std or 0 for e in found))
+    assert (len(found), {e.n for e in found}, round(means, 2), round(stds, 2)) == PRINTED[table]
 
 
 def test_other_data_and_labels_are_not_compared(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_other_data_and_labels_are_not_compared(tmp_path: Path) -> None:
     write_run(tmp_path, "--dataset", "cifar10", "--labels", "500")
     write_run(tmp_path, "--dataset", "folder", "--data-dir", "cifar10", "--labels", "4000")
     report = report_of(tmp_path)
-    assert not report.has_papers_values and not report.has_deviations
+    assert not report.papers and not report.has_deviations
     assert "cifar10 (folder), 4,000 labels" in [column.name for column in report.columns]
 
 
@@ -131,7 +141,7 @@ def test_the_papers_own_recipe_differs_in_nothing_and_other_settings_are_named(
     for dataset, labels in cells:
         write_run(tmp_path, "--dataset", dataset, "--labels", labels, "--isda")
     report = report_of(tmp_path)
-    assert report.has_papers_values and not report.has_deviations
+    assert "Table 6, with" in report.papers and not report.has_deviations
     changed = {
         ("--width", "0.25"): "width 0.25 (paper: 1)",
         ("--steps", "4000"): "steps 4,000 (paper: 156,000)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from ssl_isda.results.estimates import Estimate, estimate, paired_difference, welch
 
@@ -18,6 +17,8 @@ def test_mean_and_standard_deviation_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_welch_by_its_formula(seed: int) -> None:
     """t = (m_1 - m_2) / sqrt(v_1 + v_2), v = s^2 / n; degrees of freedom by Satterthwaite."""
+    import scipy.stats
+
     draws = np.random.default_rng(seed)
     first, second = draws.normal(10, 1, 3 + seed), draws.normal(11, 3, 4)
     test = welch(first.tolist(), second.tolist())
@@ -37,6 +38,8 @@ def test_there_is_no_welch_test_of_two_runs_or_of_equal_ones() -> None:
 
 def test_a_paired_difference_by_hand_and_by_scipy() -> None:
     """-2, -1, -1: mean -4/3, s = 1/sqrt(3), t_{0.975, 2} = 4.3027, half width 4.3027 / 3 = 1.4342."""
+    import scipy.stats
+
     found = paired_difference([-2.0, -1.0, -1.0])
     assert str(found) == "-1.33 [-2.77, +0.10] (n = 3)"
     expected = scipy.stats.ttest_rel([10, 12, 13], [12, 13, 14]).confidence_interval(0.95)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from torch import Tensor, nn
 
 from ssl_isda.base.class_scores import balanced_error, macro_f1
@@ -127,6 +126,8 @@ def calibration_of(logits: list[list[float]], labels: list[int]) -> Calibration:
 
 def test_scores_that_count_classes_alike_are_those_of_scikit_learn() -> None:
     """The last class has no image and no score of its own, although it is predicted."""
+    from sklearn.metrics import confusion_matrix, f1_score, recall_score
+
     labels, predicted = np.random.default_rng(0).integers(0, [[3], [4]], (2, 200))
     confusion = torch.from_numpy(confusion_matrix(labels, predicted))
     classification = TASKS["classification"](TASKS.config("classification")())

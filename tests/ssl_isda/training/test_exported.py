@@ -42,6 +42,21 @@ def test_a_network_is_built_again_from_its_file(name: str, tmp_path: Path) -> No
         )
 
 
+def test_the_file_of_a_network_of_vectors_knows_their_columns(tmp_path: Path) -> None:
+    network, path = build("mlp", shape=(2,), widths=(5, 4)).eval(), tmp_path / "n.safetensors"
+    arrays = {"mean": np.array([1e9, 0.0]), "std": np.array([3.0, 1.0])}
+    kept = Preparation("normalize", (2,), CLASSES, arrays, columns=("x", "y"), label_column="z")
+    options = MODELS.config("mlp")(**narrow("mlp", widths=(5, 4)))
+    path.write_bytes(safetensors_bytes(network, kept, words_of(kept, "mlp", options)))
+    again, preparation, _ = read_safetensors(path)
+    assert (preparation.columns, preparation.label_column) == (("x", "y"), "z")
+    rows = torch.tensor([[1e9 + 3, 2.0]], dtype=torch.float64)
+    assert preparation(rows).tolist() == [[1.0, 2.0]]
+    assert torch.equal(again(preparation(rows)).logits, network(kept(rows)).logits)
+    logits = Graph(network, kept)(rows)[1]
+    assert torch.equal(logits, network(kept(rows)).logits)
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_the_graph_prepares_images_as_training_does(name: str) -> None:
     preparation = Preparation(name, (3, 16, 16), CLASSES, ARRAYS[name])

@@ -9,7 +9,7 @@ import pytest
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.analyze.collect import KEPT, collect
-from ssl_isda.commands.analyze.comparison import Comparison, comparison_json, comparison_table
+from ssl_isda.commands.analyze.comparison import Comparison
 from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
@@ -56,7 +56,7 @@ def test_every_value_of_a_setting_is_a_row_in_the_order_of_the_numbers(tmp_path:
     write_sensitivity(tmp_path)
     names = [effect.name.partition(", VAT")[2] for effect in compared(tmp_path).effects]
     assert names == [f" + ISDA (lambda_0 {value})" for value in ("0.25", "2", "10")]
-    numbers = json.loads(comparison_json(compared(tmp_path)))
+    numbers = json.loads(compared(tmp_path).json())
     assert [row["settings"] for row in numbers] == [{"lambda_0": v} for v in (0.25, 2.0, 10.0)]
     assert numbers[0]["differences"] == {"0": 0.0, "1": -0.5, "2": 0.0}
 
@@ -105,7 +105,7 @@ def test_what_is_kept_gives_the_same_table_without_weights(tmp_path: Path) -> No
         (folder / "checkpoint.pt").write_bytes(b"weights")
     assert collect(runs, kept) == (12, [])
     assert {path.name for path in kept.rglob("*") if path.is_file()} == {*KEPT}
-    assert comparison_table(compared(kept)) == comparison_table(compared(runs))
+    assert compared(kept).table() == compared(runs).table()
     collect(runs, kept)  # over older copies
     assert len([*kept.rglob("result.json")]) == 12
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +17,35 @@ from ssl_isda.commands.analyze.tightness import Bound, Moment
 from ssl_isda.commands.analyze.tightness_page import tightness_files
 
 FIRST, SECOND = Bound(1.0, 1.3, 1.1, 1e-3), Bound(2.0, 2.1, 2.06, 1e-4)
-BOTH = tightness_files([Moment(5, 0.1, FIRST, SECOND), Moment(9, 1 / 3, SECOND, FIRST)], 40)
-ALONE = tightness_files([Moment(5, 0.1, FIRST, None)], 1000)
 CASES = [Case("cnn13", 0.5, "supervised", 10), Case("cnn13", 0.1, "temporal_ensembling", 100)]
-COST = cost_files([Cost(case, 64, 1e9, 1 / 3, (1.01, 1.0, 0.97)) for case in CASES], "a machine")
+
+
+@functools.cache
+def both() -> dict[str, str]:
+    """The files of a run of the method beside a supervised one; so here and below."""
+    return tightness_files([Moment(5, 0.1, FIRST, SECOND), Moment(9, 1 / 3, SECOND, FIRST)], 40)
+
+
+@functools.cache
+def alone() -> dict[str, str]:
+    return tightness_files([Moment(5, 0.1, FIRST, None)], 1000)
+
+
+@functools.cache
+def cost() -> dict[str, str]:
+    measured = [Cost(case, 64, 1e9, 1 / 3, (1.01, 1.0, 0.97)) for case in CASES]
+    return cost_files(measured, "a machine")
 
 
 def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("files", [BOTH, ALONE, COST], ids=["both", "supervised alone", "cost"])
-def test_numbers_alone_give_every_file_again(files: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [both, alone, cost])
+def test_numbers_alone_give_every_file_again(
+    made: Callable[[], dict[str, str]], tmp_path: Path
+) -> None:
+    files = made()
     (name,) = (name for name in files if name.endswith(".json"))
     (tmp_path / name).write_text(files[name])
     assert redraw([tmp_path], tmp_path) == [*files]
@@ -36,20 +55,23 @@ def test_numbers_alone_give_every_file_again(files: dict[str, str], tmp_path: Pa
 def test_a_folder_of_several_kinds_goes_elsewhere_whole(tmp_path: Path) -> None:
     kept, out = tmp_path / "kept", tmp_path / "new/out"
     kept.mkdir()
-    (kept / "cost.json").write_text(COST["cost.json"])
-    (kept / "tightness.json").write_text(BOTH["tightness.json"])
+    (kept / "cost.json").write_text(cost()["cost.json"])
+    (kept / "tightness.json").write_text(both()["tightness.json"])
     redraw([kept], out)
-    assert contents(out) == COST | BOTH
+    assert contents(out) == cost() | both()
     assert set(contents(kept)) == {"cost.json", "tightness.json"}
 
 
-DAMAGED = {
+DAMAGED: dict[str, tuple[str, str | Callable[[], str]]] = {
     "cut short": ("tightness.json", '{"samples": 10, "moments": ['),
     "of no moment": ("tightness.json", '{"samples": 10, "moments": []}'),
     "of no object": ("tightness.json", "[1, 2]"),
-    "of another kind": ("tightness.json", COST["cost.json"]),
-    "with a number too many": ("cost.json", COST["cost.json"].replace("0.97", "0.97], [1")),
-    "with an unknown name": ("cost.json", COST["cost.json"].replace("plain", "plane")),
+    "of another kind": ("tightness.json", lambda: cost()["cost.json"]),
+    "with a number too many": (
+        "cost.json",
+        lambda: cost()["cost.json"].replace("0.97", "0.97], [1"),
+    ),
+    "with an unknown name": ("cost.json", lambda: cost()["cost.json"].replace("plain", "plane")),
     "no archive": ("tsne.npz", "PK"),
 }
 
@@ -57,7 +79,7 @@ DAMAGED = {
 @pytest.mark.parametrize("case", DAMAGED)
 def test_damage_is_one_line_that_names_the_file(case: str, tmp_path: Path) -> None:
     name, text = DAMAGED[case]
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text if isinstance(text, str) else text())
     with pytest.raises(UsageError, match=f"{name} cannot be drawn again: ") as caught:
         redraw([tmp_path], tmp_path / "out")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
@@ -71,7 +93,7 @@ def test_what_is_not_there_or_does_not_fit_is_refused(tmp_path: Path) -> None:
         points = {"coordinates": np.eye(2, dtype=np.float32), "labels": np.array([0, 1])}
         np.savez(place[name] / "tsne.npz", title="one", class_names=classes, **points)
     place["c"].mkdir()
-    (place["c"] / "cost.json").write_text(COST["cost.json"])
+    (place["c"] / "cost.json").write_text(cost()["cost.json"])
     for folders, expected in (
         ("d", "d has no tightness.json or cost.json or tsne.npz"),
         ("ac", "c has no tsne.npz"),

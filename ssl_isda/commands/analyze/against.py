@@ -1,0 +1,176 @@
+"""Every cell against a baseline that differs from it in named settings alone, seed by seed: Table 5."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import nearest, shown
+from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, remarks
+from ssl_isda.results.cells import Cell, settings_that_differ
+from ssl_isda.results.estimates import holm
+from ssl_isda.results.paper import spelled
+from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
+from ssl_isda.results.runs import Run
+from ssl_isda.results.tables import Table, markdown_table
+from ssl_isda.settings.components import Components, read_components
+from ssl_isda.settings.config import RUN_SETTINGS
+from ssl_isda.settings.yaml_files import PARTS, Given, scalar
+
+Baseline = Mapping[str, object]
+
+
+def baseline_of(words: Sequence[str]) -> Baseline:
+    """Settings that are given as NAME=VALUE.
+
+    Raises
+    ------
+    UsageError
+        There is no such setting, or it does not take this value.
+    """
+    options = {option.name: option for _, _, option in read_components().options()}
+    known = {**options, **RUN_SETTINGS}
+    baseline: dict[str, object] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.replace("-", "_")
+        if not equals or not text:
+            raise UsageError(f"--baseline takes NAME=VALUE, such as isda=false, got {shown(word)}")
+        if name not in known or name in NOT_OF_THE_EXPERIMENT:
+            raise UsageError(f"--baseline: unknown setting {shown(name)}{nearest(name, known)}")
+        value = text if known[name].takes_text else scalar(text)
+        baseline[name] = known[name].check(Given(value, shown(text), "flag", f"--baseline {name}"))
+    return baseline
+
+
+@dataclass(frozen=True)
+class Rival(Effect):
+    """A cell beside its baseline; ``isda`` is the cell, whatever it has that the baseline lacks."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.column.name}, {self.told}"
+
+
+class Against(Comparison):
+    """The cells beside their baselines."""
+
+    def __init__(self, runs: Sequence[Run], baseline: Baseline) -> None:
+        self.baseline = baseline
+        self.difference = f"minus {spelled_out(baseline)}"
+        super().__init__(runs)
+
+    def _made_panels(self) -> list[Panel]:
+        left_out = _that_may_differ(self.baseline, read_components())
+        rivals: dict[object, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            rivals[_rest(cell, left_out)].append(cell)
+        panels = []
+        for cells in rivals.values():
+            base = next((cell for cell in cells if self._is_baseline(cell)), None)
+            others = [cell for cell in cells if cell is not base]
+            if base and others:
+                named = zip(others, self._names(base, others), strict=True)
+                panels.append(Panel(base, tuple(Rival(base, c, name) for c, name in named), ()))
+        return panels
+
+    def _is_baseline(self, cell: Cell) -> bool:
+        return all(cell.settings.get(name) == value for name, value in self.baseline.items())
+
+    def _names(self, base: Cell, cells: Sequence[Cell]) -> list[str]:
+        """In what each differs from the baseline: of what is named, or else of its options; and where
+        that is the same for two, in what they differ."""
+        names = [
+            _words(cell, [n for n, v in self.baseline.items() if cell.settings.get(n) != v])
+            or _words(cell, settings_that_differ([base, cell]))
+            for cell in cells
+        ]
+        for name in {name for name in names if names.count(name) > 1}:
+            places = [place for place, each in enumerate(names) if each == name]
+            differing = settings_that_differ([cells[place] for place in places])
+            for place in places:
+                names[place] += f" ({_words(cells[place], differing)})"
+        return names
+
+    def _missing_beside(self, cell: Cell) -> str:
+        return f"with {spelled_out(self.baseline)}"
+
+    def table(self) -> str:
+        return "\n".join([*self._lines(), *remarks(self)]) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        yield "Test error in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
+        yield "difference is paired by seed, on the same labeled images: the row minus the baseline,"
+        yield f"{spelled_out(self.baseline)}, in percentage points, its mean and in brackets the"
+        yield "95 % confidence interval of Student's t, not corrected; negative where the row is better."
+        yield "p: Student's paired t-test, from three pairs on; Holm: the p that holds for all rows of a"
+        yield "baseline at once."
+        for panel in self.panels:
+            heads = [panel.plain.column.name, "test error", "difference [95 %]", "p", "Holm"]
+            base = [spelled_out(self.baseline), panel.plain.in_words, "", "", ""]
+            yield "\n" + markdown_table(Table([heads, base, *_rows(panel)]))
+
+    def json(self) -> str:
+        rows = [_numbers(effect, p) for panel in self.panels for effect, p in _with_holm(panel)]
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:
+    yield from zip(panel.effects, holm([effect.p for effect in panel.effects]), strict=True)
+
+
+def _rows(panel: Panel) -> Iterator[list[str]]:
+    for effect, adjusted in _with_holm(panel):
+        ps = ["" if p is None else f"{p:.3f}" for p in (effect.p, adjusted)]
+        yield [effect.told, effect.isda.in_words, str(effect.difference or "no pair"), *ps]
+
+
+def _numbers(effect: Effect, adjusted: float | None) -> dict[str, object]:
+    found = effect.difference
+    return {
+        "data": effect.column.dataset_name,
+        "labels": effect.column.labels,
+        "row": effect.told,
+        "baseline": {str(run.seed): run.error for run in effect.plain.finished},
+        "errors": {str(run.seed): run.error for run in effect.isda.finished},
+        "differences": {str(seed): gap for seed, gap in effect.differences.items()},
+        "mean": found.mean if found else None,
+        "interval": found.interval if found else None,
+        "n": found.n if found else 0,
+        "p": effect.p,
+        "p_holm": adjusted,
+    }
+
+
+def _that_may_differ(baseline: Baseline, components: Components) -> frozenset[str]:
+    """The settings that are named, and the options of the parts that they choose."""
+    options = {
+        option
+        for kind in baseline.keys() & PARTS.keys()
+        for part in components.parts[kind].values()
+        for option in part
+    }
+    return frozenset({*baseline, *options, *(ISDA_SETTINGS if "isda" in baseline else ())})
+
+
+def _rest(cell: Cell, left_out: frozenset[str]) -> object:
+    """What a cell and its baseline share."""
+    off = frozenset() if cell.isda else ISDA_SETTINGS
+    kept = {
+        name: repr(value)
+        for name, value in cell.settings.items()
+        if name not in left_out | off | NOT_OF_THE_EXPERIMENT
+    }
+    return cell.column, tuple(sorted(kept.items()))
+
+
+def _words(cell: Cell, names: Sequence[str]) -> str:
+    return spelled_out({name: cell.settings.get(name) for name in names})
+
+
+def spelled_out(settings: Mapping[str, object]) -> str:
+    """ "loss focal, dropout 0.3"."""
+    return ", ".join(f"{name} {spelled(value)}" for name, value in settings.items())

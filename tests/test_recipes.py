@@ -1,0 +1,157 @@
+"""Recipes and grids are those of the paper's tables, and runs of them stand beside its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ssl_isda.base.step import Step
+from ssl_isda.commands.grid.expansion import expand
+from ssl_isda.commands.grid.grid_file import read_grid
+from ssl_isda.commands.report.contents import Report
+from ssl_isda.optim import SCHEDULES
+from ssl_isda.results.paper import figure_of, figures
+from ssl_isda.results.runs import find_runs
+from ssl_isda.settings.components import read_components
+from ssl_isda.settings.resolve import resolve
+from tests.synthetic_runs import write_run
+
+COMPONENTS = read_components()
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+TABLE_9 = {
+    "resnet32": (160, 128, 1e-4, 0.1, 0.1, [80, 120]),
+    "resnet110": (160, 128, 1e-4, 0.1, 0.1, [80, 120]),
+    "se_resnet110": (200, 128, 1e-4, 0.1, 0.1, [80, 120, 160]),
+    "wrn_16_8": (240, 128, 5e-4, 0.1, 0.2, [60, 120, 160, 200]),
+    "wrn_28_10": (240, 128, 5e-4, 0.1, 0.2, [60, 120, 160, 200]),
+    "resnext29_8x64d": (350, 128, 5e-4, 0.05, 0.1, [150, 225, 300]),
+    "densenet_bc_100_12": (300, 64, 1e-4, 0.1, 0.1, [150, 200, 250]),
+    "densenet_bc_190_40": (300, 64, 1e-4, 0.1, 0.1, [150, 200, 250]),
+    "shake_shake_26_2x32d": (1800, 64, 1e-4, 0.1, None, []),
+    "shake_shake_26_2x112d": (1800, 64, 1e-4, 0.1, None, []),
+    "pyramidnet272": (1800, 128, 1e-4, 0.1, None, []),
+}
+"""Epochs, batch, weight decay, rate, its factor, and the first epochs of each smaller rate."""
+SHARED = {
+    "method": "supervised",
+    "labels": None,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "preprocessing": "normalize",
+    "max_translation": 4,
+    "flip": True,
+    "policy": "weak",
+    "lambda_0": 0.5,
+}
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("network", TABLE_9)
+def test_a_recipe_has_the_settings_of_table_9(network: str, dataset: str) -> None:
+    epochs, batch, decay, rate, factor, milestones = TABLE_9[network]
+    path = CONFIGS / f"{network}_{dataset}.yaml"
+    resolved = resolve(["--config", path.stem])
+    values = resolved.values
+    found = {name: values[name] for name in SHARED}
+    assert (found, values["model"], values["dataset"]) == (SHARED, network, dataset)
+    names = ("epochs", "batch_size", "unlabeled_batch_size", "weight_decay", "learning_rate")
+    assert [values[name] for name in names] == [epochs, batch, batch, decay, rate]
+    assert values.get("dropout", 0.0) == (0.3 if network == "wrn_28_10" else 0.0)
+    assert f"python run.py --config configs/{path.name} --isda" in path.read_text("utf-8")
+    kind = values["schedule"]
+    config = SCHEDULES.config(kind)(**resolved.options["schedule", kind])
+    rates = [SCHEDULES[kind](config)(Step(e, epochs, 1)) for e in range(epochs)]
+    if factor is None:
+        assert kind == "cosine"
+        return
+    falls = [e + 1 for e in range(1, epochs) if rates[e] != rates[e - 1]]
+    assert falls == milestones and rates[-1] == pytest.approx(factor ** len(milestones))
+
+
+def test_a_recipe_states_the_figures_of_its_cells() -> None:
+    places = {}
+    for figure in figures():
+        if figure.table in ("Table 2", "Table 1 of NeurIPS 2019"):
+            places.setdefault(f"{figure.place['model']}_{figure.place['dataset']}", []).append(
+                figure
+            )
+    assert len(places) == 20
+    for name, found in places.items():
+        text = " ".join((CONFIGS / f"{name}.yaml").read_text("utf-8").replace("#", " ").split())
+        said = [str(each.error).partition(" (")[0] for each in found]
+        assert f"{said[0]} % without and {said[1]} % with ISDA" in text
+
+
+EXPANDED = {
+    "table2": ("Table 2", 36, 180),
+    "table4": ("Table 4", 36, 180),
+    "table5": ("Table 5", 32 + 8, 200),
+    "table6": ("Table 6", 44, 220),
+    "table8": ("Table 8", 12 + 6, 90),
+    "fig10": ("", 20, 100),
+    "fig11": ("", 16, 80),
+}
+"""The table, its cells, and the runs. Of Tables 5 and 8 eight and six cells are those of other tables."""
+
+
+@pytest.mark.parametrize("name", EXPANDED)
+def test_a_grid_is_the_whole_of_its_table(name: str) -> None:
+    table, num_cells, num_runs = EXPANDED[name]
+    runs = [each.resolved for each in expand(read_grid(CONFIGS / f"{name}.yaml", COMPONENTS), {})]
+    cells = {repr({**run.values, "seed": 0, "runs_dir": ""}): run for run in runs}
+    assert (len(cells), len(runs)) == (num_cells, num_runs)
+    assert {run.config.seed for run in runs} == {*range(5)}
+    held = {id(figure_of(run.values)) for run in cells.values()}
+    wanted = [figure for figure in figures() if figure.table == table]
+    assert {id(figure) for figure in wanted} <= held
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--isda --lambda-0 0.25", "Table 2: 7.09 ± 0.12 (n = 3)"),
+        ("", "Table 2: 7.39 ± 0.10 (n = 3)"),
+        ("--epochs 5", "epochs 5 (paper: 160)"),
+        ("--steps 400", "steps 400 (paper: 62,400)"),
+        ("--width 0.5", "width 0.5 (paper: 1)"),
+        ("--milestones 0.5 0.75", "milestones 0.5 0.75 (paper: 80 120)"),
+        ("--max-translation 2", "max_translation 2 (paper: 4)"),
+        ("--weight-decay 0.0005", "weight_decay 0.0005 (paper: 0.0001)"),
+        ("--isda --lambda-0 5", "lambda_0 5 (paper: 0.1 or 0.25 or 0.5 or 0.75 or 1)"),
+        ("--isda --covariance diagonal", "covariance diagonal (paper: full)"),
+        ("--policy cutout", ""),
+        ("--loss focal", ""),
+        ("--model resnet20", ""),
+        ("--labels 4000", ""),
+    ],
+)
+def test_a_run_stands_beside_the_papers_figure_or_says_how_it_differs(
+    flags: str, said: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path, "--method", "supervised", "--config", "resnet32_cifar10", *flags.split())
+    (cell,) = Report(find_runs([tmp_path])).cells
+    differs = "; ".join(cell.deviations)
+    assert (differs or cell.papers_in_words) == said
+    assert bool(cell.papers) == bool(said)
+
+
+def test_the_nearest_of_the_papers_figures_is_taken() -> None:
+    def found(*flags: str) -> str:
+        figure = figure_of(resolve(flags).values)
+        return f"{figure.table}: {figure.error}" if figure else ""
+
+    assert found("--config", "resnet110_cifar100") == "Table 2: 28.67 ± 0.44 (n = 3)"
+    dropout = ("--config", "resnet110_cifar100", "--dropout", "0.3")
+    assert found(*dropout) == "Table 5: 27.11 ± 0.06 (n = 3)"
+    assert found(*dropout, "--epochs", "9") == "Table 5: 27.11 ± 0.06 (n = 3)"
+    rival = ("--config", "resnet110_cifar100", "--loss", "disturb_label")
+    assert found(*rival) == "Table 5: 28.46 ± 0.32 (n = 3)"
+    assert resolve(rival).values["disturbed_share"] == 0.1
+    smoothed = ("--config", "wrn_28_10_cifar10", "--loss", "label_smoothing")
+    assert found(*smoothed) == "Table 5: 3.79 ± 0.16 (n = 5)"
+    assert resolve(smoothed).values["smoothing_over"] == "others"
+    cutout = ("--config", "wrn_28_10_cifar100", "--isda", "--policy", "cutout")
+    assert found(*cutout) == "Table 4: 16.95 ± 0.11 (n = 3)"
+    assert resolve(cutout).values["cutout_size"] == 8
+    assert found(*cutout, "--covariance", "shared") == "Table 8: 18.12 ± 0.20 (n = 5)"
