@@ -165,7 +165,7 @@ def build_trainer(
     method = method_of(resolved, student, len(data.train))
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
-    evaluations = {"test": workspace.test_batches}
+    evaluations = {"test": workspace.test_batches} if len(data.test) else {}
     if split.validation:
         held_out = torch.tensor(split.validation)
         evaluations["validation"] = lambda: workspace.train_batches(held_out)
@@ -496,6 +496,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
 
 def _load_newest(trainer: Trainer) -> str:
     """Read the checkpoint into the networks, change no file; the SHA-256 of the one that was used."""
+    assert trainer.checkpoint_file is not None
     state, used = _newest(trainer.checkpoint_file, trainer.device)
     trainer.load_networks(state)
     return hashlib.sha256(used.read_bytes()).hexdigest()

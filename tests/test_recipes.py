@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ssl_isda.base.step import Step
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.report.contents import Report
 from ssl_isda.optim import SCHEDULES
 from ssl_isda.results.paper import figure_of, figures
 from ssl_isda.results.runs import find_runs
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve
 from tests.synthetic_runs import write_run

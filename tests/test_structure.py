@@ -38,6 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
     "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
     "api": {"base", "data", "settings", "runs", "training", "assembly", "commands.train"},
+    "estimator": {
+        *("base", "data", "settings", "runs", "assembly", "api"),
+        *("commands.train_one",),
+    },
     "cli": {"base", "parallel", "settings", "commands"},
     "__main__": {"cli"},
 }

@@ -122,24 +122,31 @@ class Run:
 
 
 def find_runs(places: Sequence[Path]) -> list[Run]:
-    """Every run in the folders ``places`` or below them, once each, by path.
+    """Every run in the folders ``places`` or below them, once each, by path; and those of files that
+    ``ssl_isda.results.gathered`` wrote.
 
     Raises
     ------
     UsageError
-        A place is not there, is no folder, or no run is in any of them.
+        A place is not there, is neither folder nor such a file, or no run is in any of them.
     """
+    from ssl_isda.results.gathered import SUFFIX, read_gathered
+
     folders: dict[Path, Path] = {}
+    gathered: list[Run] = []
     for place in places:
+        if place.is_file() and place.suffix == SUFFIX:
+            gathered += read_gathered(place)
+            continue
         if not place.is_dir():
             problem = "is a file; a folder is needed" if place.exists() else "no such folder"
             raise UsageError(f"{printed(place)}: {problem}")
         for folder in _run_folders(place):
             folders.setdefault(folder.resolve(), folder)
-    if not folders:
+    if not folders and not gathered:
         names = ", ".join(printed(place) for place in places)
         raise UsageError(f"no runs in {names}; a run folder holds config.yaml and metrics.jsonl")
-    return [read_run(folder) for folder in sorted(folders.values())]
+    return [*map(read_run, sorted(folders.values())), *gathered]
 
 
 def read_run(folder: Path) -> Run:

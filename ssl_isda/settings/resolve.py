@@ -9,6 +9,7 @@ names its source. Imports no torch: an answer takes a fraction of a second.
 from __future__ import annotations
 
 import functools
+import os
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from ssl_isda.settings.config import (
 )
 from ssl_isda.settings.flags import Parser
 from ssl_isda.settings.label_words import AMOUNTS
-from ssl_isda.settings.places import folder, settings_file
+from ssl_isda.settings.places import folder, known_names, settings_file
 from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
@@ -74,20 +75,26 @@ def answer(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMAND
     return None
 
 
-def resolve(arguments: Sequence[str], *, commands: Mapping[str, str] = NO_COMMANDS) -> Resolved:
+def resolve(
+    arguments: Sequence[str],
+    *,
+    commands: Mapping[str, str] = NO_COMMANDS,
+    components: Components | None = None,
+) -> Resolved:
     """The settings of a run.
 
     Parameters
     ----------
     arguments : the command line, without the program's name
     commands : the words that could stand first instead, and what they do, for errors and help
+    components : what ``read_components`` gave for their plugin, if it was asked before
 
     Raises
     ------
     UsageError
         One line: what is wrong, where it was set, what would be right.
     """
-    components = read_components(peek(arguments).get("plugin"))
+    components = components or read_components(peek(arguments).get("plugin"))
     flags = _read_flags(arguments, components, commands)
     files = _config_files(flags["config"], components, flags) if "config" in flags else []
     layers = [flags, *(file.settings for file in files)]
@@ -206,9 +213,12 @@ def _config_files(
         if not isinstance(named.value, str) or not named.value:
             raise UsageError(f"{named.place} must be a file, got {named.text}")
         beside = paths[-1].parent / named.value if paths else Path(named.value)
-        paths.append(settings_file(beside if beside.is_file() else Path(named.value)))
+        paths.append(settings_file(beside if os.path.isfile(beside) else Path(named.value)))
         if paths[-1] in paths[:-1]:
             raise UsageError(f"{named.place}: {named.text} leads back to itself")
+        if files and not os.path.isfile(paths[-1]):
+            hint = nearest(Path(named.value).stem, known_names())
+            raise UsageError(f"{named.place}: {named.text} is no file{hint}")
         files.append(_read_file(paths[-1], named.value, components, flags))
         named = files[-1].settings.pop("config", None)
     return files

@@ -24,10 +24,11 @@ from ssl_isda import cli
 from ssl_isda.base.errors import Interrupted, OutputFailed, UsageError
 from ssl_isda.commands.grid import attempts, command, on_ray, progress, stopping
 from ssl_isda.commands.grid.attempts import Outcome, run_to_end
-from ssl_isda.commands.grid.expansion import GridRun, expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.runs.grid_expansion import GridRun, expand
+from ssl_isda.runs.grid_file import read_grid
+from ssl_isda.settings import resolve as reading
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve
 from tests.commands import WITHOUT_TORCH
@@ -163,14 +164,16 @@ def test_a_command_gives_what_the_file_says(file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
-def test_every_grid_in_configs_expands_and_names_its_command(path: Path) -> None:
-    text = path.read_text("utf-8")
+def test_every_grid_in_configs_expands_and_names_its_command(path: Path, monkeypatch) -> None:
+    """One parser reads the command lines of all its runs: to build one takes longer than all of them."""
+    text, built, build = path.read_text("utf-8"), [], reading._parser
+    monkeypatch.setattr(reading, "_parser", lambda *parts: built.append(parts) or build(*parts))
     if "\nruns:" not in text:
         assert "run.py grid" not in text
         return
     assert read_grid(path, read_components()).blocks  # tests/test_recipes.py expands the large ones
     assert not path.stem.endswith("_small") or expand(read_grid(path, read_components()), {})
-    assert f"python run.py grid configs/{path.name}" in text
+    assert f"python run.py grid configs/{path.name}" in text and len(built) <= 1
 
 
 def test_a_config_is_found_beside_the_grid_or_above(file, tmp_path, capsys) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, shown
-from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, remarks
+from ssl_isda.commands.analyze.comparison import DETECTABLE, Comparison, Effect, Panel, remarks
 from ssl_isda.results.cells import Cell, settings_that_differ
 from ssl_isda.results.estimates import holm
 from ssl_isda.results.paper import spelled
@@ -107,10 +107,17 @@ class Against(Comparison):
         yield f"{spelled_out(self.baseline)}, in percentage points, its mean and in brackets the"
         yield "95 % confidence interval of Student's t, not corrected; negative where the row is better."
         yield "p: Student's paired t-test, from three pairs on; Holm: the p that holds for all rows of a"
-        yield "baseline at once."
+        yield f"baseline at once. {DETECTABLE}"
         for panel in self.panels:
-            heads = [panel.plain.column.name, "test error", "difference [95 %]", "p", "Holm"]
-            base = [spelled_out(self.baseline), panel.plain.in_words, "", "", ""]
+            heads = [
+                panel.plain.column.name,
+                "test error",
+                "difference [95 %]",
+                "detectable",
+                "p",
+                "Holm",
+            ]
+            base = [spelled_out(self.baseline), panel.plain.in_words, "", "", "", ""]
             yield "\n" + markdown_table(Table([heads, base, *_rows(panel)]))
 
     def json(self) -> str:
@@ -125,7 +132,13 @@ def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:
 def _rows(panel: Panel) -> Iterator[list[str]]:
     for effect, adjusted in _with_holm(panel):
         ps = ["" if p is None else f"{p:.3f}" for p in (effect.p, adjusted)]
-        yield [effect.told, effect.isda.in_words, str(effect.difference or "no pair"), *ps]
+        yield [
+            effect.told,
+            effect.isda.in_words,
+            str(effect.difference or "no pair"),
+            effect.detectable,
+            *ps,
+        ]
 
 
 def _numbers(effect: Effect, adjusted: float | None) -> dict[str, object]:
@@ -140,6 +153,7 @@ def _numbers(effect: Effect, adjusted: float | None) -> dict[str, object]:
         "mean": found.mean if found else None,
         "interval": found.interval if found else None,
         "n": found.n if found else 0,
+        "detectable": found.detectable if found else None,
         "p": effect.p,
         "p_holm": adjusted,
     }

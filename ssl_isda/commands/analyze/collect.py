@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
+from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import Run, find_runs, read_run
 from ssl_isda.results.writing import write_report
 from ssl_isda.runs.data_digest import other_images
@@ -49,6 +50,23 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     for found in sorted(runs.rglob("search.json")):
         _copy([found], out / found.parent.relative_to(runs))
     return count, left
+
+
+def collect_into_file(runs: Path, out: Path) -> tuple[int, list[str]]:
+    """Write the finished runs below ``runs`` into one file, a line for each cell; number and what is left
+    out as ``collect`` says.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder, or no run in it.
+    OutputFailed
+        The file could not be written.
+    """
+    found = find_runs([runs])
+    left = [f"{run.path}: {run.state}" for run in found if run.state != "finished"]
+    write_report({out.name: gathered(found)}, out.parent)
+    return len(found) - len(left), left
 
 
 def _other_images(run: Run, target: Path) -> str | None:

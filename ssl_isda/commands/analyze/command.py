@@ -13,11 +13,13 @@ from ssl_isda.commands.analyze.options import (
     COLLECT_USAGE,
     COMPARISON_USAGE,
     COST_USAGE,
+    POWER_USAGE,
     REDRAW_USAGE,
     TIGHTNESS_USAGE,
     CollectConfig,
     ComparisonConfig,
     CostConfig,
+    PowerConfig,
     RedrawConfig,
     TightnessConfig,
 )
@@ -30,6 +32,7 @@ HELP = """\
 usage: python run.py analyze ANALYSIS ...
 
   comparison   what ISDA changes, paired by seed: Table 6, Figs. 10 and 11, Table 8
+  power        how many pairs would see an effect, from the differences that are there
   collect      results without weights, for a repository
   tightness    both upper bounds beside what they bound, over a training: Fig. 9
   cost         operations and time that ISDA adds to a step: Table 3
@@ -80,15 +83,36 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
         show(f"warning: {line}")
 
 
+def power(places: Sequence[str], options: PowerConfig) -> None:
+    """How many pairs would see an effect; see ``ssl_isda.commands.analyze.power``."""
+    from ssl_isda.commands.analyze.against import Against, baseline_of
+    from ssl_isda.commands.analyze.comparison import Comparison
+    from ssl_isda.commands.analyze.power import power_table
+
+    if options.effect is None:
+        raise UsageError("analyze power needs --effect, in points of test error, such as 0.5")
+    baseline = baseline_of(options.baseline)
+    runs = find_runs([Path(place) for place in places or ["runs"]])
+    compared = Against(runs, baseline) if baseline else Comparison(runs)
+    if not compared.effects:
+        raise UsageError(
+            "no two cells can be compared: power needs runs of the same method with and without ISDA, or "
+            "--baseline and others"
+        )
+    show(power_table(compared, options.effect).rstrip("\n"))
+
+
 def collect(places: Sequence[str], options: CollectConfig) -> None:
     """Results without weights; see ``ssl_isda.commands.analyze.collect``."""
     if len(places) != 1:
         raise UsageError("analyze collect needs one folder of runs, such as runs/table6_small")
     if options.out is None:
         raise UsageError("analyze collect needs --out, such as --out docs/results/table6_small")
-    from ssl_isda.commands.analyze.collect import collect as copy
+    from ssl_isda.commands.analyze import collect as copy
+    from ssl_isda.results.gathered import SUFFIX
 
-    count, left = copy(Path(places[0]), options.out)
+    keep = copy.collect_into_file if options.out.suffix == SUFFIX else copy.collect
+    count, left = keep(Path(places[0]), options.out)
     for problem in left:
         show(f"left out: {problem}")
     show(f"{printed(options.out)}: {count} run{'s' * (count != 1)}")
@@ -148,6 +172,7 @@ ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], 
     "collect": (COLLECT_USAGE, CollectConfig, collect),
     "tightness": (TIGHTNESS_USAGE, TightnessConfig, tightness),
     "cost": (COST_USAGE, CostConfig, cost),
+    "power": (POWER_USAGE, PowerConfig, power),
     "redraw": (REDRAW_USAGE, RedrawConfig, redraw),
 }
 """Of each analysis its help, its flags, and what it does with the words and the flags."""

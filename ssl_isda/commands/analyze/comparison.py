@@ -30,6 +30,12 @@ from ssl_isda.results.run_settings import default
 from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import Table, markdown, markdown_table
 
+DETECTABLE = (
+    "Detectable: the smallest true\n"
+    "difference that so many pairs of this spread find with a probability of 80 %; what is smaller\n"
+    "than that is not seen, which does not say that it is not there."
+)
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -69,6 +75,12 @@ class Effect:
     def p(self) -> float | None:
         """Of Student's paired t-test."""
         return paired_p([*self.differences.values()])
+
+    @property
+    def detectable(self) -> str:
+        """The smallest effect that the pairs could have seen, in points; empty for fewer than two."""
+        found = self.difference and self.difference.detectable
+        return "" if found is None else f"{found:.2f}"
 
     @property
     def unpaired(self) -> list[int]:
@@ -149,13 +161,14 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield "difference is paired by seed, on the same labeled images: with ISDA minus without, in"
     yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
     yield "negative where ISDA helps. One pair has no interval. Intervals are not corrected for the"
-    yield "number of rows.\n"
-    heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]"]
+    yield f"number of rows. {DETECTABLE}\n"
+    heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]", "detectable"]
     rows = [
         [
             effect.name,
             *(cell.estimate or "no result" for cell in (effect.plain, effect.isda)),
             effect.difference or "no pair",
+            effect.detectable,
         ]
         for effect in comparison.effects
     ]
@@ -185,6 +198,7 @@ def _numbers(effect: Effect, differing: Sequence[str]) -> dict[str, object]:
         "mean": found.mean if found else None,
         "interval": found.interval if found else None,
         "n": found.n if found else 0,
+        "detectable": found.detectable if found else None,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,16 @@ networks and augmentations can be compared like that, as in Table 5.
   curves.svg              test error against lambda_0, against the number of samples, ...
 """
 
+POWER_USAGE = """\
+usage: python run.py analyze power [RUNS ...] --effect POINTS
+
+Says before the next runs how many pairs would see an effect of so many points of test error, from the
+paired differences of the runs that are there, and which effect these could have seen. RUNS and --baseline
+are as in analyze comparison.
+
+  python run.py analyze power runs/evidence_digits --effect 0.5
+"""
+
 COLLECT_USAGE = """\
 usage: python run.py analyze collect RUNS --out DIR
 
@@ -39,6 +49,11 @@ folder RUNS to the same place below DIR: settings, split, metrics, times, log an
 runs that it leaves out. report and analyze comparison read DIR as they read RUNS.
 
   python run.py analyze collect runs/table6_small --out docs/results/table6_small
+
+With --out FILE.jsonl one file takes all finished runs, a line for each cell with the errors of its seeds:
+for grids of thousands of runs. The same commands read it.
+
+  python run.py analyze collect runs/evidence_digits --out docs/results/evidence/digits.jsonl
 """
 
 TIGHTNESS_USAGE = """\
@@ -96,6 +111,16 @@ class ComparisonConfig(Options):
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""
+
+
+class PowerConfig(Options):
+    """What is to be seen."""
+
+    effect: Annotated[float, Field(gt=0)] | None = None
+    """The difference to be seen, in points of test error."""
+
+    baseline: tuple[str, ...] = ()
+    """Compare with the cell of these settings, each as NAME=VALUE, in place of with and without ISDA."""
 
 
 class CollectConfig(Options):

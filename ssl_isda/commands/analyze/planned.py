@@ -14,8 +14,10 @@ assumptions.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,11 +32,11 @@ from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed, shown
 from ssl_isda.commands.analyze.cost import IN_PLACE, STEP
 from ssl_isda.commands.analyze.options import CostConfig
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.data.batch import Batch
 from ssl_isda.models import MODELS
 from ssl_isda.results.tables import Table, markdown_table
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.runs.run_folder import cell_name
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Resolved
@@ -66,11 +68,15 @@ class Planned:
 
     def hours(self, options: CostConfig) -> float:
         """On one GPU, one run after another."""
-        computing = self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
-        return max(computing, self.launching(options)) / 3600
+        return max(self._computing(options), self._launching(options)) / 3600
 
-    def launching(self, options: CostConfig) -> float:
-        """Seconds."""
+    def is_bound_by_kernels(self, options: CostConfig) -> bool:
+        return self._launching(options) > self._computing(options)
+
+    def _computing(self, options: CostConfig) -> float:
+        return self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
+
+    def _launching(self, options: CostConfig) -> float:
         return self.kernels * options.launch_us / 1e6
 
 
@@ -90,7 +96,7 @@ def planned(options: CostConfig) -> dict[str, str]:
         grid = read_grid(path, read_components())
         runs = [run.resolved for run in expand(grid, {})]
     else:
-        runs = [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+        runs = _with_and_without_isda(path)
     rows = [*_rows(runs)]
     assumed = {"gpu": options.gpu, "share": options.share, "launch_us": options.launch_us}
     numbers = {**assumed, "runs": [asdict(row) | {"hours": row.hours(options)} for row in rows]}
@@ -98,6 +104,13 @@ def planned(options: CostConfig) -> dict[str, str]:
         "planned_cost.md": "\n".join(_lines(rows, options)) + "\n",
         "planned_cost.json": json.dumps(numbers, indent=1) + "\n",
     }
+
+
+def _with_and_without_isda(path: Path) -> list[Resolved]:
+    try:
+        return [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+    except UsageError as error:
+        raise UsageError(f"analyze cost --config {printed(str(path))}: {error}") from error
 
 
 def _rows(runs: Sequence[Resolved]) -> Iterator[Planned]:
@@ -185,11 +198,23 @@ def _counted(run: Resolved) -> Planned:
     objective = Objective(method, isda, *sizes, loss=loss, task=task).train()
     labels = torch.arange(_COUNTED)
     images, *views = (_noise() for _ in range(1 + len(method.views)))
-    operations = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+    operations = FlopCounterMode(display=False, custom_mapping={**IN_PLACE, **GROUPED})
     with operations, _Kernels() as kernels:
         terms: Terms = objective(student, Batch(images, labels, tuple(views), labels), STEP)
         terms.total.backward()
     return Planned("", 0, operations.get_total_flops() / _COUNTED, kernels.count)
+
+
+def _backward(
+    grad: Sequence[int], _: object, weight: Sequence[int], *rest: Any, **options: Any
+) -> int:
+    """Operations of a convolution's gradients: those of the images, those of the weights, or both."""
+    wanted: Sequence[bool] = rest[-1][:2]
+    return 2 * math.prod(grad) * math.prod(weight[1:]) * sum(wanted)
+
+
+GROUPED = {torch.ops.aten.convolution_backward: _backward}
+"""Torch counts the gradient of a grouped convolution's weights once for each group."""
 
 
 def _noise() -> Tensor:
@@ -210,6 +235,6 @@ def _lines(rows: Sequence[Planned], options: CostConfig) -> Iterator[str]:
 
 def _row(row: Planned, options: CostConfig) -> list[str]:
     operations, hours = row.operations / row.num_runs / 1e15, row.hours(options)
-    mark = " k" if row.launching(options) == 3600 * hours else ""
+    mark = " k" if row.is_bound_by_kernels(options) else ""
     numbers = (f"{operations:,.1f}", f"{hours / row.num_runs:,.2f}{mark}", f"{hours:,.1f}")
     return [row.name, str(row.num_runs), *numbers]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssl_isda.results.estimates import Estimate, estimate, paired_difference, welch
+from ssl_isda.results.estimates import (
+    Estimate,
+    detectable_effect,
+    estimate,
+    paired_difference,
+    pairs_needed,
+    welch,
+)
 
 
 def test_mean_and_standard_deviation_by_hand() -> None:
@@ -45,3 +52,26 @@ def test_a_paired_difference_by_hand_and_by_scipy() -> None:
     expected = scipy.stats.ttest_rel([10, 12, 13], [12, 13, 14]).confidence_interval(0.95)
     assert found is not None and found.interval == pytest.approx((expected.low, expected.high))
     assert str(paired_difference([0.5])) == "+0.50 (n = 1)" and paired_difference([]) is None
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_a_detectable_effect_is_found_in_four_of_five_cases(n: int) -> None:
+    """By scipy's noncentral t, and for 5 pairs by drawing them."""
+    import scipy.stats
+
+    effect = detectable_effect(2.0, n)
+    critical = scipy.stats.t.ppf(0.975, n - 1)
+    assert scipy.stats.nct.sf(critical, n - 1, effect / 2 * n**0.5) == pytest.approx(0.8)
+    if n == 5:
+        draws = np.random.default_rng(0).normal(effect, 2.0, (20_000, n))
+        t = draws.mean(1) / (draws.std(1, ddof=1) / n**0.5)
+        assert (t > critical).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_pairs_needed_are_the_fewest_that_detect_the_effect() -> None:
+    """34 for half a standard deviation, the figure of Cohen's tables."""
+    assert pairs_needed(1.0, 0.5) == 34
+    assert detectable_effect(1.0, 34) <= 0.5 < detectable_effect(1.0, 33)
+    assert pairs_needed(0.0, 0.5) == 2 and pairs_needed(1.0, 1e-6) is None
+    found = paired_difference([-2.0, -1.0, -1.0])
+    assert found is not None and found.detectable == detectable_effect(3**-0.5, 3)

@@ -76,6 +76,17 @@ def test_the_parts_are_the_registered_ones(kind: str) -> None:
         assert all(o.description.endswith(".") for o in options.values() if o.place)
 
 
+def test_runs_share_the_parts_until_there_are_others(tmp_path: Path) -> None:
+    """What is registered or written meanwhile counts for the next command of the process."""
+    before = read_components()
+    assert read_components() is before
+    importlib.import_module("ssl_isda.assembly").METHODS.register("later")(type("Later", (), {}))
+    assert "later" in read_components().parts["method"] and "later" not in before.parts["method"]
+    for default in (1, 2):
+        flag = plugin(tmp_path, METHOD.replace("rounds: int = -3", f"rounds: int = {default}"))
+        assert run(flag, "--method=mine").options["method", "mine"]["rounds"] == default
+
+
 # ---- YAML
 
 WORDS = {

@@ -65,7 +65,7 @@ def test_the_command_writes_table_numbers_and_figure(runs: Path, capsys) -> None
     assert {path.name for path in out.iterdir()} == {
         *("comparison.md", "comparison.json", "differences.svg")
     }
-    row = "| dropout 0.3 | 19.50 ± 2.12 (n = 2) | -1.50 \\[-7.85, +4.85\\] (n = 2) |  |  |"
+    row = "| dropout 0.3 | 19.50 ± 2.12 (n = 2) | -1.50 \\[-7.85, +4.85\\] (n = 2) | 8.17 |  |  |"
     assert row in (out / "comparison.md").read_text("utf-8")
     numbers = {each["row"]: each for each in json.loads((out / "comparison.json").read_text())}
     focal = numbers["loss focal (focal_gamma 1)"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
 
+from ssl_isda import cli
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.analyze.collect import KEPT, collect
 from ssl_isda.commands.analyze.comparison import Comparison
 from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
+from ssl_isda.results.estimates import detectable_effect, pairs_needed
+from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
 
@@ -128,3 +132,38 @@ def test_finished_and_failed_runs_are_kept_if_whole_and_what_a_search_found(tmp_
     for out in (runs, runs / "kept"):
         with pytest.raises(UsageError, match="choose a place outside"):
             collect(runs, out)
+
+
+# ---- power, and cells in one file
+
+
+def test_power_says_how_many_pairs_would_see_an_effect(tmp_path: Path, capsys) -> None:
+    write_seeds(tmp_path, last=[12.0, 13.0, 14.0])
+    write_seeds(tmp_path, "--isda", last=[11.0, 13.0, 13.0])
+    assert cli.main(["analyze", "power", str(tmp_path), "--effect", "0.5"]) == 0
+    std = statistics.stdev([-1.0, 0.0, -1.0])
+    expected = f"| 3 | 0.58 | {detectable_effect(std, 3):.2f} | {pairs_needed(std, 0.5)} |"
+    assert expected in capsys.readouterr().out
+    assert cli.main(["analyze", "power", str(tmp_path), "--baseline", "isda=false"]) == 2
+    assert "needs --effect" in capsys.readouterr().err
+
+
+def test_cells_in_one_file_compare_as_their_runs_do(tmp_path: Path, capsys) -> None:
+    write_sensitivity(tmp_path / "runs")
+    file = tmp_path / "kept/cells.jsonl"
+    assert cli.main(["analyze", "collect", str(tmp_path / "runs"), "--out", str(file)]) == 0
+    assert "12 runs" in capsys.readouterr().out
+    assert len(file.read_text("utf-8").splitlines()) == 4
+    of_file, of_runs = Comparison(find_runs([file])), compared(tmp_path / "runs")
+    assert (of_file.table(), of_file.json()) == (of_runs.table(), of_runs.json())
+    again = tmp_path / "again.jsonl"
+    again.write_text(gathered(find_runs([file])), "utf-8")
+    assert again.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"seeds": [1], "settings": {}}', "\xff"])
+def test_a_file_that_holds_no_cells_is_told_in_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cells.jsonl").write_text(text, "latin-1")
+    with pytest.raises(UsageError, match=r"cells.jsonl") as caught:
+        find_runs([tmp_path / "cells.jsonl"])
+    assert "\n" not in str(caught.value)

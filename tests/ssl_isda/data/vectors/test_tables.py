@@ -11,6 +11,7 @@ import pytest
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.vectors import rows
 from ssl_isda.data.vectors.files import read_vectors
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of
 from ssl_isda.data.vectors.vector_data import VectorData, vector_data
@@ -21,6 +22,12 @@ X = np.random.default_rng(0).normal(size=(N, 3))
 NAMES = np.array(["pear", "fig", "5 nuts"])[np.arange(N) % 3]
 IS_HIDDEN = np.arange(N) % 4 == 1
 HEAD = "a,b,c,label\n"
+
+
+@pytest.fixture(autouse=True)
+def a_few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of long tables."""
+    monkeypatch.setattr(rows, "NUMBERS_AT_ONCE", 21)
 
 
 def csv_text(labels: Any, *, quote: str = "") -> str:
@@ -81,17 +88,17 @@ def test_unlabeled_is_said_in_many_ways(labels: np.ndarray) -> None:
 
 
 def test_a_fifth_of_each_class_is_held_out_by_content_and_copies_stay_together() -> None:
-    rows = np.concatenate([X, X[:30]])
-    labels = np.concatenate([np.arange(N) % 3] * 2)[: len(rows)]
-    table = table_of(Columns(rows, labels), None, in_place=False)
+    given = np.concatenate([X, X[:30]])
+    labels = np.concatenate([np.arange(N) % 3] * 2)[: len(given)]
+    table = table_of(Columns(given, labels), None, in_place=False)
     assert all(5 <= count <= 7 for count in np.bincount(table.test_labels)), "a fifth of 30"
     test = {row.tobytes() for row in table.test_rows}
     assert not test & {row.tobytes() for row in table.rows}
-    order = np.random.default_rng(1).permutation(len(rows))
-    again = table_of(Columns(rows[order], labels[order]), None, in_place=False)
+    order = np.random.default_rng(1).permutation(len(given))
+    again = table_of(Columns(given[order], labels[order]), None, in_place=False)
     assert {row.tobytes() for row in again.test_rows} == test
     assert table.drawn_test is not None
-    assert np.array_equal(rows[list(table.drawn_test)], table.test_rows)
+    assert np.array_equal(given[list(table.drawn_test)], table.test_rows)
 
 
 def test_a_table_has_the_digest_of_the_data_made_of_it_and_is_read_once(tmp_path: Path) -> None:

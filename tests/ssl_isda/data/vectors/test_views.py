@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
+from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import Preparation
+from ssl_isda.data.splits import Split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 from ssl_isda.data.vectors.prepared import PreparedVectors, prepare_vectors
 from ssl_isda.data.vectors.vector_data import VectorData
-from ssl_isda.data.views import AUGMENTATIONS, names_for_vectors
+from ssl_isda.data.views import AUGMENTATIONS, View, names_for_vectors
 from ssl_isda.parallel import distributed
 
 STEP = Step(3, num_steps=10, steps_per_epoch=5)
@@ -64,6 +66,32 @@ def test_processes_make_the_parts_of_one_view(
     for rank in range(3):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         assert torch.equal(view(name, prepared), whole[2 * rank : 2 * rank + 2])
+
+
+def test_the_views_of_a_batch_have_draws_of_their_own_and_the_noise_of_the_method(
+    prepared: PreparedVectors,
+) -> None:
+    augmentation = AUGMENTATIONS["vector_dropout"](
+        AUGMENTATIONS.config("vector_dropout")(), flip=False, max_translation=0
+    )
+    split = Split("x", "", 0, labeled=tuple(range(40)))
+    batches = TwoStreamBatches(
+        prepared,
+        torch.from_numpy(LABELS),
+        split,
+        labeled_batch_size=40,
+        unlabeled_batch_size=40,
+        seed=1,
+        augmentation=augmentation,
+        views=(View(), View(), View(noise=0.5)),
+    )
+    one, again = batches.batch(STEP), batches.batch(STEP)
+    assert all(map(torch.equal, one.views, again.views)) and torch.equal(one.images, again.images)
+    plain = prepared.rows(one.indices)
+    dropped = [view == 0 for view in one.views[:2]]
+    assert not torch.equal(*dropped) and not torch.equal(dropped[0], one.images == 0)
+    assert all(torch.equal(v[~d], plain[~d]) for v, d in zip(one.views[:2], dropped, strict=True))
+    assert (one.views[2] == 0).sum() == 0, "the noise comes last"
 
 
 def test_how_much_each_augmentation_changes() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.commands.grid.grid_file import Block, GridFile
+from ssl_isda.runs.grid_file import Block, GridFile
 from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import ISDA_SETTINGS, Resolved
 from ssl_isda.settings.label_words import AMOUNTS, IN_FOLDERS
 from ssl_isda.settings.resolve import resolve
@@ -77,12 +78,14 @@ def expand(grid: GridFile, flags: Mapping[str, Given]) -> list[GridRun]:
     num_runs = sum(math.prod(map(len, _axes(block, flags).values())) for block in grid.blocks)
     if num_runs > MOST_RUNS:
         raise UsageError(f"{grid.source}: {num_runs:,} runs; a grid has at most {MOST_RUNS:,}")
+    plugin = flags["plugin"].value if "plugin" in flags else None
+    components = read_components(None if plugin is None else str(plugin))
     drafts: dict[object, _Draft] = {}
     for block in grid.blocks:
         axes = _axes(block, flags)
         for values in itertools.product(*axes.values()):
             words = _over(grid.settings, dict(zip(axes, values, strict=True)), flags)
-            draft = _draft(grid, block, words)
+            draft = _draft(grid, block, words, components)
             drafts.setdefault(draft.identity, draft)
     varying = _varying_settings([*drafts.values()], flags)
     runs: dict[Path, GridRun] = {}
@@ -111,13 +114,16 @@ def _axes(block: Block, flags: Mapping[str, Given]) -> dict[str, tuple[Given, ..
     return {name: values for name, values in block.axes.items() if name not in flags}
 
 
-def _draft(grid: GridFile, block: Block, words: Mapping[str, Given]) -> _Draft:
+def _draft(
+    grid: GridFile, block: Block, words: Mapping[str, Given], components: Components
+) -> _Draft:
     plain = {name: given for name, given in words.items() if name not in ISDA_SETTINGS}
     try:
-        resolved = resolve(_arguments(grid, plain))
-        if not resolved.config.isda:
+        resolved = resolve(_arguments(grid, plain), components=components)
+        if not resolved.config.isda or plain.keys() == words.keys():
             return _Draft(block, plain, resolved)
-        return _Draft(block, words, resolve(_arguments(grid, words)))
+        resolved = resolve(_arguments(grid, words), components=components)
+        return _Draft(block, words, resolved)
     except UsageError as error:
         raise UsageError(f"{block.where}: {error}") from error
 

@@ -1,0 +1,112 @@
+"""Many runs in one file, a line for each cell: what a repository can keep of thousands of runs.
+
+A line is a JSON object: ``settings``, all but the seed and where the runs were; and by seed, in the
+order of ``seeds``, ``errors`` (%), ``losses`` (the supervised loss of the last epoch) and ``splits`` (the
+first characters of the digest of the labeled images); ``data_digest``, ``commit`` and ``versions`` once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.words import printed
+from ssl_isda.results.run_files import SplitFacts
+from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
+from ssl_isda.results.runs import Run
+
+SUFFIX = ".jsonl"
+KEPT_OF_A_DIGEST = 12
+_BY_SEED = ("seeds", "errors", "losses", "splits")
+_ONCE = ("data_digest", "commit", "versions")
+_WHERE_NAMED = ("data_dir",)
+"""What is no part of an experiment, but names its column."""
+
+
+def gathered(runs: Sequence[Run]) -> str:
+    """The finished runs as such a file, cells in the order of their settings, seeds in theirs."""
+    cells: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.state == "finished":
+            once = {name: run.result.get(name) for name in _ONCE}
+            cells[json.dumps({"settings": _settings(run), **once}, default=str)].append(run)
+    return "".join(f"{_line(shared, cells[shared])}\n" for shared in sorted(cells))
+
+
+def _settings(run: Run) -> Mapping[str, object]:
+    return {
+        name: value
+        for name, value in sorted(run.settings.items())
+        if name not in NOT_OF_THE_EXPERIMENT or name in _WHERE_NAMED
+    }
+
+
+def _line(shared: str, runs: Sequence[Run]) -> str:
+    cell = json.loads(shared)
+    in_order = sorted(runs, key=lambda run: run.seed)
+    by_seed = {
+        "seeds": [run.seed for run in in_order],
+        "errors": [round(run.error, 6) for run in in_order],
+        "losses": [_last_loss(run) for run in in_order],
+        "splits": [run.split.digest[:KEPT_OF_A_DIGEST] if run.split else "" for run in in_order],
+    }
+    return json.dumps({"settings": cell.pop("settings"), **by_seed, **cell}, ensure_ascii=False)
+
+
+def _last_loss(run: Run) -> float | None:
+    found = run.epochs[-1].get("supervised_loss") if run.epochs else None
+    return None if found is None else float(f"{found:.4g}")
+
+
+def read_gathered(file: Path) -> list[Run]:
+    """The runs of such a file.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or a line is none that ``gathered`` writes.
+    """
+    try:
+        lines = file.read_text("utf-8").splitlines()
+        return [run for number, line in enumerate(lines, 1) for run in _runs(file, number, line)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{printed(file)} cannot be read: {error}") from error
+
+
+def _runs(file: Path, number: int, line: str) -> list[Run]:
+    where = f"{printed(file)}:{number}"
+    try:
+        cell = json.loads(line)
+        columns = [cell[name] for name in _BY_SEED]
+        settings = {name: _hashable(value) for name, value in cell["settings"].items()}
+        once = {name: cell.get(name) for name in _ONCE}
+        return [_run(where, settings, once, *each) for each in zip(*columns, strict=True)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{where} is no cell that analyze collect wrote: {error!r}") from error
+
+
+def _run(
+    where: str,
+    settings: Mapping[str, object],
+    once: Mapping[str, Any],
+    seed: int,
+    error: float,
+    loss: float | None,
+    split: str,
+) -> Run:
+    return Run(
+        f"{where}, seed {int(seed)}",
+        state="finished",
+        settings={**settings, "seed": int(seed)},
+        epochs=() if loss is None else ({"supervised_loss": loss},),
+        result={**once, "error": float(error)},
+        split=SplitFacts(seed, "", split, 0, 0) if split else None,
+    )
+
+
+def _hashable(value: object) -> object:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
