@@ -3,6 +3,40 @@
 A method imports ``ssl_isda``, never another method or a data set.
 """
 
-from . import mean_teacher, pi_model, pseudo_label, supervised, temporal_ensembling, vat
+from . import (
+    adamatch,
+    dash,
+    fixmatch,
+    flexmatch,
+    freematch,
+    ict,
+    mean_teacher,
+    mixmatch,
+    pi_model,
+    pseudo_label,
+    remixmatch,
+    softmatch,
+    supervised,
+    temporal_ensembling,
+    uda,
+    vat,
+)
 
-__all__ = ["mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat"]
+__all__ = [
+    "adamatch",
+    "dash",
+    "fixmatch",
+    "flexmatch",
+    "freematch",
+    "ict",
+    "mean_teacher",
+    "mixmatch",
+    "pi_model",
+    "pseudo_label",
+    "remixmatch",
+    "softmatch",
+    "supervised",
+    "temporal_ensembling",
+    "uda",
+    "vat",
+]

@@ -4,6 +4,7 @@
 
     run = ssl_isda.train(dataset="digits", method="vat", isda=True, steps=200)
     model = ssl_isda.load(run.path)
+    classifier = ssl_isda.SemiSupervisedClassifier(isda=True).fit(X, y)  # y == -1: unlabeled
 
 The public names stand in one place below, where type checkers read them too. They are imported on first
 use, so that a part without tensors starts fast. Beside the floors, which are folders, there are five
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ssl_isda.data.image_data import ImageData as ImageData
     from ssl_isda.data.vectors.vector_data import VectorData as VectorData
     from ssl_isda.data.views import AUGMENTATIONS as AUGMENTATIONS
+    from ssl_isda.estimator.classifier import SemiSupervisedClassifier as SemiSupervisedClassifier
     from ssl_isda.isda.covariance import ClassCovariance as ClassCovariance
     from ssl_isda.isda.learned import LearnedCovariance as LearnedCovariance
     from ssl_isda.isda.modules import ISDALoss as ISDALoss

@@ -163,8 +163,9 @@ def build_trainer(
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
+    method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
-    evaluations = {"test": workspace.test_batches}
+    evaluations = {"test": workspace.test_batches} if len(data.test) else {}
     if split.validation:
         held_out = torch.tensor(split.validation)
         evaluations["validation"] = lambda: workspace.train_batches(held_out)
@@ -175,8 +176,10 @@ def build_trainer(
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
     task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
+    if config.evaluation_ema is not None:
+        _average_for_evaluation(objective, student, config)
     if config.compile:
-        copies = (each for each in method.modules() if isinstance(each, Network))
+        copies = (each for each in objective.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
     trainer_config = _trainer_config(resolved, workspace, batches, method)
     return Trainer(
@@ -190,6 +193,17 @@ def build_trainer(
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=schedule_of(resolved, trainer_config),
     )
+
+
+def _average_for_evaluation(objective: Objective, student: Network, config: RunConfig) -> None:
+    assert config.evaluation_ema is not None
+    try:
+        objective.average_for_evaluation(student, config.evaluation_ema)
+    except ValueError as error:
+        raise UsageError(
+            f"--evaluation-ema: {config.method} tests an average of its own, its teacher; leave the "
+            "flag out"
+        ) from error
 
 
 def _trainer_config(
@@ -282,6 +296,11 @@ def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
     method: Method = chosen(METHODS, "method", resolved)(
         student=student, num_images=num_images, num_classes=num_classes
     )
+    if not method.any_loss and resolved.config.loss != "cross_entropy":
+        raise UsageError(
+            f"--loss {resolved.config.loss}: {resolved.config.method} makes the supervised term itself, "
+            "a cross-entropy; leave the flag out"
+        )
     return method
 
 
@@ -296,22 +315,21 @@ def batches_of(
         A translation or a batch size that these images or processes do not allow.
     """
     config = resolved.config
-    is_vectors = len(workspace.data.train.shape) == 1
+    shape = workspace.data.train.shape
+    is_vectors = len(shape) == 1
     if is_vectors:
         _refuse_settings_of_images(resolved)
-    else:
-        _refuse_large_translation(config.max_translation, workspace.data.train.shape)
+    largest = 0 if is_vectors else largest_translation(resolved, method, shape)
 
     def augmentation(name: str) -> AnyAugmentation:
         options = options_of(AUGMENTATIONS, name, resolved)
-        made = AUGMENTATIONS[name](
-            options, flip=config.flip, max_translation=config.max_translation
-        )
+        made = AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
         if isinstance(made, VectorAugmentation) != is_vectors:
             _refuse_augmentation(config, name, is_vectors)
         return made
 
-    named = {view.augmentation for view in method.views if view.augmentation is not None}
+    views = (*method.views, *method.labeled_views)
+    named = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
@@ -319,30 +337,60 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
+        partial=config.partial_batches,
         augmentation=augmentation(config.policy),
         views=method.views,
+        labeled_views=method.labeled_views,
         named={name: augmentation(name) for name in named},
         device=workspace.device,
     )
+    _refuse_batch_sizes(config, batches)
+    return batches
+
+
+def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:
     if config.compile and num_launched() > 1:
         raise UsageError("--compile works on one process; leave it out under torchrun")
-    for flag, size in (
-        ("--batch-size", config.batch_size),
-        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size),
+    sizes = batches.sampler.batch_sizes
+    for flag, size, each in (
+        ("--batch-size", config.batch_size, sizes["labeled"]),
+        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size, sizes["unlabeled"]),
     ):
         if size % num_launched():
             raise UsageError(
                 f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
             )
-    return batches
+        left = min(each)
+        if left % num_launched() or left == 1 < size:
+            whom = f"{num_launched()} processes" if num_launched() > 1 else "BatchNorm"
+            raise UsageError(
+                f"--partial-batches leaves {left} for the last batch of a pass, too few for "
+                f"{whom}: choose another {flag}"
+            )
 
 
-def _refuse_large_translation(largest: int, shape: Sequence[int]) -> None:
-    smaller_side = min(shape[1:])
-    if largest >= smaller_side:
+def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]) -> int:
+    """In pixels, for images of this shape: the run's setting, or the method's share of the shorter side.
+
+    Raises
+    ------
+    UsageError
+        It does not fit these images, or is given for a method that has its own.
+    """
+    config, smaller_side = resolved.config, min(shape[1:])
+    if method.translation is not None:
+        if resolved.sources["max_translation"] == "flag":
+            raise UsageError(
+                f"--max-translation: {config.method} translates by a share of the image's side; give "
+                f"--translation instead, such as {method.translation:g}"
+            )
+        return round(method.translation * smaller_side)
+    if config.max_translation >= smaller_side:
         raise UsageError(
-            f"--max-translation must be 0 to {smaller_side - 1} for these images, got {largest}"
+            f"--max-translation must be 0 to {smaller_side - 1} for these images, "
+            f"got {config.max_translation}"
         )
+    return config.max_translation
 
 
 def _refuse_settings_of_images(resolved: Resolved) -> None:
@@ -461,6 +509,7 @@ def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
 
 def _load_newest(trainer: Trainer) -> str:
     """Read the checkpoint into the networks, change no file; the SHA-256 of the one that was used."""
+    assert trainer.checkpoint_file is not None
     state, used = _newest(trainer.checkpoint_file, trainer.device)
     trainer.load_networks(state)
     return hashlib.sha256(used.read_bytes()).hexdigest()
@@ -509,7 +558,7 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     state, used = _newest(path / "checkpoint.pt", where)
     try:
         student.load_state_dict(state["student"])
-        network = _method_with_state(resolved, student, state["objective"]).evaluated(student)
+        network = _evaluated_with_state(resolved, student, state["objective"])
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
@@ -522,6 +571,18 @@ def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     where = device_named(place.device or "auto")
     network = network.to(where).to(memory_format=torch.channels_last)
     return network, preparation, _precision(asked, where)
+
+
+def _evaluated_with_state(
+    resolved: Resolved, student: Network, objective: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network that is tested, as a checkpoint has it."""
+    start = "average."
+    average = {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}
+    if average:
+        student.load_state_dict(average)
+        return student
+    return _method_with_state(resolved, student, objective).evaluated(student)
 
 
 def _method_with_state(

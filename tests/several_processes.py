@@ -33,6 +33,7 @@ from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests import narrow_networks
+from tests.methods import tiny
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 8, 3, 36
 ISDA = {
@@ -101,8 +102,12 @@ class Cast:
 
     def batch(self, step: Step) -> Batch:
         batch = self.batches.batch(step)
-        views = tuple(view.to(self.dtype) for view in batch.views)
-        return replace(batch, images=batch.images.to(self.dtype), views=views)
+        views, labeled = (
+            tuple(view.to(self.dtype) for view in each)
+            for each in (batch.views, batch.labeled_views)
+        )
+        images = batch.images.to(self.dtype)
+        return replace(batch, images=images, views=views, labeled_views=labeled)
 
 
 def build(
@@ -129,7 +134,7 @@ def build(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=network != "own_batchnorm")
     regularizer = METHODS[method](
-        getattr(methods, method).Config(),
+        getattr(methods, method).Config(**tiny.LIVELY.get(method, {})),
         student=student,
         num_images=NUM_IMAGES,
         num_classes=NUM_CLASSES,
@@ -147,6 +152,8 @@ def build(
         seed=0,
         augmentation=Weak(flip=True),
         views=regularizer.views,
+        labeled_views=regularizer.labeled_views,
+        named={"weak": Weak(flip=True), "strong": Weak(flip=True, max_translation=5)},
     )
     config = TrainerConfig(NUM_STEPS, batches.steps_per_epoch, 20)
     return Trainer(

@@ -220,8 +220,8 @@ def test_fault_43_a_kept_copy_is_not_replaced_by_a_run_on_other_images(tmp_path:
 
 @pytest.mark.fault(43)
 def test_fault_43_a_grid_averages_one_test_set(tmp_path: Path, monkeypatch) -> None:
-    from ssl_isda.commands.grid.expansion import GridRun
     from ssl_isda.commands.grid.progress import Progress
+    from ssl_isda.runs.grid_expansion import GridRun
 
     monkeypatch.chdir(tmp_path)
     write_mixed(Path("runs"))

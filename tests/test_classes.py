@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import read_components
 from tests.commands import FAST, MLP, answer
 from tests.ssl_isda.data.conftest import save_image

@@ -22,6 +22,7 @@ from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
@@ -29,8 +30,10 @@ from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
+from tests.methods import tiny
 
-importlib.import_module("ssl_isda.methods")
+for each in ("methods", "data.augmentations"):
+    importlib.import_module(f"ssl_isda.{each}")
 FILE = Path(__file__).with_name("golden.json")
 FORMS = {
     "learned": {"covariance": "learned", "uncertainty_weight": 0.1},
@@ -50,7 +53,13 @@ class DoubleBatches(TwoStreamBatches):
 
     def batch(self, step: Step) -> Batch:
         b = super().batch(step)
-        return Batch(b.images.double(), b.labels, tuple(v.double() for v in b.views), b.indices)
+        views, labeled_views = (tuple(v.double() for v in s) for s in (b.views, b.labeled_views))
+        return Batch(b.images.double(), b.labels, views, b.indices, labeled_views)
+
+
+def named(name: str) -> Augmentation:
+    config = AUGMENTATIONS.config(name)()
+    return AUGMENTATIONS[name](config, flip=True, max_translation=2)
 
 
 def trace(cell: str, folder: Path) -> list[dict[str, float]]:
@@ -67,8 +76,7 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
     with global_draws(0, 0, "golden weights", torch.device("cpu")):
         student = CNN13(4, width=0.05).double()
     # At VAT's own 1e-6 the finite difference would magnify the rounding of another processor.
-    # Of an untrained network hardly a prediction is sure.
-    options = {"vat": {"xi": 1e-3}, "pseudo_label": {"threshold": 0.3}}.get(name, {})
+    options = {"xi": 1e-3} if name == "vat" else tiny.LIVELY.get(name, {})
     config = importlib.import_module(f"ssl_isda.methods.{name}").Config(**options)
     method = METHODS[name](config, student=student, num_images=24, num_classes=4)
     settings = IsdaConfig(**FORMS.get(form, {})) if isda else None
@@ -82,6 +90,8 @@ def trace(cell: str, folder: Path) -> list[dict[str, float]]:
         seed=0,
         augmentation=Weak(flip=True),
         views=method.views,
+        labeled_views=method.labeled_views,
+        named={name: named(name) for name in ("weak", "strong")},
     )
     schedule = TrainerConfig(NUM_STEPS, data.steps_per_epoch, 12, learning_rate=0.02)
     trainer = Trainer(student, objective, data, {}, schedule, Tracker(folder, quiet=True))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ssl_isda.base.step import Step
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.report.contents import Report
 from ssl_isda.optim import SCHEDULES
 from ssl_isda.results.paper import figure_of, figures
 from ssl_isda.results.runs import find_runs
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve
 from tests.synthetic_runs import write_run
@@ -41,6 +41,7 @@ SHARED = {
     "preprocessing": "normalize",
     "max_translation": 4,
     "flip": True,
+    "partial_batches": True,
     "policy": "weak",
     "lambda_0": 0.5,
 }
@@ -113,7 +114,7 @@ def test_a_grid_is_the_whole_of_its_table(name: str) -> None:
         ("--isda --lambda-0 0.25", "Table 2: 7.09 ± 0.12 (n = 3)"),
         ("", "Table 2: 7.39 ± 0.10 (n = 3)"),
         ("--epochs 5", "epochs 5 (paper: 160)"),
-        ("--steps 400", "steps 400 (paper: 62,400)"),
+        ("--steps 400", "steps 400 (paper: 62,560)"),
         ("--width 0.5", "width 0.5 (paper: 1)"),
         ("--milestones 0.5 0.75", "milestones 0.5 0.75 (paper: 80 120)"),
         ("--max-translation 2", "max_translation 2 (paper: 4)"),

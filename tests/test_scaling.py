@@ -11,8 +11,8 @@ import pytest
 
 from ssl_isda import cli
 from ssl_isda.commands.grid import command
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import read_components
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -35,8 +35,8 @@ usage: python run.py search --method METHOD [flags of a training] [--then-train 
 Chooses lambda_0 and eta_1 of ISDA as the paper does. It trains with each pair of {0.1, 0.25, 0.5, 0.75,
 1} and {0.5, 1, 2} while a quarter of the labeled images is held out, and takes the pair with the smallest
 error on those, the mean of the last epochs; of equal ones the weakest. The test set plays no part. A
-method without unlabeled images has no eta_1. With --seeds the errors are means over the seeds. The same
-command resumes a search that was interrupted.
+method without unlabeled images, or that mixes them, has no eta_1. With --seeds the errors are means over
+the seeds. The same command resumes a search that was interrupted.
 
   python run.py search --config configs/cifar10_small.yaml --method vat
 
@@ -115,12 +115,13 @@ def _check(words: Sequence[str]) -> None:
 
 
 def _uses_unlabeled(run: Resolved) -> bool:
-    """Whether the method sees unlabeled images."""
+    """Whether ISDA has a term of its own on the method's unlabeled images."""
     from ssl_isda import plugins
     from ssl_isda.training.method import METHODS
 
     plugins.load(run.config.plugin)
-    return bool(METHODS[run.config.method].views)
+    method = METHODS[run.config.method]
+    return bool(method.views) and method.semantic
 
 
 def settings(uses_unlabeled: bool) -> list[Setting]:

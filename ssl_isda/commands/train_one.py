@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -74,17 +74,26 @@ def train_one(
     commit = _commit()
     with _ended(tracker) as summary:
         trainer.run()
-        names = workspace.data.class_names
-        confusion, scores = trainer.final(trainer.evaluations["test"], names)
+        scores, found = _tested(trainer, workspace.data.class_names)
         if is_first():
             summary |= summarize(tracker.history()) | scores
             result = summary | _provenance(folder, workspace, tracker, commit)
             result |= {"data_digest": workspace.digests[0], **folder.origin()}
             if shorter := extended_from(folder.path, trainer.config.num_steps):
                 result["extended_from"] = shorter
-            found = {"class_names": names, "confusion": confusion.tolist()}
             folder.write_result({**result, **found})
     return summary
+
+
+def _tested(
+    trainer: Trainer, class_names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, object]]:
+    """The final scores, and what a result holds of the classes; no scores where nothing is to test on."""
+    names: dict[str, object] = {"class_names": class_names}
+    if "test" not in trainer.evaluations:
+        return {}, names
+    confusion, scores = trainer.final(trainer.evaluations["test"], class_names)
+    return scores, {**names, "confusion": confusion.tolist()}
 
 
 def _tell_of_extension(folder: RunFolder, tracker: Tracker, num_steps: int) -> None:

@@ -34,7 +34,9 @@ class TwoStreamBatches:
     augmentation : of the labeled images, and of every view that names none
     views : of each unlabeled image, as the method declares them; labeled images get the noise of the
         first one
+    labeled_views : further ones of each labeled image, as the method declares them
     named : the augmentations that ``views`` name
+    partial : as for the sampler
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class TwoStreamBatches:
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
+        partial: bool = False,
         augmentation: AnyAugmentation,
         views: tuple[View, ...] = (View(),),
+        labeled_views: tuple[View, ...] = (),
         named: Mapping[str, AnyAugmentation] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -62,8 +66,9 @@ class TwoStreamBatches:
             labeled_batch_size=labeled_batch_size,
             unlabeled_batch_size=unlabeled_batch_size,
             seed=seed,
+            partial=partial,
         )
-        self.views = views
+        self.views, self.labeled_views = views, labeled_views
         self._labeled_view = View(noise=views[0].noise if views else 0.0)
         self._augmentation, self._named = augmentation, named or {}
 
@@ -83,6 +88,10 @@ class TwoStreamBatches:
                 self._view(view, step, unlabeled, f"view {k}") for k, view in enumerate(self.views)
             ),
             indices=send(part(unlabeled), self.device),
+            labeled_views=tuple(
+                self._view(view, step, labeled, f"labeled view {k}")
+                for k, view in enumerate(self.labeled_views)
+            ),
         )
 
     def _indices(self, step_index: int) -> tuple[Tensor, Tensor]:

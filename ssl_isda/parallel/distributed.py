@@ -119,6 +119,14 @@ def total(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def total_of_parts(tensor: Tensor) -> Tensor:
+    """The sum over the processes, for a loss that each of them computes alike of it: its gradient,
+    averaged over the processes, is the one that a single process would have."""
+    if num_processes() == 1:
+        return tensor
+    return total(tensor.detach()) + num_processes() * (tensor - tensor.detach())
+
+
 def largest(number: int) -> int:
     """The largest of the processes' numbers. No GPU is waited for."""
     if num_processes() == 1:

@@ -79,6 +79,8 @@ def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
 def read_result(path: Path) -> dict[str, Any]:
     """The result of a finished run; ``error`` in it is a number from 0 to 100."""
     result = _json_object(_text(path), path.name)
+    if "error" not in result and "steps" in result:
+        raise Damaged("it was trained without a part to test on, so that it has no test error")
     error = number(result.get("error"))
     if error is None or not 0 <= error <= 100:
         raise Damaged(f"{path.name} holds no error from 0 to 100 %")

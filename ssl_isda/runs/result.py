@@ -32,16 +32,19 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
     ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
-    of the epoch that was best on it. The best epoch on the test set is not a result.
+    of the epoch that was best on it. The best epoch on the test set is not a result. A run without a
+    test part has no errors.
     """
+    length = {"epochs": len(history), "steps": history[-1]["step"]}
+    if "test_error" not in history[-1]:
+        return length
     num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
     errors = [epoch["test_error"] for epoch in history]
     result: dict[str, Any] = {
         "error": statistics.fmean(errors[-num_averaged:]),
         "averaged_epochs": num_averaged,
         "last_epoch_error": errors[-1],
-        "epochs": len(history),
-        "steps": history[-1]["step"],
+        **length,
     }
     if "validation_error" in history[-1]:
         selected = min(history, key=lambda epoch: epoch["validation_error"])

@@ -33,12 +33,20 @@ class View(Protocol):
 class Tracker:
     """Writes a run's metrics and log into its folder and shows them."""
 
+    keeps_diagnostics = True
+    """Whether it is worth a look at each term's gradient at the end of an epoch."""
+
     def __init__(self, folder: Path, view: View | None = None, *, quiet: bool = False) -> None:
         self.folder, self.view, self.quiet = folder, view, quiet
         self.metrics_file = folder / "metrics.jsonl"
         self.timing_file = folder / "timing.jsonl"
         self._bar: Any = None
         self._unsecured: set[Path] = set()
+
+    @property
+    def checkpoint_file(self) -> Path | None:
+        """Where the state of the run is kept; None: nowhere."""
+        return self.folder / "checkpoint.pt"
 
     def resume_at(self, epoch: int) -> None:
         """Forget what was written after the first ``epoch`` epochs: it will be computed again.
@@ -144,3 +152,25 @@ class SilentTracker(Tracker):
 
     def _log(self, line: str) -> None:
         pass
+
+
+class MemoryTracker(SilentTracker):
+    """For a run without a folder: writes nothing, and its state is kept nowhere.
+
+    ``quiet`` is whether it shows nothing, either.
+    """
+
+    checkpoint_file = None
+    keeps_diagnostics = False
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(Path(os.devnull))
+        self.quiet = quiet
+        self._history: list[dict[str, Any]] = []
+
+    def history(self) -> list[dict[str, Any]]:
+        return self._history
+
+    def log_epoch(self, metrics: Metrics, timing: Metrics, line: str) -> None:
+        self._history.append(dict(metrics))
+        self.say(line)

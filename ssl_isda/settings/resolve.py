@@ -31,7 +31,7 @@ from ssl_isda.settings.config import (
 )
 from ssl_isda.settings.flags import Parser
 from ssl_isda.settings.label_words import AMOUNTS
-from ssl_isda.settings.places import folder, settings_file
+from ssl_isda.settings.places import folder, known_names, settings_file
 from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
@@ -216,6 +216,9 @@ def _config_files(
         paths.append(settings_file(beside if os.path.isfile(beside) else Path(named.value)))
         if paths[-1] in paths[:-1]:
             raise UsageError(f"{named.place}: {named.text} leads back to itself")
+        if files and not os.path.isfile(paths[-1]):
+            hint = nearest(Path(named.value).stem, known_names())
+            raise UsageError(f"{named.place}: {named.text} is no file{hint}")
         files.append(_read_file(paths[-1], named.value, components, flags))
         named = files[-1].settings.pop("config", None)
     return files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -45,4 +46,13 @@ def separate_pass(
     masks."""
     with frozen_running_statistics(student), step.global_draws(masks, images.device):
         prediction: Prediction = student(images)
+    return prediction
+
+
+def constant_pass(student: nn.Module, images: Tensor, step: Step, masks: str) -> Prediction:
+    """``separate_pass`` without a gradient, which may stand before all others of a step: autocast would
+    reuse the weights that it has cast, and those have no graph."""
+    with torch.no_grad():
+        prediction = separate_pass(student, images, step, masks)
+    torch.clear_autocast_cache()
     return prediction

@@ -13,18 +13,19 @@ from torch import Tensor, nn
 class Ema:
     """theta' <- a theta' + (1 - a) theta after each step, beginning at a copy.
 
-    A method that assigns ``network`` to an attribute of its own has it in its state. Buffers stay the
-    copy's own: BatchNorm's running statistics there follow what passes through it in train mode.
+    A method that assigns ``network`` to an attribute of its own has it in its state.
 
     Parameters
     ----------
     network : whose parameters are averaged
     decay : a
+    copies_buffers : whether buffers become those of ``network`` at each step. If not, they stay the
+        copy's own: BatchNorm's running statistics there follow what passes through it in train mode
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float, *, copies_buffers: bool = False) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False)
-        self.decay = decay
+        self.decay, self.copies_buffers = decay, copies_buffers
 
     @torch.no_grad()
     def follow(self, network: nn.Module, decay: float | None = None) -> None:
@@ -34,3 +35,6 @@ class Ema:
         average: list[Tensor] = list(self.network.parameters())
         current: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(average, current, 1 - a)
+        if self.copies_buffers:
+            own, others = list(self.network.buffers()), list(network.buffers())
+            torch._foreach_copy_(own, others)

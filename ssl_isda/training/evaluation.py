@@ -1,4 +1,4 @@
-"""Passes in evaluation mode: how good the network is that the method names, and the student beside it."""
+"""Passes in evaluation mode: how good the network is that is tested, and the student beside it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Evaluation:
     @torch.no_grad()
     def predictions(self, batches: LabeledBatches) -> Iterator[tuple[Prediction, Tensor]]:
         """Of the network that the method names, with the labels, batch by batch."""
-        network = self.objective.method.evaluated(self.student).eval()
+        network = self.objective.evaluated(self.student).eval()
         for images, labels in batches():
             begin_passes(self.compiled)
             yield self._pass(network, images), labels
@@ -87,7 +87,7 @@ class Evaluation:
     def pseudo_labels(self, batches: LabeledBatches) -> dict[str, float]:
         """Of the student on unlabeled images, as ``PseudoLabels.percentages``; -1 is no label."""
         student = self.student.eval()
-        evaluated = self.objective.method.evaluated(student).eval()
+        evaluated = self.objective.evaluated(student).eval()
         counts = PseudoLabels()
         for images, labels in batches():
             begin_passes(self.compiled)

@@ -1,7 +1,8 @@
 """The contract that a semi-supervised method fulfils: L_regularization of Eq. 19 and its state.
 
-A method's file imports this module, ``training.ema`` and ``training.confidence`` where it uses them,
-and ``losses``; everything else that it is likely to need is handed on from here.
+A method's file imports this module, ``losses``, and where it uses them ``training.ema``, ``confidence``,
+``alignment``, ``mixing`` and ``sharpening``; everything else that it is likely to need is handed on
+from here.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.views import View
 from ssl_isda.models.contract import Network, Prediction
+from ssl_isda.optim.contract import Group
 from ssl_isda.parallel.distributed import gathered, part, whole
-from ssl_isda.training.batchnorm import separate_pass
+from ssl_isda.training.batchnorm import constant_pass, separate_pass
 
 __all__ = [
     "METHODS",
     "Batch",
+    "Group",
     "Interval",
     "Method",
     "Network",
     "Prediction",
     "Step",
     "Targets",
+    "Term",
     "View",
+    "constant_pass",
     "gathered",
     "gaussian_ramp_up",
     "part",
@@ -55,6 +60,10 @@ class Targets(NamedTuple):
     weight: Tensor
 
 
+Term = Tensor | Targets
+"""A loss, a scalar; or the parts of a cross-entropy."""
+
+
 class Method(nn.Module):
     """A term on unlabeled images, with whatever state it needs.
 
@@ -77,6 +86,16 @@ class Method(nn.Module):
     needs_gradient: bool = True
     """Whether ``forward`` differentiates the predictions it is given. If not, and nothing else does, a
     separate pass over the first views keeps no graph."""
+    labeled_views: tuple[View, ...] = ()
+    """Further views of each labeled image, which pass with the others of the one batch."""
+    translation: float | None = None
+    """Largest translation of all images, as a share of their shorter side; None: --max-translation."""
+    semantic: bool = True
+    """Whether ISDA adds its consistency of the first view; not where that shows mixed images."""
+    any_loss: bool = True
+    """Whether --loss may be any; not where labels are mixed or the supervised term is the method's."""
+    num_unlabeled: int | None = None
+    """Images of the unlabeled stream, if they are known and not all training images."""
 
     def weight(self, step: Step) -> float:
         """eta_2(t), the weight of the term at this step."""
@@ -86,14 +105,15 @@ class Method(nn.Module):
         """The batch to train on, before any pass: for methods that mix images and labels.
 
         Labels of mixed images are probabilities, (L, c): the shares of their classes. With ISDA the
-        images then pass once more as they were, for the covariances alone.
+        images then pass once more as they were, for the covariances alone. ``targets`` of the batch
+        are for what its mixed views should be.
         """
         return batch
 
     def forward(
         self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
-    ) -> Tensor | Targets:
-        """The unweighted term: a scalar, or the parts of a cross-entropy.
+    ) -> Term | list[Term]:
+        """The unweighted term: a scalar, the parts of a cross-entropy, or a list of such, their sum.
 
         Parameters
         ----------
@@ -108,7 +128,10 @@ class Method(nn.Module):
     def labeled(
         self, student: Network, batch: Batch, prediction: Prediction, step: Step
     ) -> Targets | None:
-        """What replaces the supervised term, if the method has one of its own."""
+        """What replaces the supervised term, if the method has one of its own.
+
+        ``prediction`` is of the labeled images, and of their further views behind them.
+        """
         return None
 
     def after_step(self, student: Network, step: Step) -> None:
@@ -117,6 +140,10 @@ class Method(nn.Module):
     def evaluated(self, student: Network) -> nn.Module:
         """The network that is tested: the student, unless the method keeps a better one."""
         return student
+
+    def groups(self) -> list[Group]:
+        """Parameters of its own that the optimizer trains beside the student's."""
+        return []
 
     def logged(self) -> Mapping[str, float]:
         """Numbers of its own at the end of an epoch, by the names of their metrics; from its state."""

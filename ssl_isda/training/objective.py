@@ -5,7 +5,7 @@ L = L_supervised(labeled) + eta_1 L_semantic(unlabeled) + eta_2(t) L_regularizat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
@@ -28,7 +28,8 @@ from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training.batchnorm import separate_pass
-from ssl_isda.training.method import Method, Targets
+from ssl_isda.training.ema import Ema
+from ssl_isda.training.method import Method, Targets, Term
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Objective(nn.Module):
     """
 
     loss: SupervisedLoss
+    average: nn.Module
+    """The network that ``average_for_evaluation`` makes; in checkpoints."""
 
     def __init__(
         self,
@@ -81,6 +84,23 @@ class Objective(nn.Module):
         else:
             object.__setattr__(self, "loss", loss)  # without state it is no part of checkpoints
         self.task: Task = task or Classification()
+        self._ema: Ema | None = None
+
+    def average_for_evaluation(self, student: Network, decay: float) -> None:
+        """Have the average of the student over the steps tested in its place (``--evaluation-ema``).
+
+        Parameters are averaged from the first step on, by theta' <- a theta' + (1 - a) theta with
+        a = ``decay``; BatchNorm's running statistics are the student's.
+
+        Raises
+        ------
+        ValueError
+            The method has a network of its own tested.
+        """
+        if self.method.evaluated(student) is not student:
+            raise ValueError("the method tests an average of its own")
+        self._ema = Ema(student, decay, copies_buffers=True)
+        self.average = self._ema.network
 
     @property
     def method(self) -> Method:
@@ -88,9 +108,21 @@ class Objective(nn.Module):
         return self.regularizer
 
     def groups(self) -> list[Group]:
-        """What the optimizer trains beside the student: learned covariances, the loss's parameters."""
+        """What the optimizer trains beside the student: learned covariances, and what loss and method
+        have of their own."""
         learned = list(self.covariance.parameters()) if self.covariance else []
-        return [*([Group(learned)] if learned else []), *self.loss.groups()]
+        own = [*self.loss.groups(), *self.method.groups()]
+        return [*([Group(learned)] if learned else []), *own]
+
+    def after_step(self, student: Network, step: Step) -> None:
+        """Bring all state up to date, once the optimizer has taken ``step``."""
+        self.method.after_step(student, step)
+        if self._ema:
+            self._ema.follow(student)
+
+    def evaluated(self, student: Network) -> nn.Module:
+        """The network that is tested."""
+        return self.average if self._ema else self.method.evaluated(student)
 
     def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
         """The terms for one batch. Call this with ``student`` in training mode."""
@@ -101,7 +133,7 @@ class Objective(nn.Module):
         losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
         augmented = isda if isda and isda.config.isda_images != "labeled" else None
-        if augmented and views:
+        if augmented and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
             weights["semantic"] = augmented.config.semantic_weight(step.progress)
             losses["semantic"] = augmented.semantic(rows.logits, rows.features)
@@ -113,11 +145,12 @@ class Objective(nn.Module):
             resting["uncertainty"] = torch.tensor(True)  # it moves the covariances alone
         if views:
             weights["consistency"] = self.method.weight(step)
-            term = self.method(student, batch, views, step)
-            if isinstance(term, Targets):
-                resting["consistency"] = (term.weight == 0).all()
-                term = _cross_entropy(term, augmented)
-            losses["consistency"] = term
+            found = self.method(student, batch, views, step)
+            parts = found if isinstance(found, list) else [found]
+            idle = [(part.weight == 0).all() for part in parts if isinstance(part, Targets)]
+            if idle:
+                resting["consistency"] = torch.stack(idle).all()
+            losses["consistency"] = _sum(parts, augmented)
         return Terms(losses, weights, resting)
 
     def _take_in(
@@ -135,6 +168,8 @@ class Objective(nn.Module):
             with torch.no_grad():
                 labeled = separate_pass(student, unmixed.images, step, "unmixed labeled pass")
             batch = unmixed
+        first = len(batch.images)
+        labeled = Prediction(labeled.logits[:first], labeled.features[:first])
         rows = self.task.rows(labeled, batch.labels)
         features, labels = gathered(rows.features), gathered(rows.labels)
         self.covariance.update(features, labels)
@@ -165,14 +200,18 @@ class Objective(nn.Module):
     def _predict(
         self, student: Network, batch: Batch, step: Step
     ) -> tuple[Prediction, list[Prediction]]:
-        """Of the labeled images, and of the joined views, or the first where none is joined."""
+        """Of the labeled images and behind them their further views; and of the joined views, or the
+        first where none is joined."""
         device, joined = batch.images.device, batch.views[: self.method.joined]
-        images = torch.cat([batch.images, *joined]) if joined else batch.images
-        lengths = [len(batch.images), *map(len, joined)]
+        passing = [batch.images, *batch.labeled_views, *joined]
+        images = torch.cat(passing) if len(passing) > 1 else batch.images
+        lengths = [*map(len, passing)]
         with step.global_draws("labeled pass", device), streams(*lengths):
             logits, features = student(images)
         if joined:
-            bounds = pairwise(accumulate(lengths, initial=0))
+            bounds = pairwise(
+                accumulate([sum(lengths[: -len(joined)]), *map(len, joined)], initial=0)
+            )
             labeled, *views = (Prediction(logits[a:b], features[a:b]) for a, b in bounds)
             return labeled, views
         if not batch.views:
@@ -181,6 +220,12 @@ class Objective(nn.Module):
         differentiated = self.isda is not None or self.method.needs_gradient
         with torch.set_grad_enabled(differentiated and torch.is_grad_enabled()):
             return Prediction(logits, features), [separate_pass(student, batch.views[0], step)]
+
+
+def _sum(parts: Sequence[Term], terms: IsdaTerms | None) -> Tensor:
+    """Of a method's term, each cross-entropy of which may become its bound."""
+    losses = [_cross_entropy(p, terms) if isinstance(p, Targets) else p for p in parts]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def _cross_entropy(targets: Targets, isda: IsdaTerms | None, *, mixed: bool = False) -> Tensor:

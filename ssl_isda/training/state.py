@@ -21,7 +21,10 @@ from ssl_isda.training.watching import Watch
 
 
 class RunState:
-    """The state of one run, kept at ``file`` by the first process; the others' is the same."""
+    """The state of one run, kept at ``file`` by the first process; the others' is the same.
+
+    Without a file it is kept nowhere.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class RunState:
         optimizer: torch.optim.Optimizer,
         watch: Watch,
         precision: Precision,
-        file: Path,
+        file: Path | None,
     ) -> None:
         self.student, self.objective, self.optimizer = student, objective, optimizer
         self.watch, self.precision, self.file = watch, precision, file
@@ -72,12 +75,12 @@ class RunState:
         OutputFailed
             The disk is full; the checkpoint before it stays.
         """
-        if distributed.is_first():
+        if self.file and distributed.is_first():
             checkpoint.save(self.file, self.whole())
 
     def keep_snapshot(self) -> None:
         """Write the networks as they are now; a resumed run writes the same again."""
-        if not distributed.is_first():
+        if self.file is None or not distributed.is_first():
             return
         folder = self.file.parent / "snapshots"
         try:
@@ -101,6 +104,8 @@ class RunState:
         return None if state is None else self._load(state, num_steps)
 
     def _read(self) -> tuple[dict[str, Any] | None, list[str]]:
+        if self.file is None:
+            return None, []
         try:
             return checkpoint.load_latest(self.file)
         except checkpoint.CheckpointDamaged as error:
@@ -148,7 +153,7 @@ class RunState:
             ) from error
 
 
-def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path | None) -> None:
     expected = module.state_dict()
     missing, unexpected = sorted(expected.keys() - state), sorted(state.keys() - expected)
     reshaped = sorted(k for k in expected.keys() & state if expected[k].shape != state[k].shape)

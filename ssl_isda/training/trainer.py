@@ -83,7 +83,7 @@ class Trainer:
         self._set_learning_rate(config.learning_rate)
         diverged = partial(divergence.told, student, objective, config.learning_rate)
         self.watch = Watch(tracker, self.device, diverged)
-        self.checkpoint_file = tracker.folder / "checkpoint.pt"
+        self.checkpoint_file = tracker.checkpoint_file
         self.run_state = RunState(
             *(student, objective, self.optimizer, self.watch),
             *(config.precision, self.checkpoint_file),
@@ -158,7 +158,7 @@ class Trainer:
         (``--sync-batchnorm``)."""
         self._set_learning_rate(self._learning_rate(step))
         terms = self._terms(step)
-        if step.is_last_of_epoch:
+        if step.is_last_of_epoch and self.tracker.keeps_diagnostics:
             self.watch.look_at_gradients(terms, self._trained_parameters(), step)
         self.optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
@@ -169,7 +169,7 @@ class Trainer:
             distributed.average_([*gradients, *losses.values(), *statistics])
         self.watch.record(losses, step)
         self.optimizer.step()
-        self.objective.method.after_step(self.student, step)
+        self.objective.after_step(self.student, step)
         return terms
 
     def _terms(self, step: Step) -> Terms:

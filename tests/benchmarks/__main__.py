@@ -33,6 +33,7 @@ PARTS = (
     "small_runs",
     "full_run",
     "networks",
+    "fit",
 )
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}

@@ -19,6 +19,10 @@ from ssl_isda.training.compilation import compile_networks
 from tests.benchmarks.measurement import Settings
 from tests.benchmarks.training import network as network_of
 
+WEAK_AND_STRONG = ("dash", "fixmatch", "flexmatch", "freematch", "softmatch", "uda")
+_IMAGES = {"adamatch": 3, "mixmatch": 2, "remixmatch": 5} | dict.fromkeys(WEAK_AND_STRONG, 2)
+"""Images in the one batch of a method with more than two views, for each unlabeled one."""
+
 
 @dataclass(frozen=True)
 class Bare:
@@ -30,6 +34,8 @@ class Bare:
     labels: Tensor
     unlabeled: Tensor
     joined: Tensor
+    more: Tensor
+    """The labeled images and all others of a method with more than two views."""
     settings: Settings
 
     def predict(self, images: Tensor, *, network: nn.Module | None = None) -> Tensor:
@@ -50,8 +56,10 @@ def build(
     settings: Settings,
     channels_last: bool = True,
     model: str = "cnn13",
+    ratio: int = 1,
 ) -> Callable[[], None]:
-    """A call that does the bare passes of one step of ``method``, compiled where ours are."""
+    """A call that does the bare passes of one step of ``method``, compiled where ours are, with ``ratio``
+    unlabeled images for each labeled one."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     network = network_of(model, num_classes, settings).to(settings.device, memory_format=order)
     optimizer = torch.optim.SGD(
@@ -60,7 +68,9 @@ def build(
     n = settings.batch_size
     joined = torch.randn(2 * n, 3, 32, 32).to(settings.device, memory_format=order)
     labels = torch.randint(num_classes, (n,), device=settings.device)
-    bare = Bare(network, optimizer, joined[:n], labels, joined[n:], joined, settings)
+    more = torch.randn(_IMAGES.get(method, 0) * ratio * n, 3, 32, 32)
+    more = torch.cat([joined[:n], more.to(settings.device)]).to(memory_format=order)
+    bare = Bare(network, optimizer, joined[:n], labels, joined[n:], joined, more, settings)
     teacher = copy.deepcopy(network).requires_grad_(False)
     passes = {
         "supervised": supervised,
@@ -69,6 +79,11 @@ def build(
         "pseudo_label": pseudo_label,
         "mean_teacher": functools.partial(mean_teacher, teacher=teacher),
         "vat": functools.partial(vat, clean_backward=isda),
+        "adamatch": adamatch,
+        "ict": functools.partial(mean_teacher, teacher=teacher),
+        "mixmatch": functools.partial(after_guesses, guesses=2),
+        "remixmatch": functools.partial(after_guesses, guesses=1),
+        **dict.fromkeys(WEAK_AND_STRONG, one_batch),
     }[method]
     if not settings.compile:
         return functools.partial(passes, bare)
@@ -106,6 +121,34 @@ def pseudo_label(bare: Bare) -> None:
     labeled, unlabeled = bare.predict(bare.labeled), bare.predict(bare.unlabeled)
     chosen = unlabeled.detach().argmax(1)
     bare.descend(F.cross_entropy(labeled, bare.labels) + F.cross_entropy(unlabeled, chosen))
+
+
+def one_batch(bare: Bare) -> None:
+    """Forward and backward of labeled images and both views together; the weak ones give labels."""
+    n = len(bare.labels)
+    logits = bare.predict(bare.more)
+    weak, strong = logits[n:].chunk(2)
+    supervised = F.cross_entropy(logits[:n], bare.labels)
+    bare.descend(supervised + F.cross_entropy(strong, weak.detach().argmax(1)))
+
+
+def adamatch(bare: Bare) -> None:
+    """The same of four kinds of images, and both kinds of labeled ones once more."""
+    n = len(bare.labels)
+    logits, alone = bare.predict(bare.more), bare.predict(bare.more[: 2 * n])
+    weak, strong = logits[2 * n :].chunk(2)
+    supervised = F.cross_entropy(logits[: 2 * n] + alone, bare.labels.repeat(2))
+    bare.descend(supervised + F.cross_entropy(strong, weak.detach().argmax(1)))
+
+
+def after_guesses(bare: Bare, guesses: int) -> None:
+    """Forward of unlabeled images, so many times; forward and backward of all mixtures together."""
+    n = len(bare.labels)
+    with torch.no_grad():
+        q = [bare.predict(bare.unlabeled).softmax(1) for _ in range(guesses)]
+    labeled, *others = bare.predict(bare.more).split(n)
+    wanted = torch.cat([q[0]] * len(others))
+    bare.descend(F.cross_entropy(labeled, bare.labels) + F.cross_entropy(torch.cat(others), wanted))
 
 
 def mean_teacher(bare: Bare, teacher: nn.Module) -> None:

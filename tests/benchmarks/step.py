@@ -14,15 +14,29 @@ from tests.benchmarks.measurement import Row, Settings, counted_flops, interleav
 from tests.benchmarks.training import build_trainer, stepper
 
 CPU_TARGET = 1.03
+FIXMATCH_TARGET = 1.05
 CUDA_GRAPHS_TARGET = 1.10
 OF_FP32 = 1 / 2.3
 NUM_CLASSES = 10
 
 
 def measure(settings: Settings) -> Iterator[Row]:
-    """Four rows a method: the step without and with ISDA; one over the other; over fp32 passes."""
+    """Four rows a method: the step without and with ISDA; one over the other; over fp32 passes. And
+    one of FixMatch with seven unlabeled images for each labeled one, as its paper has them."""
     for method in sorted(METHODS):
         yield from _measure_method(method, settings)
+    yield _measure_fixmatch(settings)
+
+
+def _measure_fixmatch(settings: Settings, ratio: int = 7) -> Row:
+    settings = dataclasses.replace(settings, batch_size=max(4, settings.batch_size // 4))
+    options = {"isda": False, "num_classes": NUM_CLASSES, "settings": settings, "ratio": ratio}
+    trainer = build_trainer("fixmatch", **options)
+    bare = bare_passes.build("fixmatch", **options)
+    seconds = interleaved({"ours": stepper(trainer), "bare": bare}, settings)
+    images, case = trainer.config.images_per_step, f"fixmatch, 1 + {ratio} + {ratio} images"
+    target = FIXMATCH_TARGET if settings.device.type == "cpu" else None
+    return Row("step", case, seconds["ours"], seconds["bare"], target, images, counted_flops(bare))
 
 
 def _measure_method(method: str, settings: Settings) -> Iterator[Row]:

@@ -47,10 +47,11 @@ def one_thread():
 def test_step_has_two_rows_a_method():
     rows = list(step.measure(TINY))
     cases = [case for method in sorted(METHODS) for case in (method, f"{method} + ISDA")]
+    cases += ["fixmatch, 1 + 7 + 7 images"]
     assert [row.case for row in rows if row.part == "step"] == cases
     assert all(row.flops > 0 for row in rows if row.part == "step")
     assert [row.part for row in rows[:4]] == ["step", "step", "on / off", "fp32 NCHW"]
-    assert all(row.images in (4, 8) for row in rows)
+    assert all(row.images in (4, 8, 4 * 8) for row in rows)
 
 
 def test_targets_are_those_of_the_device():

@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 
 from ssl_isda import methods
+from ssl_isda.data import augmentations as augmentations
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.views import AUGMENTATIONS, Augmentation
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS, Network
@@ -46,8 +48,10 @@ def build_trainer(
     settings: Settings,
     num_images: int = NUM_IMAGES,
     model: str = "cnn13",
+    ratio: int = 1,
 ) -> Trainer:
-    """A run in its middle, over random uint8 images with random labels."""
+    """A run in its middle, over random uint8 images with random labels; with ``ratio`` unlabeled images
+    for each labeled one."""
     student = network(model, num_classes, settings)
     student = student.to(settings.device, memory_format=torch.channels_last)
     regularizer = METHODS[method](
@@ -69,22 +73,29 @@ def build_trainer(
         torch.arange(num_images) % num_classes,
         Split("synthetic", "", 0, labeled=tuple(range(NUM_LABELED))),
         labeled_batch_size=settings.batch_size,
-        unlabeled_batch_size=settings.batch_size,
+        unlabeled_batch_size=ratio * settings.batch_size,
         seed=0,
         augmentation=Weak(flip=True),
         views=regularizer.views,
+        labeled_views=regularizer.labeled_views,
+        named={name: _named(name) for name in ("weak", "strong")},
         device=settings.device,
     )
     config = TrainerConfig(
         NUM_STEPS,
         STEPS_PER_EPOCH,
-        settings.batch_size * (1 + min(1, len(regularizer.views))),
+        settings.batch_size * (1 + ratio * min(1, len(regularizer.views))),
         learning_rate=1e-4,  # random labels teach nothing: stay where numbers are ordinary
         precision=settings.precision,
         compiled=settings.compile,
     )
     tracker = SilentTracker(Path(tempfile.gettempdir()))
     return Trainer(student, objective.to(settings.device), batches, {}, config, tracker)
+
+
+def _named(name: str) -> Augmentation:
+    config = AUGMENTATIONS.config(name)()
+    return AUGMENTATIONS[name](config, flip=True, max_translation=4)
 
 
 def stepper(trainer: Trainer) -> Callable[[], object]:

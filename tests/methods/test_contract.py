@@ -15,11 +15,13 @@ from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13, MLP
 from ssl_isda.models.contract import Network
-from ssl_isda.training.method import METHODS
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
 importlib.import_module("ssl_isda.methods")
+FIRST = ("mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat")
+"""The others see fewer shapes."""
 SHAPES = {
     "cifar10": (10, 3, 32, 32),
     "cifar100": (100, 3, 32, 32),
@@ -28,6 +30,10 @@ SHAPES = {
     "folder": (4, 3, 48, 48),
     "vectors": (5, 24),
 }
+
+CELLS = [(name, each) for name in sorted(METHODS) for each in SHAPES]
+CELLS.remove(("remixmatch", "vectors"))  # it turns images
+CELLS = [cell for cell in CELLS if cell[0] in FIRST or cell[1] not in ("cifar10", "svhn")]
 
 
 def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objective]:
@@ -41,18 +47,23 @@ def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objecti
     config = METHODS.config(name)()
     if hasattr(config, "threshold"):  # so that labels of an untrained network count
         config = dataclasses.replace(config, threshold=0.0)
+    if hasattr(config, "smallest_threshold"):  # a loss
+        config = dataclasses.replace(config, smallest_threshold=10.0)
     method = METHODS[name](config, student=student, num_images=20, num_classes=num_classes)
     isda_config = IsdaConfig() if isda else None
     return student, Objective(method, isda_config, num_classes, student.head.in_features)
 
 
-def synthetic_batch(t: int, num_views: int, dataset: str) -> Batch:
+def synthetic_batch(t: int, method: Method, dataset: str) -> Batch:
     num_classes, *shape = SHAPES[dataset]
     g = torch.Generator().manual_seed(t)
     images = torch.randn(4, *shape, generator=g)
-    views = tuple(torch.randn(5, *shape, generator=g) for _ in range(num_views))
+    views, labeled_views = (
+        tuple(torch.randn(n, *shape, generator=g) for _ in each)
+        for n, each in ((5, method.views), (4, method.labeled_views))
+    )
     labels = torch.randint(0, num_classes, (4,), generator=g)
-    return Batch(images, labels, views, torch.randperm(20, generator=g)[:5])
+    return Batch(images, labels, views, torch.randperm(20, generator=g)[:5], labeled_views)
 
 
 def steps_taken(student, objective, dataset: str, first: int, last: int, precision="fp32"):
@@ -61,7 +72,7 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     for t in range(first, last):
         step = Step(t, num_steps=8, steps_per_epoch=2, seed=1)
         with autocast(torch.device("cpu"), precision):
-            batch = synthetic_batch(t, len(objective.regularizer.views), dataset)
+            batch = synthetic_batch(t, objective.regularizer, dataset)
             terms = objective(student, batch, step)
         tiny.descend(student, terms.total, rate=0.01)
         objective.regularizer.after_step(student, step)
@@ -69,17 +80,16 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     return every
 
 
-@pytest.mark.parametrize("dataset", SHAPES)
+@pytest.mark.parametrize(("name", "dataset"), CELLS)
 @pytest.mark.parametrize("isda", [False, True])
-@pytest.mark.parametrize("name", sorted(METHODS))
 def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda, dataset) -> None:
     student, objective = objective_for(name, isda, dataset)
     steps_taken(student, objective, dataset, 0, 3)
     step = Step(4, num_steps=8, steps_per_epoch=2, seed=1)
-    batch = synthetic_batch(4, len(objective.regularizer.views), dataset)
+    batch = synthetic_batch(4, objective.regularizer, dataset)
     terms = objective(student, batch, step)
     expected = {"supervised"} if name == "supervised" else {"supervised", "consistency"}
-    expected |= {"semantic"} if isda and name != "supervised" else set()
+    expected |= {"semantic"} if isda and METHODS[name].views and METHODS[name].semantic else set()
     assert terms.losses.keys() == terms.weights.keys() == expected
     assert torch.isfinite(terms.total)
     for term, loss in terms.losses.items():
@@ -110,8 +120,15 @@ def test_state_dict_is_the_whole_state(name: str, isda: bool) -> None:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_trains_under_bf16_autocast(name: str, isda: bool) -> None:
     student, objective = objective_for(name, isda, "digits")
+    (first, *_) = student.parameters()
     for terms in steps_taken(student, objective, "digits", 0, 4, "bf16"):
         assert terms.total.dtype == torch.float32 and torch.isfinite(terms.total)
+    with autocast(torch.device("cpu"), "bf16"):
+        batch = synthetic_batch(4, objective.regularizer, "digits")
+        terms = objective(student, batch, Step(4, num_steps=8, steps_per_epoch=2, seed=1))
+    for loss in terms.losses.values():  # a pass without a graph must not leave its weights behind
+        (gradient,) = torch.autograd.grad(loss, first, retain_graph=True)
+        assert gradient.norm() > 0
 
 
 @pytest.mark.parametrize("name", ["pi_model", "vat"])  # one pass for both streams, and two
@@ -125,7 +142,7 @@ def test_sampled_features_train_under_bf16_autocast(name: str, covariance: str) 
         augmentation_samples=3,
     )
     objective = Objective(objective.regularizer, isda, 10, student.head.in_features)
-    batch = synthetic_batch(4, len(objective.regularizer.views), "digits")
+    batch = synthetic_batch(4, objective.regularizer, "digits")
     with autocast(torch.device("cpu"), "bf16"):
         terms = objective(student, batch, Step(4, num_steps=8, steps_per_epoch=2, seed=1))
     body = [p for n, p in student.named_parameters() if not n.startswith("head")]
@@ -154,7 +171,7 @@ def test_lambda_and_eta_zero_is_the_method_alone(name: str) -> None:
         tiny.train(name, 6, isda=config)[2]
         for config in (IsdaConfig(lambda_0=0.0, eta_1=0.0), None)
     )
-    assert with_isda == alone
+    assert with_isda == pytest.approx(alone, rel=1e-14)  # soft targets are summed otherwise
 
 
 def losses_with(isda: IsdaConfig | None) -> dict[str, torch.Tensor]:
@@ -163,7 +180,10 @@ def losses_with(isda: IsdaConfig | None) -> dict[str, torch.Tensor]:
     if isda:
         objective = Objective(objective.method, isda, 10, student.head.in_features)
     step = Step(7, num_steps=8, steps_per_epoch=2, seed=1)
-    return [objective(student, synthetic_batch(t, 2, "digits"), step).losses for t in range(8)][-1]
+    return [
+        objective(student, synthetic_batch(t, objective.method, "digits"), step).losses
+        for t in range(8)
+    ][-1]
 
 
 @pytest.mark.parametrize("images", ["both", "labeled", "unlabeled"])

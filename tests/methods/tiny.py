@@ -17,6 +17,13 @@ from ssl_isda.training.objective import Objective
 
 importlib.import_module("ssl_isda.methods")
 C, A, N, PIXELS = 3, 5, 12, (2, 4, 4)
+LIVELY: dict[str, dict[str, float]] = {
+    **{name: {"threshold": 0.3} for name in ("pseudo_label", "fixmatch", "flexmatch", "uda")},
+    **{name: {"confidence_momentum": 0.7} for name in ("freematch", "softmatch")},
+    "dash": {"smallest_threshold": 1.35, "warm_up_fraction": 0.3},
+    **{name: {"ramp_up_fraction": 0.4} for name in ("mixmatch", "remixmatch")},
+}
+"""Options by which the labels of an untrained network count: hardly one of its predictions is sure."""
 
 
 class TinyClassifier(Network):
@@ -44,7 +51,7 @@ def build(name: str, network: nn.Module, num_images: int = N, **options) -> Meth
     return method.double()
 
 
-def batch(t: int, num_views: int, unlabeled: int = 6) -> Batch:
+def batch(t: int, num_views: int, unlabeled: int = 6, labeled_views: int = 0) -> Batch:
     """Batch ``t``, the same whenever it is asked for."""
     g = torch.Generator().manual_seed(t)
     images = torch.randn(4, *PIXELS, generator=g, dtype=torch.float64)
@@ -53,7 +60,10 @@ def batch(t: int, num_views: int, unlabeled: int = 6) -> Batch:
     views = tuple(
         torch.randn(unlabeled, *PIXELS, generator=g, dtype=torch.float64) for _ in range(num_views)
     )
-    return Batch(images, labels, views, indices)
+    more = tuple(
+        torch.randn(4, *PIXELS, generator=g, dtype=torch.float64) for _ in range(labeled_views)
+    )
+    return Batch(images, labels, views, indices, more)
 
 
 def step(t: int, num_steps: int = 12, steps_per_epoch: int = 3) -> Step:
@@ -61,7 +71,13 @@ def step(t: int, num_steps: int = 12, steps_per_epoch: int = 3) -> Step:
 
 
 def train(
-    name: str, steps: int = 12, *, isda: IsdaConfig | None = None, noisy: bool = False, **options
+    name: str,
+    steps: int = 12,
+    *,
+    isda: IsdaConfig | None = None,
+    noisy: bool = False,
+    num_steps: int = 12,
+    **options,
 ) -> tuple[TinyClassifier, Objective, list[float]]:
     """Plain SGD by the project's objective; the total loss of each step."""
     network = student(noisy)
@@ -69,9 +85,10 @@ def train(
     objective = Objective(method, isda, C, A).double()
     losses = []
     for t in range(steps):
-        terms = objective(network, batch(t, len(method.views)), step(t))
+        given = batch(t, len(method.views), labeled_views=len(method.labeled_views))
+        terms = objective(network, given, step(t, num_steps))
         descend(network, terms.total)
-        method.after_step(network, step(t))
+        method.after_step(network, step(t, num_steps))
         losses.append(terms.total.item())
     return network, objective, losses
 
@@ -82,12 +99,13 @@ def train_reference(
     *,
     num_views: int,
     steps: int = 12,
+    num_steps: int = 12,
 ) -> tuple[TinyClassifier, list[float]]:
     """The obvious loop: cross-entropy plus a weighted term, written out by the caller."""
     network = student()
     losses = []
     for t in range(steps):
-        b, s = batch(t, num_views), step(t)
+        b, s = batch(t, num_views), step(t, num_steps)
         logits = network(b.images)[0]
         chosen = logits.softmax(1)[torch.arange(4), b.labels]
         loss = -chosen.log().sum() / 4 + consistency(network, b, s)

@@ -24,10 +24,10 @@ from ssl_isda import cli
 from ssl_isda.base.errors import Interrupted, OutputFailed, UsageError
 from ssl_isda.commands.grid import attempts, command, on_ray, progress, stopping
 from ssl_isda.commands.grid.attempts import Outcome, run_to_end
-from ssl_isda.commands.grid.expansion import GridRun, expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.runs.grid_expansion import GridRun, expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings import resolve as reading
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.resolve import resolve

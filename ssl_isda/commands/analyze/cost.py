@@ -29,7 +29,7 @@ from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
-from ssl_isda.training.method import METHODS
+from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective, Terms
 
 STEP = Step(50_001, 156_000, 390)
@@ -136,7 +136,7 @@ class _Steps:
         student, objective = network_and_objective(case, setup.batch_size)
         student.to(setup.device).to(memory_format=torch.channels_last)
         self.student, self.objective = student.train(), objective.to(setup.device).train()
-        self.batch = _noise(case.num_classes, len(objective.method.views), setup)
+        self.batch = _noise(case.num_classes, objective.method, setup)
         self._spread_predictions()
         rate = 1e-4  # noise teaches nothing: stay where numbers are ordinary
         self.optimizer = torch.optim.SGD(student.parameters(), rate, 0.9, nesterov=True)
@@ -191,13 +191,14 @@ def _ratios(plain: _Steps, isda: _Steps, rounds: int) -> Iterator[float]:
         yield with_isda / without
 
 
-def _noise(num_classes: int, num_views: int, setup: Setup) -> Batch:
+def _noise(num_classes: int, method: Method, setup: Setup) -> Batch:
     """Images of CIFAR's size, labels in turn."""
-    n = setup.batch_size
-    images = torch.randn(1 + num_views, n, 3, 32, 32).to(setup.device)
+    n, first = setup.batch_size, 1 + len(method.views)
+    images = torch.randn(first + len(method.labeled_views), n, 3, 32, 32).to(setup.device)
     labeled, *views = (one.contiguous(memory_format=torch.channels_last) for one in images)
     labels = torch.arange(n, device=setup.device)
-    return Batch(labeled, labels % num_classes, tuple(views), labels)
+    own, of_labeled = tuple(views[: first - 1]), tuple(views[first - 1 :])
+    return Batch(labeled, labels % num_classes, own, labels, of_labeled)
 
 
 def _product(out: Shape, a: Shape, b: Shape, *rest: object, **options: object) -> int:

@@ -3,19 +3,21 @@
     operations = T (n_l o_l + n_u o_u) + E n_t o_l / 3
     hours = max(operations / (peak share), (T + E n_t / (3 n_l)) k launch) / 3600
 
-T steps of n_l labeled and n_u unlabeled images, E epochs, each with a test of n_t images. o_l and o_u are
-the floating-point operations of one image forward and backward, two for each multiply-add, as torch's
-own counter finds them in a step on two images of noise: supervised training has about 6 times the
-multiply-adds of a forward pass. k is the number of kernels of a step, counted there, too: a GPU takes a
-time for each however small it is, which bounds deep and narrow networks. Share and launch are
-assumptions.
+T steps of n_l labeled and n_u unlabeled images, the partial ones counted as whole, E epochs, each with
+a test of n_t images. o_l and o_u are the floating-point operations of one image forward and backward,
+two for each multiply-add, as torch's own counter finds them in a step on two images of noise: supervised
+training has about 6 times the multiply-adds of a forward pass. k is the number of kernels of a step,
+counted there, too: a GPU takes a time for each however small it is, which bounds deep and narrow
+networks. Share and launch are assumptions.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,11 +32,11 @@ from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed, shown
 from ssl_isda.commands.analyze.cost import IN_PLACE, STEP
 from ssl_isda.commands.analyze.options import CostConfig
-from ssl_isda.commands.grid.expansion import expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.data.batch import Batch
 from ssl_isda.models import MODELS
 from ssl_isda.results.tables import Table, markdown_table
+from ssl_isda.runs.grid_expansion import expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.runs.run_folder import cell_name
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Resolved
@@ -66,11 +68,15 @@ class Planned:
 
     def hours(self, options: CostConfig) -> float:
         """On one GPU, one run after another."""
-        computing = self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
-        return max(computing, self.launching(options)) / 3600
+        return max(self._computing(options), self._launching(options)) / 3600
 
-    def launching(self, options: CostConfig) -> float:
-        """Seconds."""
+    def is_bound_by_kernels(self, options: CostConfig) -> bool:
+        return self._launching(options) > self._computing(options)
+
+    def _computing(self, options: CostConfig) -> float:
+        return self.operations / (PEAKS[options.gpu] * 1e12 * options.share)
+
+    def _launching(self, options: CostConfig) -> float:
         return self.kernels * options.launch_us / 1e6
 
 
@@ -90,7 +96,7 @@ def planned(options: CostConfig) -> dict[str, str]:
         grid = read_grid(path, read_components())
         runs = [run.resolved for run in expand(grid, {})]
     else:
-        runs = [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+        runs = _with_and_without_isda(path)
     rows = [*_rows(runs)]
     assumed = {"gpu": options.gpu, "share": options.share, "launch_us": options.launch_us}
     numbers = {**assumed, "runs": [asdict(row) | {"hours": row.hours(options)} for row in rows]}
@@ -98,6 +104,13 @@ def planned(options: CostConfig) -> dict[str, str]:
         "planned_cost.md": "\n".join(_lines(rows, options)) + "\n",
         "planned_cost.json": json.dumps(numbers, indent=1) + "\n",
     }
+
+
+def _with_and_without_isda(path: Path) -> list[Resolved]:
+    try:
+        return [resolve(["--config", str(path), *flag]) for flag in ([], ["--isda"])]
+    except UsageError as error:
+        raise UsageError(f"analyze cost --config {printed(str(path))}: {error}") from error
 
 
 def _rows(runs: Sequence[Resolved]) -> Iterator[Planned]:
@@ -140,7 +153,9 @@ def of_one(run: Resolved) -> Planned:
     config = run.config
     num_train, num_test = IMAGES[config.dataset]
     unlabeled_batch = min(config.unlabeled_batch_size, num_train)
-    steps_per_epoch = num_train // unlabeled_batch
+    steps_per_epoch = num_train // unlabeled_batch + (
+        config.partial_batches and num_train % unlabeled_batch > 0
+    )
     num_steps = config.steps or config.epochs * steps_per_epoch
     num_tested = -(-num_steps // steps_per_epoch) * num_test
     whole, labeled = _counted(run), _counted(_supervised(run))
@@ -185,11 +200,23 @@ def _counted(run: Resolved) -> Planned:
     objective = Objective(method, isda, *sizes, loss=loss, task=task).train()
     labels = torch.arange(_COUNTED)
     images, *views = (_noise() for _ in range(1 + len(method.views)))
-    operations = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+    operations = FlopCounterMode(display=False, custom_mapping={**IN_PLACE, **GROUPED})
     with operations, _Kernels() as kernels:
         terms: Terms = objective(student, Batch(images, labels, tuple(views), labels), STEP)
         terms.total.backward()
     return Planned("", 0, operations.get_total_flops() / _COUNTED, kernels.count)
+
+
+def _backward(
+    grad: Sequence[int], _: object, weight: Sequence[int], *rest: Any, **options: Any
+) -> int:
+    """Operations of a convolution's gradients: those of the images, those of the weights, or both."""
+    wanted: Sequence[bool] = rest[-1][:2]
+    return 2 * math.prod(grad) * math.prod(weight[1:]) * sum(wanted)
+
+
+GROUPED = {torch.ops.aten.convolution_backward: _backward}
+"""Torch counts the gradient of a grouped convolution's weights once for each group."""
 
 
 def _noise() -> Tensor:
@@ -210,6 +237,6 @@ def _lines(rows: Sequence[Planned], options: CostConfig) -> Iterator[str]:
 
 def _row(row: Planned, options: CostConfig) -> list[str]:
     operations, hours = row.operations / row.num_runs / 1e15, row.hours(options)
-    mark = " k" if row.launching(options) == 3600 * hours else ""
+    mark = " k" if row.is_bound_by_kernels(options) else ""
     numbers = (f"{operations:,.1f}", f"{hours / row.num_runs:,.2f}{mark}", f"{hours:,.1f}")
     return [row.name, str(row.num_runs), *numbers]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ssl_isda.base.errors import Interrupted, RunError, UsageError
 from ssl_isda.base.progress import show
-from ssl_isda.commands.grid.expansion import GridRun, expand
-from ssl_isda.commands.grid.grid_file import read_grid
 from ssl_isda.commands.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.train import train_one_of_many
+from ssl_isda.runs.grid_expansion import GridRun, expand
+from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import RUN_SETTINGS
 from ssl_isda.settings.options import read_command, read_options

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.grid.attempts import TICK, Outcome
-from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import hear_sigterm
+from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.settings.options import Options
 from ssl_isda.settings.places import PACKAGE, program
 

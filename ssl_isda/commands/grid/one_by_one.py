@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from ssl_isda.base.errors import Interrupted, RunError
 from ssl_isda.commands.grid.attempts import Outcome
-from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard
+from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.settings.config import Resolved
 
 Train = Callable[[Resolved], object]

@@ -15,11 +15,11 @@ from typing import Any
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
-from ssl_isda.commands.grid.expansion import GridRun
 from ssl_isda.data.facts import data_digests
 from ssl_isda.data.folder_listing import ListingOptions
 from ssl_isda.results.estimates import estimate
 from ssl_isda.runs.data_digest import other_images, usual_digests
+from ssl_isda.runs.grid_expansion import GridRun
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""

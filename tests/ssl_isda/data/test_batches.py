@@ -178,7 +178,8 @@ def test_labels_of_unlabeled_images_are_nowhere(data: ImageData) -> None:
     batches = make(data)
     labeled = set(split_of(data).labeled)
     batch = batches.batch(step(0))
-    assert {f.name for f in dataclasses.fields(batch)} == {"images", "labels", "views", "indices"}
+    known = {"images", "labels", "views", "indices", "labeled_views", "targets"}
+    assert {f.name for f in dataclasses.fields(batch)} == known and batch.targets == ()
     assert batch.labels.untyped_storage().nbytes() == batch.labels.numel() * 8
     others = [k for k in range(60) if k not in labeled]
     assert (batches._labels[others] == -1).all()

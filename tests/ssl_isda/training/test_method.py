@@ -96,3 +96,31 @@ def test_an_average_follows_parameters_and_no_buffers() -> None:
         torch.testing.assert_close(p, old + 0.25 + 0.5 * 0.75)
         assert not p.requires_grad
     assert int(ema.network.body[2].num_batches_tracked) == 0
+
+
+def test_the_average_that_is_tested_follows_the_student_and_its_running_statistics() -> None:
+    network = tiny.student(noisy=True)
+    objective = Objective(tiny.build("supervised", network), None, tiny.C, tiny.A).double()
+    assert objective.evaluated(network) is network and "average" not in dir(objective)
+    objective.average_for_evaluation(network, 0.75)
+    expected = [p.clone() for p in network.parameters()]
+    for t in range(4):
+        tiny.descend(network, objective(network, tiny.batch(t, 0), tiny.step(t)).total)
+        objective.after_step(network, tiny.step(t))
+        expected = [
+            0.75 * e + 0.25 * p for e, p in zip(expected, network.parameters(), strict=True)
+        ]
+    average = objective.evaluated(network)
+    assert average is not network
+    torch.testing.assert_close([*average.parameters()], [p.detach() for p in expected])
+    for name, buffer in network.named_buffers():
+        assert torch.equal(buffer, average.get_buffer(name)), name
+    assert int(network.body[2].num_batches_tracked) == 4
+    assert {f"average.{name}" for name in network.state_dict()} <= objective.state_dict().keys()
+
+
+def test_a_method_that_tests_its_teacher_takes_no_second_average() -> None:
+    network = tiny.student()
+    objective = Objective(tiny.build("mean_teacher", network), None, tiny.C, tiny.A)
+    with pytest.raises(ValueError, match="of its own"):
+        objective.average_for_evaluation(network, 0.9)

@@ -43,7 +43,8 @@ from tests.methods import tiny
 
 CLASSES, IMAGES, NUM_STEPS = 3, 48, 10  # 3 steps an epoch, the last epoch has one
 CPU = torch.device("cpu")
-WAYS = [(method, isda) for method in methods.__all__ for isda in (False, True)]
+FIRST = ("mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat")
+WAYS = [(method, isda) for method in FIRST for isda in (False, True)]
 
 
 class Killed(Exception):
@@ -68,6 +69,8 @@ class Data:
             seed=0,
             augmentation=Weak(flip=True),
             views=regularizer.views,
+            labeled_views=regularizer.labeled_views,
+            named={"weak": Weak(flip=True), "strong": Weak(flip=True, max_translation=5)},
         )
 
     def batch(self, step: Step) -> Batch:
@@ -93,7 +96,7 @@ def make(
     with global_draws(0, 0, "initial weights", CPU):
         student = CNN13(CLASSES, width=width, in_channels=1)
     if isinstance(method, str):
-        options = METHODS.config(method)()
+        options = METHODS.config(method)(**tiny.LIVELY.get(method, {}))
         regularizer = METHODS[method](
             options, student=student, num_images=IMAGES, num_classes=CLASSES
         )
@@ -176,6 +179,25 @@ def test_fault_2_a_resumed_run_ends_bit_identical(reference, tmp_path: Path, mom
     assert resumed.resume() and resumed.next_step == KILLED[moment][0]
     resumed.run()
     assert_ends_like(resumed, uninterrupted)
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("method", sorted({*methods.__all__} - {*FIRST}))
+def test_fault_2_every_method_goes_on_in_the_middle_of_an_epoch(method, tmp_path: Path) -> None:
+    """With ISDA, and with the average of the network tested where the method tests none of its own."""
+    trainers = [make(tmp_path / name, method, isda=True) for name in ("whole", "killed", "again")]
+    for trainer in trainers:
+        if trainer.objective.evaluated(trainer.student) is trainer.student:
+            trainer.objective.average_for_evaluation(trainer.student, 0.9)
+    uninterrupted, killed, again = trainers
+    uninterrupted.run()
+    killed.data.before = {4: killed.save, 5: kill}
+    with pytest.raises(Killed):
+        killed.run()
+    shutil.copytree(tmp_path / "killed", tmp_path / "again", dirs_exist_ok=True)
+    assert again.resume() and again.next_step == 4
+    again.run()
+    assert_ends_like(again, uninterrupted)
 
 
 @pytest.fixture(

@@ -13,6 +13,7 @@ runs:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,9 +97,9 @@ def _config(grid: Path, line: int, node: Node) -> str:
     if not isinstance(text, str) or not text or "\0" in text:
         raise UsageError(f"{source}:{line}: config must be a path of a settings file")
     for folder in (Path(), grid.parent, grid.parent.parent):
-        if (folder / text).is_file():
+        if os.path.isfile(folder / text):
             return str(folder / text)
-    if settings_file(Path(text)).is_file():
+    if os.path.isfile(settings_file(Path(text))):
         return text
     hint = nearest(text, known_names())
     raise UsageError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.commands.grid.grid_file import Block, GridFile
+from ssl_isda.runs.grid_file import Block, GridFile
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import ISDA_SETTINGS, Resolved
