@@ -1,9 +1,9 @@
 """A grid of small runs in one process against the same training written as a bare loop.
 
 Digits as vectors of 64 numbers, 100 labels, 600 steps of 32 + 64 rows on an ``mlp`` of 256 and 64
-features, the Π-model with gradients through both passes. The grid makes run folders, checkpoints, metrics and results, and tests after every
-epoch; the loop trains and tests once at the end. With ISDA the loop calls ``ISDALoss`` and
-``SemanticConsistency`` as docs/own-loop.md does.
+features, the Π-model with gradients through both passes. The grid makes run folders, checkpoints, metrics
+and results, and tests after every epoch; the loop trains and tests once at the end. With ISDA the loop
+calls ``ISDALoss`` and ``SemanticConsistency`` as docs/own-loop.md does.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return train, labels[450:], test, labels[:450]
 
 
-def bare_loop(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], *, isda: bool, num_steps: int
-) -> float:
+def bare_loop(data: tuple[Tensor, Tensor, Tensor, Tensor], *, isda: bool, num_steps: int) -> float:
     """Test error in percent after so many steps."""
     rows, labels, test_rows, test_labels = data
     body, head = network(), nn.Linear(FEATURES, NUM_CLASSES)
