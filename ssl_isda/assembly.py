@@ -329,7 +329,9 @@ def batches_of(
         return made
 
     views = (*method.views, *method.labeled_views)
-    named = {view.augmentation for view in views if view.augmentation is not None}
+    names = sorted({view.augmentation for view in views if view.augmentation is not None})
+    of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
+    named = {name: augmentation(of_vectors.get(name, name)) for name in names}
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
@@ -340,7 +342,7 @@ def batches_of(
         augmentation=augmentation(config.policy),
         views=method.views,
         labeled_views=method.labeled_views,
-        named={name: augmentation(name) for name in named},
+        named=named,
         device=workspace.device,
     )
     if config.compile and num_launched() > 1:
