@@ -329,7 +329,7 @@ def batches_of(
         return made
 
     views = (*method.views, *method.labeled_views)
-    names = sorted({view.augmentation for view in views if view.augmentation is not None})
+    names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
     of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
     named = {name: augmentation(of_vectors.get(name, name)) for name in names}
     batches = TwoStreamBatches(
@@ -339,23 +339,36 @@ def batches_of(
         labeled_batch_size=config.batch_size,
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
+        partial=config.partial_batches,
         augmentation=augmentation(config.policy),
         views=method.views,
         labeled_views=method.labeled_views,
         named=named,
         device=workspace.device,
     )
+    _refuse_batch_sizes(config, batches)
+    return batches
+
+
+def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:
     if config.compile and num_launched() > 1:
         raise UsageError("--compile works on one process; leave it out under torchrun")
-    for flag, size in (
-        ("--batch-size", config.batch_size),
-        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size),
+    sizes = batches.sampler.batch_sizes
+    for flag, size, each in (
+        ("--batch-size", config.batch_size, sizes["labeled"]),
+        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size, sizes["unlabeled"]),
     ):
         if size % num_launched():
             raise UsageError(
                 f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
             )
-    return batches
+        left = min(each)
+        if left % num_launched() or left == 1 < size:
+            whom = f"{num_launched()} processes" if num_launched() > 1 else "BatchNorm"
+            raise UsageError(
+                f"--partial-batches leaves {left} for the last batch of a pass, too few for "
+                f"{whom}: choose another {flag}"
+            )
 
 
 def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]) -> int:

@@ -41,7 +41,13 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
     config = resolved.config
     if own is None:
         options = ListingOptions.of(resolved.values)
-        check_labels(config.dataset, Amounts.of(config), config.data_dir, options)
+        check_labels(
+            config.dataset,
+            Amounts.of(config),
+            config.data_dir,
+            options,
+            is_supervised=config.method == "supervised",
+        )
     if config.fresh and num_launched() > num_on_this_machine():
         raise UsageError(
             "--fresh works on one machine: after a restart it would delete what is done"

@@ -36,6 +36,7 @@ class TwoStreamBatches:
         first one
     labeled_views : further ones of each labeled image, as the method declares them
     named : the augmentations that ``views`` name
+    partial : as for the sampler
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TwoStreamBatches:
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
+        partial: bool = False,
         augmentation: AnyAugmentation,
         views: tuple[View, ...] = (View(),),
         labeled_views: tuple[View, ...] = (),
@@ -64,6 +66,7 @@ class TwoStreamBatches:
             labeled_batch_size=labeled_batch_size,
             unlabeled_batch_size=unlabeled_batch_size,
             seed=seed,
+            partial=partial,
         )
         self.views, self.labeled_views = views, labeled_views
         self._labeled_view = View(noise=views[0].noise if views else 0.0)

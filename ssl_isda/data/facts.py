@@ -61,11 +61,17 @@ def facts_of(dataset: str) -> Facts | None:
 
 
 def check_labels(
-    dataset: str, amounts: Amounts, data_dir: Path, options: ListingOptions = PLAIN
+    dataset: str,
+    amounts: Amounts,
+    data_dir: Path,
+    options: ListingOptions = PLAIN,
+    *,
+    is_supervised: bool = False,
 ) -> None:
     """Refuse numbers of labels that ``dataset`` cannot give, before any image is read.
 
-    That every labeled image keeps its label is for a user's own images alone.
+    That every labeled image keeps its label is for a user's own images and supervised training: the
+    others would be trained on all of a published data set where somebody forgot to say how many.
 
     Raises
     ------
@@ -84,10 +90,11 @@ def check_labels(
             raise UsageError(
                 f"{dataset}: --imbalance needs --labels, --labels-per-class or --label-fraction beside it"
             )
-        if amounts.takes_all_labels:
+        if amounts.takes_all_labels and not is_supervised:
             raise UsageError(
                 f"{dataset} needs a number of labels, a multiple of {len(counts)} from {len(counts)} "
-                f"to {len(counts) * min(counts)}; or --labels-per-class, or --label-fraction"
+                f"to {len(counts) * min(counts)}; or --labels-per-class, or --label-fraction; "
+                "supervised training takes all labels where none of these is given"
             )
         amounts.of_classes(dataset, counts)
 

@@ -22,6 +22,7 @@ class LabeledUnlabeledSampler(Sampler[list[int]]):
     ----------
     labeled_indices, pool : (M,) and (U,), int64, neither empty
     seed : with the step, the whole source of randomness; resuming needs no state
+    partial : each pass through either stream ends with a smaller batch, if the images leave one
 
     Raises
     ------
@@ -37,6 +38,7 @@ class LabeledUnlabeledSampler(Sampler[list[int]]):
         labeled_batch_size: int,
         unlabeled_batch_size: int,
         seed: int,
+        partial: bool = False,
     ) -> None:
         if min(len(labeled_indices), len(pool), labeled_batch_size, unlabeled_batch_size) < 1:
             raise ValueError(
@@ -45,18 +47,35 @@ class LabeledUnlabeledSampler(Sampler[list[int]]):
             )
         self.labeled_batch_size = labeled_batch_size
         self.unlabeled_batch_size = min(unlabeled_batch_size, len(pool))
-        self.steps_per_epoch = len(pool) // self.unlabeled_batch_size
+        self.partial = partial
+        self.steps_per_epoch = (
+            -(-len(pool) // self.unlabeled_batch_size)
+            if partial
+            else len(pool) // self.unlabeled_batch_size
+        )
         self._labeled = _Shuffles(labeled_indices, seed, "labeled order")
         self._pool = _Shuffles(pool, seed, "unlabeled order")
         self._epoch = 0
 
+    @property
+    def batch_sizes(self) -> dict[str, set[int]]:
+        """Of labeled and of unlabeled images: how many a step may have."""
+        sizes = {"labeled": self.labeled_batch_size, "unlabeled": self.unlabeled_batch_size}
+        streams = {"labeled": len(self._labeled), "unlabeled": len(self._pool)}
+        left = {name: streams[name] % size if self.partial else 0 for name, size in sizes.items()}
+        return {name: {size, left[name] or size} for name, size in sizes.items()}
+
     def labeled(self, step_index: int) -> Tensor:
-        """(labeled_batch_size,) int64: the labeled images of a step."""
-        first = step_index * self.labeled_batch_size
-        return self._labeled.stretch(first, first + self.labeled_batch_size)
+        """(labeled_batch_size,) int64: the labeled images of a step; fewer where a pass ends partial."""
+        size = self.labeled_batch_size
+        if self.partial:
+            number, step_of_pass = divmod(step_index, -(-len(self._labeled) // size))
+            return self._labeled.shuffled(number)[step_of_pass * size : (step_of_pass + 1) * size]
+        return self._labeled.stretch(step_index * size, (step_index + 1) * size)
 
     def unlabeled(self, step_index: int) -> Tensor:
-        """(unlabeled_batch_size,) int64: the unlabeled images of a step, all different."""
+        """(unlabeled_batch_size,) int64: the unlabeled images of a step, all different; fewer where a
+        pass ends partial."""
         epoch, step_of_epoch = divmod(step_index, self.steps_per_epoch)
         first = step_of_epoch * self.unlabeled_batch_size
         return self._pool.shuffled(epoch)[first : first + self.unlabeled_batch_size]
@@ -82,6 +101,9 @@ class _Shuffles:
         self._seed = seed
         self._purpose = purpose
         self._kept: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self._indices)
 
     def shuffled(self, number: int) -> Tensor:
         """The indices in the order of pass ``number``; the last pass asked for is kept."""

@@ -137,9 +137,9 @@ def deviations(settings: Mapping[str, object], figure: Figure) -> list[str]:
 
 
 def _steps(recipe: Mapping[str, Any]) -> int:
-    """In whole batches."""
-    steps_per_epoch: int = NUM_IMAGES[recipe["dataset"]] // recipe["unlabeled_batch_size"]
-    return steps_per_epoch * int(recipe["epochs"])
+    batch, is_partial = int(recipe["unlabeled_batch_size"]), bool(recipe["partial_batches"])
+    whole, left = divmod(NUM_IMAGES[recipe["dataset"]], batch)
+    return (whole + (is_partial and left > 0)) * int(recipe["epochs"])
 
 
 def order_of(words: Sequence[str]) -> list[int]:

@@ -94,6 +94,9 @@ class Schedule(_Settings):
     """Labeled images in a step."""
     unlabeled_batch_size: int = Field(128, ge=1)
     """Unlabeled images in a step."""
+    partial_batches: bool = False
+    """End each pass with a smaller batch, if images are left; else labeled ones go into the next pass,
+    unlabeled ones are left out."""
     learning_rate: float = Field(0.1, gt=0)
     """At the first step, before the schedule changes it."""
     evaluation_ema: float | None = Field(None, ge=0, lt=1)

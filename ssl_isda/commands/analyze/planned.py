@@ -3,12 +3,12 @@
     operations = T (n_l o_l + n_u o_u) + E n_t o_l / 3
     hours = max(operations / (peak share), (T + E n_t / (3 n_l)) k launch) / 3600
 
-T steps of n_l labeled and n_u unlabeled images, E epochs, each with a test of n_t images. o_l and o_u are
-the floating-point operations of one image forward and backward, two for each multiply-add, as torch's
-own counter finds them in a step on two images of noise: supervised training has about 6 times the
-multiply-adds of a forward pass. k is the number of kernels of a step, counted there, too: a GPU takes a
-time for each however small it is, which bounds deep and narrow networks. Share and launch are
-assumptions.
+T steps of n_l labeled and n_u unlabeled images, the partial ones counted as whole, E epochs, each with
+a test of n_t images. o_l and o_u are the floating-point operations of one image forward and backward,
+two for each multiply-add, as torch's own counter finds them in a step on two images of noise: supervised
+training has about 6 times the multiply-adds of a forward pass. k is the number of kernels of a step,
+counted there, too: a GPU takes a time for each however small it is, which bounds deep and narrow
+networks. Share and launch are assumptions.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def of_one(run: Resolved) -> Planned:
     config = run.config
     num_train, num_test = IMAGES[config.dataset]
     unlabeled_batch = min(config.unlabeled_batch_size, num_train)
-    steps_per_epoch = num_train // unlabeled_batch
+    steps_per_epoch = num_train // unlabeled_batch + (
+        config.partial_batches and num_train % unlabeled_batch > 0
+    )
     num_steps = config.steps or config.epochs * steps_per_epoch
     num_tested = -(-num_steps // steps_per_epoch) * num_test
     whole, labeled = _counted(run), _counted(_supervised(run))

@@ -133,6 +133,7 @@ def test_digit_pairs_share_no_digit_between_training_and_test() -> None:
 def test_fault_24_label_counts(dataset: str, labels: int | None, says: str | None) -> None:
     if says is None:
         check_labels(dataset, Amounts(labels), Path("/nowhere"))
+        check_labels(dataset, Amounts(None), Path("/nowhere"), is_supervised=True)
         return
     with pytest.raises(UsageError, match=says) as caught:
         check_labels(dataset, Amounts(labels), Path("/nowhere"))

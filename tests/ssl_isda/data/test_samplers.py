@@ -10,13 +10,14 @@ from ssl_isda.base import randomness
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
 
 
-def make(num_labeled: int, pool: int, labeled: int, unlabeled: int, seed: int = 0):
+def make(num_labeled: int, pool: int, labeled: int, unlabeled: int, seed: int = 0, partial=False):
     return LabeledUnlabeledSampler(
         torch.arange(num_labeled) * 3,
         torch.arange(pool) + 1000,
         labeled_batch_size=labeled,
         unlabeled_batch_size=unlabeled,
         seed=seed,
+        partial=partial,
     )
 
 
@@ -48,6 +49,26 @@ def test_each_epoch_is_one_pass_through_the_pool(
     assert set(seen.tolist()) <= set(range(1000, 1000 + pool))
     order = torch.randperm(pool, generator=randomness.generator(seed, epoch, "unlabeled order"))
     assert seen.tolist() == (order[: len(seen)] + 1000).tolist()
+
+
+@given(num_images=sizes, batch=sizes, seed=st.integers(0, 3), number=st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_partial_batches_end_each_pass(num_images: int, batch: int, seed: int, number: int) -> None:
+    sampler = make(num_images, num_images, batch, batch, seed, partial=True)
+    steps = sampler.steps_per_epoch
+    assert steps == -(-num_images // batch)
+    orders = {
+        stream: torch.randperm(
+            num_images, generator=randomness.generator(seed, number, f"{stream} order")
+        )
+        for stream in ("labeled", "unlabeled")
+    }
+    wanted = {"labeled": orders["labeled"] * 3, "unlabeled": orders["unlabeled"] + 1000}
+    for stream, draw in (("labeled", sampler.labeled), ("unlabeled", sampler.unlabeled)):
+        found = [draw(number * steps + k) for k in range(steps)]
+        assert torch.equal(torch.cat(found), wanted[stream])
+        assert {len(each) for each in found} <= sampler.batch_sizes[stream]
+        assert all(len(each) == min(batch, num_images) for each in found[:-1])
 
 
 @given(steps=st.lists(st.integers(0, 60), max_size=20))
