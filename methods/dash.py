@@ -12,7 +12,7 @@ Xu et al., Dash: Semi-Supervised Learning with Dynamic Thresholding, ICML 2021, 
 | q', T | ``target``, ``temperature`` | what the strong view should be, a constant |
 | rho^ | ``loss_sum / loss_count`` | mean cross-entropy of the labeled images in the second half of the |
 | | | warm-up, as they were trained on |
-| C, gamma, rho_min | 1.0001, ``decay``, ``smallest_threshold`` | how the threshold falls, and where to |
+| C, gamma, rho_min | 1.0001, ``threshold_decay``, ``smallest_threshold`` | how and where to it falls |
 | w | ``consistency_weight`` | weight; 0 in the warm-up, which learns from labels alone |
 
 The mean runs over all images, also over those that do not count.
@@ -67,7 +67,7 @@ class Config:
     """w: weight of the term after the warm-up."""
     warm_up_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.002
     """Length of the warm-up as a share of the run, at least one step."""
-    decay: Annotated[float, Interval(ge=1)] = 1.27
+    threshold_decay: Annotated[float, Interval(ge=1)] = 1.27
     """gamma: the threshold falls by this factor in a period."""
     period_fraction: Annotated[float, Interval(gt=0, le=1)] = 0.01
     """Length of a period as a share of the run."""
@@ -120,7 +120,7 @@ class Dash(Method):
         since = step.index - self.warm_up_steps(step)
         periods = int(since / (self.config.period_fraction * step.num_steps))
         first = self.loss_sum / self.loss_count.clamp(min=1)
-        fallen = SLACK * self.config.decay ** -max(0, periods) * first
+        fallen = SLACK * self.config.threshold_decay ** -max(0, periods) * first
         return fallen.clamp(min=self.config.smallest_threshold)
 
     def forward(

@@ -329,7 +329,7 @@ def batches_of(
         return made
 
     views = (*method.views, *method.labeled_views)
-    named = {view.augmentation for view in views if view.augmentation is not None}
+    named = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),

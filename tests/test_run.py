@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -265,13 +264,11 @@ def test_fault_4_signals_during_a_save(
 @pytest.mark.slow
 def test_fault_8_disk_full(after: Path) -> None:
     """Seed 0 is done; no file of seed 1 may grow beyond 20 kB."""
-
-    def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    line = refusal(*SUPERVISED, "--seed", "1", cwd=after, code=74, preexec_fn=fill)
+    fill = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    child = warm_start().run([*SUPERVISED, "--seed", "1"], after, prelude=fill)
     folder = CELL.parent / "seed1"
-    assert re.search(rf"disk full: {folder}/checkpoint\.pt\S* needs 0\.\d MB$", line)
+    told = rf"run\.py: disk full: {folder}/checkpoint\.pt\S* needs 0\.\d MB\n"
+    assert child.returncode == 74 and re.fullmatch(told, child.stderr)
     assert names(after / folder) == FILES - {"checkpoint.pt", "result.json"}
 
 

@@ -112,7 +112,7 @@ def _fit_in_memory(resolved: Resolved, data: VectorData, *, verbose: bool) -> Fi
     trainer = build_trainer(resolved, workspace, split, tracker, weights=weights)
     trainer.pseudo_labeled = None  # nobody knows their labels
     trainer.run()
-    network = trainer.objective.method.evaluated(trainer.student)
+    network = trainer.objective.evaluated(trainer.student)
     return FittedNetwork.of(network, workspace.preparation, tracker.history())
 
 

@@ -77,6 +77,8 @@ def _own(arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
 
 
 def _check_settings(settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    if "epochs" in settings and "steps" in own:
+        raise UnusableInput("settings: epochs goes with steps=None, which leaves the length to it")
     for name in settings:
         if not isinstance(name, str) or name.startswith("-"):
             raise UnusableInput(

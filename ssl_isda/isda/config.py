@@ -46,6 +46,8 @@ class IsdaConfig:
     """full: share by which each covariance is drawn towards a sphere of equal trace."""
     matched_strength: bool = False
     """Scale the strength of another covariance so that the batch's mean of q is that of the full one."""
+    max_exponent: Annotated[float, Interval(gt=0)] | None = None
+    """implicit: cap on (lambda/2) q, in nats, what ISDA adds to a logit; unset: none."""
     isda_images: Images = "both"
     """The images whose terms ISDA augments."""
     uncertainty_weight: Annotated[float, Interval(ge=0)] | None = None
@@ -71,6 +73,8 @@ class IsdaConfig:
             )
         if explicit and self.semantic_threshold:
             raise ValueError("semantic_threshold goes with augmentation implicit alone")
+        if explicit and self.max_exponent is not None:
+            raise ValueError("max_exponent goes with augmentation implicit alone")
         if self.shrinkage and self.covariance != "full":
             raise ValueError(f"shrinkage is of full covariances; got covariance {self.covariance}")
         if self.matched_strength and self.covariance in ("full", "learned"):

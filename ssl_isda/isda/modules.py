@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -32,7 +33,7 @@ from ssl_isda.models.contract import linear_map
 from ssl_isda.parallel.distributed import gathered, largest, num_processes
 
 Bound = Literal["upper_bound", "centered_bound", "second_order"]
-BOUNDS = {
+BOUNDS: Mapping[str, Callable[..., Tensor]] = {
     "upper_bound": semantic_consistency,
     "centered_bound": centered_semantic_consistency,
     "second_order": second_order_consistency,
@@ -64,6 +65,7 @@ class ISDALoss(WideState):
     lambda_0 : strength at the last step
     form : of the covariances, as in ``ClassCovariance``
     reduction, ignore_index, label_smoothing, class_weight : as in ``F.cross_entropy``
+    max_exponent : cap on (lambda/2) q, what is added to a logit, for strengths that overflow
 
     Raises
     ------
@@ -85,9 +87,12 @@ class ISDALoss(WideState):
         ignore_index: int = NO_CLASS,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
+        max_exponent: float | None = None,
     ) -> None:
         super().__init__()
         check_options(reduction, label_smoothing)
+        if max_exponent is not None and not max_exponent > 0:
+            raise ValueError(f"max_exponent is more than 0; got {max_exponent}")
         if total_steps < 1 or lambda_0 < 0:
             raise ValueError(
                 f"total_steps is 1 or more and lambda_0 0 or more; got {total_steps} and {lambda_0}"
@@ -99,7 +104,7 @@ class ISDALoss(WideState):
         self.covariance = ClassCovariance(num_classes, num_features, form)
         self.total_steps, self.lambda_0 = total_steps, lambda_0
         self.reduction, self.ignore_index = reduction, ignore_index
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.max_exponent = label_smoothing, max_exponent
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("class_weight", class_weight, persistent=False)
         self._looked = False
@@ -143,7 +148,11 @@ class ISDALoss(WideState):
         else:
             self.update(features, labels)
         strength = self._strength_at(self._count())
-        return isda_cross_entropy(logits, labels, weight, self.covariance, strength, **options)
+        return isda_cross_entropy(
+            *(logits, labels, weight, self.covariance, strength),
+            **options,
+            max_exponent=self.max_exponent,
+        )
 
     def _count(self) -> Tensor:
         """The number of steps before this one, which is counted."""
@@ -199,6 +208,7 @@ class ISDALoss(WideState):
             f"total_steps={self.total_steps}, lambda_0={self.lambda_0}, "
             f"reduction={self.reduction!r}, ignore_index={self.ignore_index}, "
             f"label_smoothing={self.label_smoothing}"
+            + (f", max_exponent={self.max_exponent}" if self.max_exponent is not None else "")
         )
 
 
@@ -208,9 +218,9 @@ class SemanticConsistency(nn.Module):
         semantic = SemanticConsistency(isda)
         loss = isda(features, labels, head) + eta_1 * semantic(unlabeled_features, head)
 
-    The strength is that of the loss's last call, so call it after that. It has no state of its own, and
-    neither moves nor saves that of the loss. In evaluation mode features are not augmented: it returns
-    the entropy of the predictions, or 0 for "second_order".
+    The strength is that of the loss's last call, so call it after that. The cap on exponents is the
+    loss's too. It has no state of its own, and neither moves nor saves that of the loss. In evaluation
+    mode features are not augmented: it returns the entropy of the predictions, or 0 for "second_order".
 
     Parameters
     ----------
@@ -249,9 +259,12 @@ class SemanticConsistency(nn.Module):
             Shapes that do not fit.
         """
         logits, weight = _logits(features, head, self.isda.covariance)
+        given = (logits, weight, self.isda.covariance)
         strength = self.isda.strength if self.training else 0.0
-        closed_form = BOUNDS[self.bound]
-        return closed_form(logits, weight, self.isda.covariance, strength, reduction=self.reduction)
+        options: dict[str, Any] = {"reduction": self.reduction}
+        if self.bound != "second_order":  # which adds nothing to a logit
+            options["max_exponent"] = self.isda.max_exponent
+        return BOUNDS[self.bound](*given, strength, **options)
 
     def extra_repr(self) -> str:
         return f"bound={self.bound!r}, reduction={self.reduction!r}"

@@ -36,6 +36,10 @@ from torch import Tensor
 from ssl_isda.base.precision import full_precision
 from ssl_isda.base.reduction import Reduction, reduced
 from ssl_isda.base.shapes import Float
+from ssl_isda.isda.closer_forms import (
+    centered_semantic_consistency as centered_semantic_consistency,
+)
+from ssl_isda.isda.closer_forms import second_order_consistency as second_order_consistency
 from ssl_isda.isda.cross_entropy import Target, cross_entropy, shares_of, target_of
 from ssl_isda.isda.labels import NO_CLASS, classes_in_use, row_shape, rows_of
 from ssl_isda.isda.learned import Covariance
@@ -44,7 +48,8 @@ from ssl_isda.isda.sampled import sampled_logits as sampled_logits
 from ssl_isda.isda.sampled import sampled_semantic_consistency as sampled_semantic_consistency
 from ssl_isda.isda.variances import AT_ONCE as AT_ONCE
 from ssl_isda.isda.variances import (
-    variance_about_mean,
+    exponents,
+    flat_weight,
     variance_of_mixture,
     variance_table,
     variance_to_target,
@@ -63,6 +68,7 @@ def isda_cross_entropy(
     label_smoothing: float = 0.0,
     ignore_index: int = NO_CLASS,
     reduction: Reduction = "mean",
+    max_exponent: float | None = None,
 ) -> Float[Tensor, "..."]:
     r"""Proposition 1: the upper bound of the expected cross-entropy under feature augmentation.
 
@@ -104,6 +110,7 @@ def isda_cross_entropy(
     class_weight, label_smoothing, ignore_index, reduction : as in ``F.cross_entropy``: with class
         weights the mean over integer labels divides by the sum of theirs. Without a row that counts
         the mean is 0, with a zero gradient
+    max_exponent : cap on each (lambda/2) q, of which there is no gradient beyond it; no bound then
 
     Returns
     -------
@@ -118,7 +125,7 @@ def isda_cross_entropy(
     """
     target = target_of(labels, row_shape(logits), logits.shape[1], ignore_index)
     rows = rows_of(logits)
-    shift = _shift(rows, target, weight, covariance, strength)
+    shift = _shift(rows, target, weight, covariance, strength, max_exponent)
     loss = cross_entropy(rows, shift, target, class_weight, label_smoothing, reduction)
     return loss.view(row_shape(logits)) if reduction == "none" else loss
 
@@ -132,6 +139,7 @@ def augmented_logits(
     strength: float | Tensor,
     *,
     ignore_index: int = NO_CLASS,
+    max_exponent: float | None = None,
 ) -> Float[Tensor, "n c *pixels"]:
     r"""z_ij + (lambda/2) q_{y_i}[j, y_i]: the logits whose cross-entropy is the bound of Prop. 1.
 
@@ -142,23 +150,29 @@ def augmented_logits(
     """
     target = target_of(labels, row_shape(logits), logits.shape[1], ignore_index)
     rows = rows_of(logits)
-    augmented = rows + _shift(rows, target, weight, covariance, strength)
+    augmented = rows + _shift(rows, target, weight, covariance, strength, max_exponent)
     if logits.ndim == 2:
         return augmented
     return augmented.view(*row_shape(logits), logits.shape[1]).movedim(-1, 1)
 
 
 def _shift(
-    rows: Tensor, target: Target, weight: Tensor, covariance: Covariance, strength: float | Tensor
+    rows: Tensor,
+    target: Target,
+    weight: Tensor,
+    covariance: Covariance,
+    strength: float | Tensor,
+    most: float | None,
 ) -> Tensor:
-    """(lambda/2) v: what augmentation adds to the logits, (m, c)."""
-    weight = _check_head(rows, weight, covariance)
+    """(lambda/2) v: what augmentation adds to the logits, (m, c), at most ``most``."""
+    weight = flat_weight(rows, weight, covariance)
     if target.classes is None:
-        return (strength / 2) * variance_of_mixture(shares_of(target.values), weight, covariance)
+        variance = variance_of_mixture(shares_of(target.values), weight, covariance)
+        return exponents(variance, strength, most)
     _, present, outside = target.classes
     assert target.in_use is not None and target.positions is not None
     variance = variance_to_target(weight, covariance, target.in_use)
-    shift = (strength / 2) * variance.index_select(0, target.positions)
+    shift = exponents(variance.index_select(0, target.positions), strength, most)
     if present is not None:
         shift = shift.where(present.unsqueeze(1), 0)
     return shift if outside is None else shift.where(~outside.unsqueeze(1), torch.nan)
@@ -172,6 +186,7 @@ def semantic_consistency(
     strength: float | Tensor,
     *,
     reduction: Reduction = "mean",
+    max_exponent: float | None = None,
 ) -> Float[Tensor, "..."]:
     r"""Proposition 2: the upper bound of the expected cross-entropy between p and its augmented self.
 
@@ -183,7 +198,7 @@ def semantic_consistency(
     rows, 0 without any. At ``strength`` = 0 its gradient is zero.
     """
     probabilities = rows_of(logits).detach().softmax(1)
-    each = _soft_bounds(rows_of(logits), probabilities, weight, covariance, strength)
+    each = _soft_bounds(rows_of(logits), probabilities, weight, covariance, strength, max_exponent)
     return reduced(each.view(row_shape(logits)), reduction)
 
 
@@ -194,9 +209,11 @@ def soft_isda_cross_entropies(
     weight: Float[Tensor, "c a *ones"],
     covariance: Covariance,
     strength: float | Tensor,
+    *,
+    max_exponent: float | None = None,
 ) -> Float[Tensor, " n"]:
     """Proposition 2 for each row, with targets p of any origin, held constant, and Sigma of argmax p."""
-    return _soft_bounds(logits, probabilities, weight, covariance, strength)
+    return _soft_bounds(logits, probabilities, weight, covariance, strength, max_exponent)
 
 
 def _soft_bounds(
@@ -205,96 +222,12 @@ def _soft_bounds(
     weight: Tensor,
     covariance: Covariance,
     strength: float | Tensor,
+    most: float | None,
 ) -> Tensor:
-    weight = _check_head(rows, weight, covariance)
+    weight = flat_weight(rows, weight, covariance)
     classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
-    table = (strength / 2) * variance_table(weight, covariance, classes)
+    table = exponents(variance_table(weight, covariance, classes), strength, most)
     # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
     shifted = rows.unsqueeze(1) + table.index_select(0, positions)  # (m, k, j)
     bound = -shifted.log_softmax(2).diagonal(dim1=1, dim2=2)
     return (probabilities * bound).sum(1)
-
-
-@full_precision
-def centered_semantic_consistency(
-    logits: Float[Tensor, "n c *pixels"],
-    weight: Float[Tensor, "c a *ones"],
-    covariance: Covariance,
-    strength: float | Tensor,
-    *,
-    reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
-    r"""A lower upper bound than Prop. 2's of the same expectation, and exact to first order in lambda.
-
-    .. math:: \frac1n \sum_i \Big(\log \sum_j e^{z_{ij} + \frac\lambda2 (e_j - p_i)^T G (e_j - p_i)}
-        - \sum_k p_{ik} z_{ik}\Big)
-
-    with p = softmax(z) held constant and G that of the pseudo-label argmax p. Mean over the n
-    unlabeled images. At ``strength`` = 0 it is H(p) and its gradient is zero.
-
-    It is a bound. With delta = z~ - z ~ N(0, lambda G) the expectation is E logsumexp(z + delta) -
-    p^T z. A shift by r^T delta, whatever r, does not change its value, since E delta = 0; then
-    Jensen's inequality and the moments of a Gaussian give f(r) - p^T z with
-
-        f(r) = log sum_j exp(z_j + (lambda/2) (e_j - r)^T G (e_j - r)).
-
-    It is lower. Prop. 2 is sum_k p_k f(e_k) - p^T z, this is f(p) - p^T z, and f is convex. With a
-    one-hot p the two are the same: Prop. 1.
-
-    It is exact to first order: f(p) - f at lambda 0 = (lambda/2) V + O(lambda^2), and of all r it is
-    p that makes the first-order term smallest. So holding p constant alters no first-order gradient,
-    neither that to the features nor that to W. (Prop. 2's gradient to the features is right to first
-    order as well, its gradient to W through G is twice what it should be. At lambda/2 its value and
-    its gradient to W would be right and its gradient to the features half: no remedy.)
-    """
-    rows = rows_of(logits)
-    weight = _check_head(rows, weight, covariance)
-    probabilities = rows.detach().softmax(1)
-    variance = variance_about_mean(probabilities, weight, covariance)
-    bound = (rows + (strength / 2) * variance).logsumexp(1)
-    each = bound - (probabilities * rows).sum(1)
-    return reduced(each.view(row_shape(logits)), reduction)
-
-
-@full_precision
-def second_order_consistency(
-    logits: Float[Tensor, "n c *pixels"],
-    weight: Float[Tensor, "c a *ones"],
-    covariance: Covariance,
-    strength: float | Tensor,
-    *,
-    reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
-    r"""The expected KL of Eq. 13 to first order in lambda: an estimate, no bound.
-
-    .. math:: \frac1n \sum_i \frac\lambda2 \Big(\sum_j \pi_{ij} G_{jj} - \pi_i^T G \pi_i\Big)
-
-    with pi = softmax(z) and G that of the pseudo-label argmax pi. Mean over the n unlabeled images.
-
-    Derivation: KL(pi || softmax(z + delta)) = (1/2) delta^T (diag(pi) - pi pi^T) delta + O(delta^3);
-    the expectation over delta ~ N(0, lambda G) is the above, with an error of O(lambda^2) since odd
-    moments vanish.
-
-    Here pi is differentiated, unlike in the bounds: nothing else carries a gradient to the features.
-    It is the right one. With p constant the gradient of Eq. 14 to z is E softmax(z + delta) - p; with
-    p = softmax(z) differentiated, E KL = E logsumexp(z + delta) - logsumexp(z), has the same one.
-    """
-    rows = rows_of(logits)
-    weight = _check_head(rows, weight, covariance)
-    probabilities = rows.softmax(1)
-    variance = variance_about_mean(probabilities, weight, covariance)
-    each = (probabilities * variance).sum(1).view(row_shape(logits))
-    return (strength / 2) * reduced(each, reduction)
-
-
-def _check_head(logits: Tensor, weight: Tensor, covariance: Covariance) -> Tensor:
-    """W, (c, a), also of a 1 x 1 convolution."""
-    expected = (covariance.num_classes, covariance.num_features)
-    flat = weight.flatten(1) if weight.ndim > 2 else weight
-    if tuple(flat.shape) != expected:
-        raise ValueError(
-            f"weight is the head's, {expected} for this covariance; got {tuple(weight.shape)}"
-        )
-    if logits.ndim != 2 or logits.shape[1] != covariance.num_classes:
-        raise ValueError(f"logits are (n, {expected[0]}); got {tuple(logits.shape)}")
-    return flat

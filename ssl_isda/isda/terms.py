@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -41,6 +43,7 @@ _CLOSED_FORMS = {
     "second_order": second_order_consistency,
     "entropy": entropy_minimization,
 }
+_WITH_EXPONENTS = ("upper_bound", "centered_bound")
 
 
 def class_covariance(config: IsdaConfig, num_classes: int, num_features: int) -> Covariance:
@@ -113,7 +116,8 @@ class IsdaTerms:
                     "--augmentation explicit with another loss"
                 )
             logits = augmented_logits(
-                rows.logits, rows.labels, self.weight, self.covariance, self.strength
+                *(rows.logits, rows.labels, self.weight, self.covariance, self.strength),
+                max_exponent=self.config.max_exponent,
             )
             return rows._replace(logits=logits)
         draws = sampled_logits(
@@ -131,7 +135,9 @@ class IsdaTerms:
         """A closed form of the consistency of unlabeled images, or M draws of what Prop. 2 bounds."""
         num_samples = self.config.augmentation_samples
         if num_samples is None:
-            closed_form = _CLOSED_FORMS[self.config.consistency]
+            closed_form: Callable[..., Tensor] = _CLOSED_FORMS[self.config.consistency]
+            if self.config.consistency in _WITH_EXPONENTS:
+                closed_form = partial(closed_form, max_exponent=self.config.max_exponent)
             shared = (logits, self.weight, self.covariance, self.strength)
             if not self.config.semantic_threshold:
                 return closed_form(*shared)
@@ -156,14 +162,14 @@ class IsdaTerms:
         """
         num_samples = self.config.augmentation_samples
         shared = (self.weight, self.covariance, self.strength)
+        most = self.config.max_exponent
         if num_samples is None and mixed and target.ndim == 2:
-            return isda_cross_entropy(logits, target, *shared, reduction="none")
+            return isda_cross_entropy(logits, target, *shared, reduction="none", max_exponent=most)
         if num_samples is None and target.ndim == 1:
-            return F.cross_entropy(
-                augmented_logits(logits, target, *shared), target, reduction="none"
-            )
+            augmented = augmented_logits(logits, target, *shared, max_exponent=most)
+            return F.cross_entropy(augmented, target, reduction="none")
         if num_samples is None:
-            return soft_isda_cross_entropies(logits, target, *shared)
+            return soft_isda_cross_entropies(logits, target, *shared, max_exponent=most)
         generator = self.step.generator("augmented features of targets", logits.device)
         noise = draw(self.covariance, target if mixed else hard(target), num_samples, generator)
         draws = logits + self.strength**0.5 * noise @ self.weight.T  # (m, n, c)

@@ -144,6 +144,25 @@ class _Again:
         return self.covariance.multiply_each(directions, classes)
 
 
+def exponents(variance: Tensor, strength: float | Tensor, most: float | None) -> Tensor:
+    """(lambda/2) q, or ``most`` where it is more; no gradient comes through what is capped."""
+    found: Tensor = (strength / 2) * variance
+    return found if most is None else found.clamp(max=most)
+
+
+def flat_weight(logits: Tensor, weight: Tensor, covariance: Covariance) -> Tensor:
+    """W, (c, a), also of a 1 x 1 convolution. Raises ``ValueError`` where shapes do not fit."""
+    expected = (covariance.num_classes, covariance.num_features)
+    flat = weight.flatten(1) if weight.ndim > 2 else weight
+    if tuple(flat.shape) != expected:
+        raise ValueError(
+            f"weight is the head's, {expected} for this covariance; got {tuple(weight.shape)}"
+        )
+    if logits.ndim != 2 or logits.shape[1] != covariance.num_classes:
+        raise ValueError(f"logits are (n, {expected[0]}); got {tuple(logits.shape)}")
+    return flat
+
+
 def variance_to_target(
     weight: Float[Tensor, "c a"], covariance: Covariance, classes: Int[Tensor, " p"]
 ) -> Float[Tensor, "p c"]:

@@ -39,9 +39,15 @@ def told(student: Network, objective: Objective, learning_rate: float, step: Ste
     if isda is None or covariance is None:
         return f"; try {slower}"
     strength = isda.strength(step.progress)
+    if objective.ratio is not None:
+        strength *= float(objective.ratio)
     q = largest_q(linear_map(student.head)[0], covariance)
-    is_strong = strength > 0 and not strength / 2 * q <= STRONG  # q may be no number any more
-    weaker = f"a smaller --lambda-0 than {isda.lambda_0:g}, or " if is_strong else ""
+    most = isda.max_exponent if isda.max_exponent is not None else math.inf
+    exponent = strength / 2 * q  # q may be no number any more
+    is_strong = strength > 0 and not min(most, exponent) <= STRONG
+    is_capped = isda.max_exponent is not None or isda.augmentation == "explicit"
+    cap = "" if is_capped else f", --max-exponent {STRONG:g}"
+    weaker = f"a smaller --lambda-0 than {isda.lambda_0:g}{cap}, or " if is_strong else ""
     size = f"{q:.3g}" if math.isfinite(q) else "not finite"
     return (
         f", where lambda is {strength:.3g} and the largest q, (w_j - w_k)^T Sigma_c (w_j - w_k), is "

@@ -76,6 +76,8 @@ class Objective(nn.Module):
         self.reference = None
         if isda and isda.matched_strength:
             self.reference = ClassCovariance(num_classes, num_features)
+        self.ratio: Tensor | None = None
+        """Of a matched strength: the factor on lambda at the last step."""
         loss = loss or CrossEntropy()
         if loss.state_dict():
             self.loss = loss
@@ -174,8 +176,8 @@ class Objective(nn.Module):
         if self.reference is None:
             return isda
         self.reference.update(features, labels)
-        ratio = strength_ratio(isda.weight, self.reference, self.covariance, labels)
-        return replace(isda, ratio=ratio)
+        self.ratio = strength_ratio(isda.weight, self.reference, self.covariance, labels)
+        return replace(isda, ratio=self.ratio)
 
     def _supervised(
         self,

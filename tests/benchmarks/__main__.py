@@ -30,6 +30,7 @@ PARTS = (
     "vectors",
     "checkpoint",
     "report",
+    "small_runs",
     "full_run",
     "networks",
     "fit",

@@ -75,13 +75,13 @@ def bare_loop(X: np.ndarray, y: np.ndarray, *, isda: bool, num_steps: int) -> nn
     student = nn.Sequential(body, head)
     teacher = copy.deepcopy(student).requires_grad_(False)
     optimizer = torch.optim.SGD(
-        student.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
+        student.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4, nesterov=True, fused=True
     )
     supervised = ISDALoss(NUM_CLASSES, FEATURES, total_steps=num_steps)
     semantic = SemanticConsistency(supervised)
     for step in range(num_steps):
         for group in optimizer.param_groups:
-            group["lr"] = 0.05 * (1 + math.cos(math.pi * step / num_steps))
+            group["lr"] = 0.015 * (1 + math.cos(math.pi * step / num_steps))
         some = labeled[torch.randint(len(labeled), (LABELED_ROWS,))]
         others = torch.randperm(len(rows))[:UNLABELED_ROWS]
         first, second = (

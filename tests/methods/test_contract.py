@@ -20,6 +20,8 @@ from ssl_isda.training.objective import Objective
 from tests.methods import tiny
 
 importlib.import_module("ssl_isda.methods")
+FIRST = ("mean_teacher", "pi_model", "pseudo_label", "supervised", "temporal_ensembling", "vat")
+"""The others see fewer shapes."""
 SHAPES = {
     "cifar10": (10, 3, 32, 32),
     "cifar100": (100, 3, 32, 32),
@@ -28,6 +30,10 @@ SHAPES = {
     "folder": (4, 3, 48, 48),
     "vectors": (5, 24),
 }
+
+CELLS = [(name, each) for name in sorted(METHODS) for each in SHAPES]
+CELLS.remove(("remixmatch", "vectors"))  # it turns images
+CELLS = [cell for cell in CELLS if cell[0] in FIRST or cell[1] not in ("cifar10", "svhn")]
 
 
 def objective_for(name: str, isda: bool, dataset: str) -> tuple[Network, Objective]:
@@ -74,9 +80,8 @@ def steps_taken(student, objective, dataset: str, first: int, last: int, precisi
     return every
 
 
-@pytest.mark.parametrize("dataset", SHAPES)
+@pytest.mark.parametrize(("name", "dataset"), CELLS)
 @pytest.mark.parametrize("isda", [False, True])
-@pytest.mark.parametrize("name", sorted(METHODS))
 def test_losses_are_finite_and_every_weighted_term_moves_the_student(name, isda, dataset) -> None:
     student, objective = objective_for(name, isda, dataset)
     steps_taken(student, objective, dataset, 0, 3)

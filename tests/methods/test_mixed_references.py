@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.propositions import isda_cross_entropy
 from tests.methods import tiny
@@ -185,6 +186,13 @@ def test_mixed_labels_get_the_bound_for_mixtures_and_nothing_else_changes() -> N
     )
     torch.testing.assert_close(with_isda["supervised"], expected)
     assert with_isda["supervised"] > plain["supervised"]
+
+
+def test_only_square_images_can_be_turned() -> None:
+    from ssl_isda.methods.remixmatch import turned
+
+    with pytest.raises(UsageError, match="must be square"):
+        turned(torch.zeros(4, 1, 16, 24), torch.arange(4))
 
 
 def test_the_rotations_head_is_trained_and_the_same_for_every_run() -> None:

@@ -131,7 +131,12 @@ REFERENCES: dict[str, tuple[Reference, dict[str, Any]]] = {
     "uda": (uda, {"threshold": 0.4, "temperature": 0.7}),
     "dash": (
         dash,
-        {"warm_up_fraction": 0.2, "decay": 1.1, "period_fraction": 0.15, "smallest_threshold": 0.9},
+        {
+            "warm_up_fraction": 0.2,
+            "threshold_decay": 1.1,
+            "period_fraction": 0.15,
+            "smallest_threshold": 0.9,
+        },
     ),
 }
 

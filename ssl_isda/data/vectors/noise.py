@@ -19,7 +19,7 @@ from ssl_isda.parallel.distributed import part
 class Config:
     """Options of ``vector_noise``."""
 
-    noise_std: Annotated[float, Interval(ge=0)] = 0.1
+    noise_std: Annotated[float, Interval(ge=0)] = 0.5
     """sigma, in standard deviations of each number; a method's own input noise comes on top. 0: the
     rows as they are."""
 

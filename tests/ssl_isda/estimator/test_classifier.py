@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import ssl_isda
 from ssl_isda import SemiSupervisedClassifier, UsageError
 from ssl_isda.base.errors import TrainingFailed
+from ssl_isda.results.runs import read_run
 from tests.benchmarks import estimators
 from tests.benchmarks import fit as fit_benchmark
 from tests.pages import python_blocks
@@ -59,7 +61,11 @@ def iris() -> tuple[np.ndarray, np.ndarray]:
 @parametrize_with_checks(
     [
         SemiSupervisedClassifier(
-            steps=15, hidden=24, features=8, settings={"consistency_weight": 1.0}
+            steps=15,
+            hidden=24,
+            features=8,
+            learning_rate=0.1,
+            settings={"consistency_weight": 1.0},
         )
     ],
     expected_failed_checks=lambda _: CANNOT_HOLD,
@@ -195,6 +201,18 @@ def test_nothing_is_written_and_nothing_of_the_process_changes(
     assert not [*tmp_path.iterdir()] and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("supervised", {"evaluation_ema": 0.9}), ("vat", {"policy": "vector_mixup"}), ("ict", {})],
+)
+def test_a_run_in_a_folder_ends_as_one_in_memory(method: str, settings, iris, tmp_path) -> None:
+    made = [
+        SemiSupervisedClassifier(method, **SMALL, settings=settings, folder=folder).fit(*iris)
+        for folder in (None, tmp_path / "run")
+    ]
+    assert np.array_equal(*(each.predict_proba(iris[0]) for each in made))
+
+
 def test_a_folder_is_a_run_that_goes_on_where_it_stopped(iris, tmp_path, monkeypatch) -> None:
     X, y = iris
     plain = SemiSupervisedClassifier(**SMALL).fit(X, y)
@@ -218,6 +236,8 @@ def test_a_folder_is_a_run_that_goes_on_where_it_stopped(iris, tmp_path, monkeyp
     again = clone(kept).fit(X, y)
     assert (tmp_path / "run/checkpoint.pt").stat().st_mtime_ns == seen, "it is read, not trained"
     assert np.array_equal(again.predict(X), plain.predict(X))
+    assert np.array_equal(ssl_isda.load(tmp_path / "run").predict(X).labels, plain.predict(X))
+    assert "no test error" in read_run(tmp_path / "run").problem
     for other, reason in ((X + 1, "other"), (X, "steps: 12 there, 13 now")):
         changed = clone(kept).set_params(steps=13 if other is X else 12)
         with pytest.raises(ValueError, match=reason):
@@ -271,9 +291,11 @@ def test_numbers_that_are_none_are_named(name: str, iris) -> None:
         ({"folder": 3}, "folder is a path or None; got 3"),
         ({"settings": [1]}, "settings is a mapping of flags to values, or None; got list"),
         ({"settings": {"steps": 5}}, "settings: steps is an argument of the classifier, steps=..."),
+        ({"settings": {"epochs": 5}}, "settings: epochs goes with steps=None"),
         ({"settings": {"labels": 5}}, "settings: labels is no setting here"),
         ({"settings": {"momentun": 1}}, "unknown flag 'momentun'; did you mean 'momentum'"),
         ({"settings": {"model": "cnn13"}}, "CNN13 needs images"),
+        ({"method": "fixmatch"}, "method fixmatch needs .*, which is made for images"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(change: dict[str, Any], said: str, iris) -> None:
@@ -285,6 +307,20 @@ def test_what_cannot_be_used_is_told_in_one_line(change: dict[str, Any], said: s
         classifier.fit(**data)
     assert "\n" not in str(refusal.value) and "--" not in str(refusal.value)
     assert not hasattr(classifier, "classes_")
+
+
+def test_a_signal_ends_a_fit_as_it_ends_other_python(iris, monkeypatch) -> None:
+    from ssl_isda.training import trainer
+
+    def interrupted(self, step, *, train_step=trainer.Trainer.train_step):
+        if step.index == 3:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(self, step)
+
+    monkeypatch.setattr(trainer.Trainer, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        SemiSupervisedClassifier(**SMALL).fit(*iris)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_refusals_are_usage_errors_too_and_what_is_sparse_is_refused(iris) -> None:
@@ -353,9 +389,9 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) 
     settings = {name: {**each, "steps": 2} for name, each in estimators.OURS.items()}
     monkeypatch.setattr(estimators, "OURS", settings)
     files = ["--results", str(tmp_path / "a.csv"), "--table", str(tmp_path / "a.md")]
-    estimators.main(["--sets", "iris", "--seeds", "1", *files])
+    estimators.main(["--sets", "wine", "--seeds", "1", *files])
     first = estimators.read_errors(tmp_path / "a.csv")
-    estimators.main(["--sets", "iris", "--seeds", "2", *files])
+    estimators.main(["--sets", "wine", "--seeds", "2", *files])
     both = estimators.read_errors(tmp_path / "a.csv")
     assert {cell: found[:1] for cell, found in both.items()} == first
     assert len(both) == 3 * len(estimators.CLASSIFIERS) and all(
@@ -365,10 +401,10 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys) 
 
 
 def test_the_comparison_s_table_has_paired_intervals() -> None:
-    errors = {("iris", 2, name): [10.0, 20.0] for name in estimators.CLASSIFIERS}
-    errors["iris", 2, "SVC"] = [12.0, 24.0]
+    errors = {("wine", 2, name): [10.0, 20.0] for name in estimators.CLASSIFIERS}
+    errors["wine", 2, "SVC"] = [12.0, 24.0]
     lines = estimators.table(errors).splitlines()
-    assert lines[0] == "| iris | 2 labels a class |"
+    assert lines[0] == "| wine | 2 labels a class |"
     assert "| mean_teacher + ISDA | 15.0 ± 63.5 |" in lines  # t(0.975, 1) = 12.706
     assert "| SVC | 18.0 (+3.0 ± 12.7) |" in lines
 

@@ -498,10 +498,10 @@ def test_consistency_losses_equal_their_definitions() -> None:
     ],
 )
 def test_errors_say_what_was_given(weight: Tensor, logits: Tensor, words: str) -> None:
-    from ssl_isda.isda.propositions import _check_head
+    from ssl_isda.isda.variances import flat_weight
 
     with pytest.raises(ValueError, match=words):
-        _check_head(logits, weight, ClassCovariance(5, 6))
+        flat_weight(logits, weight, ClassCovariance(5, 6))
 
 
 def test_arguments_may_all_be_named() -> None:

@@ -35,7 +35,9 @@ def test_the_largest_q_is_that_of_the_double_loop(form: str) -> None:
 
 
 LARGEST = "and the largest q, (w_j - w_k)^T Sigma_c (w_j - w_k),"
-WEAKER = "try a smaller --lambda-0 than 4, or a smaller --learning-rate than 0.1"
+WEAKER = (
+    "try a smaller --lambda-0 than 4, --max-exponent 100, or a smaller --learning-rate than 0.1"
+)
 SLOWER = "try a smaller --learning-rate than 0.1"
 
 
@@ -67,7 +69,10 @@ def test_fault_55_it_names_the_strength_and_advises_what_fits(
 def test_fault_55_a_run_with_isda_that_diverges_names_lambda_and_q(tmp_path: Path) -> None:
     code, _, line = answer([*SUPERVISED, "--isda", "--lambda-0", "1e8"], tmp_path)
     assert code == 70 and "where lambda is " in line and "the largest q, (w_j - w_k)^T" in line
-    assert "; try a smaller --lambda-0 than 1e+08, or a smaller --learning-rate than 0.1" in line
+    assert (
+        "; try a smaller --lambda-0 than 1e+08, --max-exponent 100, or a smaller --learning-rate than 0.1"
+        in line
+    )
 
 
 def test_a_run_that_is_well_computes_no_q(tmp_path: Path, monkeypatch) -> None:
