@@ -1,9 +1,9 @@
 """A grid of small runs in one process against the same training written as a bare loop.
 
 Digits as vectors of 64 numbers, 100 labels, 600 steps of 32 + 64 rows on an ``mlp`` of 256 and 64
-features, the Π-model with gradients through both passes. The grid makes run folders, checkpoints, metrics and results, and tests after every
-epoch; the loop trains and tests once at the end. With ISDA the loop calls ``ISDALoss`` and
-``SemanticConsistency`` as docs/own-loop.md does.
+features, the Π-model with gradients through both passes. The grid makes run folders, checkpoints, metrics
+and results, and tests after every epoch; the loop trains and tests once at the end. With ISDA the loop
+calls ``ISDALoss`` and ``SemanticConsistency`` as docs/own-loop.md does.
 """
 
 from __future__ import annotations
