@@ -74,8 +74,8 @@ class Workspace:
 
     def __init__(self, resolved: Resolved, own: ImageData | None = None) -> None:
         config = resolved.config
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        self._threads = config.threads
+        self.set_threads()
         self.device = device_named(config.device)
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
@@ -90,6 +90,11 @@ class Workspace:
         self.digests: tuple[str, ...] = listed or self.data.digests
         """Of the images, in every version."""
 
+    def set_threads(self) -> None:
+        """Have PyTorch use as many threads as the run asks for."""
+        if self._threads:
+            torch.set_num_threads(self._threads)
+
     def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Training images, all or those at ``indices``, with their labels, without augmentation."""
         return evaluation_batches(self.train_images, _labels(self.data.train), indices=indices)
@@ -97,6 +102,16 @@ class Workspace:
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images with their labels."""
         return evaluation_batches(self.test_images, _labels(self.data.test))
+
+
+def read_alike(resolved: Resolved) -> tuple[object, ...]:
+    """What a ``Workspace`` depends on beside the content of the data: equal for runs that can share."""
+    config = resolved.config
+    plugins.load(config.plugin)
+    how = (config.device, config.precision, config.threads, config.plugin, config.preprocessing)
+    options = options_of(DATASETS, config.dataset, resolved)
+    listing = ListingOptions.of(resolved.values)
+    return *how, config.dataset, config.data_dir, options, listing
 
 
 def _refuse_what_no_gpu_holds(parts: Sequence[PreparedImages], device: torch.device) -> None:
@@ -329,7 +344,9 @@ def batches_of(
         return made
 
     views = (*method.views, *method.labeled_views)
-    named = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
+    names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
+    of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
+    named = {name: augmentation(of_vectors.get(name, name)) for name in names}
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
@@ -341,7 +358,7 @@ def batches_of(
         augmentation=augmentation(config.policy),
         views=method.views,
         labeled_views=method.labeled_views,
-        named={name: augmentation(name) for name in named},
+        named=named,
         device=workspace.device,
     )
     _refuse_batch_sizes(config, batches)

@@ -278,8 +278,11 @@ images, labels = torch.randn(8, 1, 16, 16), torch.arange(8) % 2
 
 class Data:
     def batch(self, step):
-        views = tuple(torch.randn(8, 1, 16, 16) for _ in range(len(regularizer.views)))
-        return Batch(images, labels, views, torch.arange(8))
+        views, labeled = (
+            tuple(torch.randn(8, 1, 16, 16) for _ in each)
+            for each in (regularizer.views, regularizer.labeled_views)
+        )
+        return Batch(images, labels, views, torch.arange(8), labeled)
 
 for name in methods.__all__:
     student = CNN13(2, width=0.05, in_channels=1)

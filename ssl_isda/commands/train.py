@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
+from ssl_isda.commands.shared_data import workspace_for
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
@@ -21,6 +22,7 @@ from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import Resolved
 
 if TYPE_CHECKING:
+    from ssl_isda.assembly import Workspace
     from ssl_isda.data.image_data import ImageData
 
 
@@ -60,12 +62,11 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
         found = found or _found_by_first(folders, digests)
         for folder, result in zip(folders, found, strict=True):
             if result is None:
-                from ssl_isda.assembly import Workspace
                 from ssl_isda.commands.train_one import train_one, weights_to_begin_with
 
                 with _owned(folder), _memory_told():
                     weights = weights_to_begin_with(folder)
-                    workspace = workspace or Workspace(resolved, own)
+                    workspace = workspace or _workspace(resolved, own, digests)
                     result = train_one(folder, workspace, weights)
             else:
                 _tell_what_was_not_done(folder, result)
@@ -73,6 +74,14 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
             if is_first_launched():
                 show(f"{folder.path}: {describe(result)}")
     return results
+
+
+def _workspace(resolved: Resolved, own: ImageData | None, digests: Sequence[str]) -> Workspace:
+    if own is None:
+        return workspace_for(resolved, digests)
+    from ssl_isda.assembly import Workspace
+
+    return Workspace(resolved, own)
 
 
 def _digests(

@@ -89,6 +89,7 @@ class Trainer:
             *(config.precision, self.checkpoint_file),
         )
         self.signals = Signals()
+        self._in_training = False
 
     @property
     def next_step(self) -> int:
@@ -98,6 +99,7 @@ class Trainer:
     @property
     def evaluation(self) -> Evaluation:
         """Passes in evaluation mode, which a signal stops."""
+        self._in_training = False
         config = self.config
         return Evaluation(
             *(self.student, self.objective),
@@ -160,7 +162,8 @@ class Trainer:
         terms = self._terms(step)
         if step.is_last_of_epoch and self.tracker.keeps_diagnostics:
             self.watch.look_at_gradients(terms, self._trained_parameters(), step)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:  # as zero_grad, which also writes a line for profilers
+            parameter.grad = None
         terms.total.backward()
         losses = {name: loss.detach().clone() for name, loss in terms.losses.items()}
         if distributed.num_processes() > 1:
@@ -175,12 +178,19 @@ class Trainer:
     def _terms(self, step: Step) -> Terms:
         """The forward passes of a step."""
         begin_passes(self.config.compiled)
-        self.student.train()
-        self.objective.train()
+        self._to_training_mode()
         batch = self.data.batch(step)
         with as_written(self.config.compiled, step), autocast(self.device, self.config.precision):
             terms: Terms = self.objective(self.student, batch, step)
         return terms
+
+    def _to_training_mode(self) -> None:
+        """After an evaluation, within which single parts of a method may have been put into the other."""
+        if self._in_training and self.student.training and self.objective.training:
+            return
+        self.student.train()
+        self.objective.train()
+        self._in_training = True
 
     def dry_step(self) -> None:
         """Take the memory of the heaviest kind of step, the last one of an epoch.

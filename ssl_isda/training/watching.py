@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +55,8 @@ class Watch:
         TrainingFailed
             One is not finite; names the step, the term, and the strength of ISDA.
         """
-        if not self.loss_sums or torch.stack([*self.loss_sums.values()]).isfinite().all():
+        sums = [*self.loss_sums.values()]
+        if not sums or all(map(math.isfinite, torch.stack(sums).tolist())):
             return
         for name, loss_sum in self.loss_sums.items():
             if not torch.isfinite(loss_sum):

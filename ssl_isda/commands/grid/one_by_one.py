@@ -10,6 +10,7 @@ from ssl_isda.base.errors import Interrupted, RunError
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard
+from ssl_isda.commands.shared_data import data_shared
 from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.settings.config import Resolved
 
@@ -18,7 +19,8 @@ Train = Callable[[Resolved], object]
 
 
 def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
-    """Train each run when the one before has ended, well or by a failure of its own.
+    """Train each run when the one before has ended, well or by a failure of its own. Runs that follow
+    each other and read the same data alike read them once.
 
     What a run prints is not shown; it stands in its log.txt.
 
@@ -27,6 +29,11 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
     Interrupted, KeyboardInterrupt
         A signal came; the run in training has saved.
     """
+    with data_shared():
+        _one_by_one(runs, train, progress)
+
+
+def _one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
     for run in runs:
         progress.started(run.path)
         with (
