@@ -344,7 +344,9 @@ def batches_of(
         return made
 
     views = (*method.views, *method.labeled_views)
-    named = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
+    names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
+    of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
+    named = {name: augmentation(of_vectors.get(name, name)) for name in names}
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
@@ -356,7 +358,7 @@ def batches_of(
         augmentation=augmentation(config.policy),
         views=method.views,
         labeled_views=method.labeled_views,
-        named={name: augmentation(name) for name in named},
+        named=named,
         device=workspace.device,
     )
     _refuse_batch_sizes(config, batches)

@@ -98,9 +98,8 @@ def fit(
                 return _fit_in_folder(RunFolder(resolved, folder), data)
             return _fit_in_memory(resolved, data, verbose=verbose)
         except Interrupted as error:
-            signal.raise_signal(
-                error.signal_number
-            )  # as if nobody had waited for the end of a step
+            # As if nobody had waited for the end of a step.
+            signal.raise_signal(error.signal_number)
             raise
 
 

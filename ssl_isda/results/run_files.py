@@ -23,6 +23,10 @@ class Damaged(Exception):
     """A file is not what a run writes; the text is one phrase that names the file."""
 
 
+class Untested(Damaged):
+    """A run had nothing to test on, so that it has no error to report."""
+
+
 @dataclass(frozen=True)
 class SplitFacts:
     """What a report tells about ``split.json``."""
@@ -77,10 +81,11 @@ def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The result of a finished run; ``error`` in it is a number from 0 to 100."""
+    """The result of a finished run; ``error`` in it is a number from 0 to 100. Raises ``Untested`` where
+    there is none."""
     result = _json_object(_text(path), path.name)
     if "error" not in result and "steps" in result:
-        raise Damaged("it was trained without a part to test on, so that it has no test error")
+        raise Untested("it was trained without a part to test on, so that it has no test error")
     error = number(result.get("error"))
     if error is None or not 0 <= error <= 100:
         raise Damaged(f"{path.name} holds no error from 0 to 100 %")

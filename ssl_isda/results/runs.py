@@ -16,6 +16,7 @@ from ssl_isda.results.run_files import (
     Damaged,
     LogFacts,
     SplitFacts,
+    Untested,
     confusion_counts,
     number,
     read_epochs,
@@ -39,7 +40,8 @@ class Run:
     """The folder, as the user named it, fit to be printed."""
     folder: Path = Path()
     state: State = "unfinished"
-    """finished: has a result. failed: its log says why it ended. unfinished: neither. damaged: a file
+    """finished: has a result. failed: its log says why it ended. unfinished: neither, or its result has
+    no test error. damaged: a file
     is not what a run writes, so that none of its numbers count. repeated: the same seed of the same
     experiment is there twice, and this is not the first."""
     problem: str = ""
@@ -155,6 +157,8 @@ def read_run(folder: Path) -> Run:
     try:
         run = replace(run, settings=read_config(folder / "config.yaml"))
         return _read_rest(run, folder)
+    except Untested as reason:
+        return replace(run, state="unfinished", problem=str(reason))
     except (Damaged, UsageError) as damage:
         return replace(run, state="damaged", problem=str(damage))
 

@@ -139,7 +139,7 @@ def _together(name: str, each: Sequence[Planned]) -> Planned:
 
 def _what_costs(run: Resolved) -> object:
     """Equal for runs whose steps have the same operations."""
-    config, isda = run.config, replace(run.isda, lambda_0=0.0, uncertainty_weight=None)
+    config, isda = run.config, vars(run.isda) | {"lambda_0": 0, "uncertainty_weight": 0}
     kinds = ("model", "method", "loss")
     return (
         (config.dataset, config.epochs, config.steps, config.batch_size),

@@ -237,7 +237,8 @@ def test_a_folder_is_a_run_that_goes_on_where_it_stopped(iris, tmp_path, monkeyp
     assert (tmp_path / "run/checkpoint.pt").stat().st_mtime_ns == seen, "it is read, not trained"
     assert np.array_equal(again.predict(X), plain.predict(X))
     assert np.array_equal(ssl_isda.load(tmp_path / "run").predict(X).labels, plain.predict(X))
-    assert "no test error" in read_run(tmp_path / "run").problem
+    read = read_run(tmp_path / "run")
+    assert read.state == "unfinished" and "no test error" in read.problem
     for other, reason in ((X + 1, "other"), (X, "steps: 12 there, 13 now")):
         changed = clone(kept).set_params(steps=13 if other is X else 12)
         with pytest.raises(ValueError, match=reason):

@@ -45,13 +45,17 @@ def test_gradients_of_grouped_convolutions_cost_as_much_as_they_do(groups: int) 
 
 def test_a_grid_is_counted_once_a_cell(tmp_path: Path, capsys) -> None:
     grid = tmp_path / "grid.yaml"
-    grid.write_text("runs:\n  - config: resnet32_cifar10\n    depth: 8\n    seed: [0, 1, 2]\n")
+    learned = "isda: true\n    covariance: learned\n    uncertainty_weight: [0.1, 1]"
+    seeds = "seed: [0, 1, 2]"
+    grid.write_text(
+        f"runs:\n  - config: resnet32_cifar10\n    depth: 8\n    {seeds}\n    {learned}\n"
+    )
     words = ["analyze", "cost", "--config", str(grid), "--out", str(tmp_path)]
     assert cli.main([*words, "--gpu", "a100", "--share", "0.5", "--launch-us", "0"]) == 0
     said = capsys.readouterr().out
     assert said.count("counting") == 1 and "a100 of 312 TFLOP/s" in said
     (row,) = json.loads((tmp_path / "planned_cost.json").read_text())["runs"]
-    assert row["num_runs"] == 3 and row["name"] == "cifar10-all/supervised-resnet32"
+    assert row["num_runs"] == 6 and row["name"] == "cifar10-all/supervised+isda-resnet32"
     assert row["hours"] == pytest.approx(row["operations"] / (312e12 * 0.5 * 3600))
     assert cli.main([*words, "--launch-us", "1000"]) == 0
     assert " k |" in capsys.readouterr().out
