@@ -74,6 +74,18 @@ def test_fault_34_failing_runs_are_named_and_the_others_finish(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_two_processes_share_the_runs_and_both_are_gone_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(f"{SHORT}{{method: [supervised], seed: [0, 1, 2, 3]}}")
+    found = answer(["grid", "grid.yaml", "--processes", "2"], tmp_path)
+    assert found.code == 0 and "± " in found.out and "(n = 4)" in found.out
+    logs = [*tmp_path.glob("runs/*/*/seed*/log.txt")]
+    assert len(logs) == 4
+    for log in logs:  # each was begun once
+        assert len(re.findall("4 steps on cpu", log.read_text())) == 1
+        assert not (log.parent / "checkpoint.pt.new").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="-d is GNU's xargs")
 def test_printed_commands_run_and_the_grid_takes_their_results(tmp_path: Path) -> None:
     text = SHORT + "{method: supervised, seed: [0, 1]}"

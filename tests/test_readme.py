@@ -17,6 +17,7 @@ from ssl_isda.commands.analyze.options import (
     CollectConfig,
     ComparisonConfig,
     CostConfig,
+    PowerConfig,
     RedrawConfig,
     TightnessConfig,
 )
@@ -48,6 +49,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "export-model": ExportModelConfig,
     "models": ModelsConfig,
     "comparison": ComparisonConfig,
+    "power": PowerConfig,
     "tightness": TightnessConfig,
     "cost": CostConfig,
     "collect": CollectConfig,

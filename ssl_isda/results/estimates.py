@@ -126,6 +126,24 @@ def pairs_needed(std: float, effect: float) -> int | None:
     return high
 
 
+def interval_of_std(std: float, degrees_of_freedom: int) -> tuple[float, float]:
+    """The 95 % confidence interval of the standard deviation of normal numbers, estimated as ``std``.
+
+    (n - 1) s^2 / sigma^2 ~ chi^2(n - 1)
+    """
+    from scipy.special import chdtri  # quantile of chi^2, from above
+
+    df = degrees_of_freedom
+    low, high = (std * math.sqrt(df / chdtri(df, share)) for share in (LEVEL / 2, 1 - LEVEL / 2))
+    return low, high
+
+
+def pooled_std(groups: Sequence[Sequence[float]]) -> float:
+    """One standard deviation for all groups of two or more, each of which keeps its own mean."""
+    weights = [len(group) - 1 for group in groups]
+    return math.sqrt(statistics.fmean(map(statistics.variance, groups), weights))
+
+
 def paired_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of Student's paired t-test that their mean is 0.
 

@@ -21,11 +21,12 @@ import pytest
 import torch
 
 from ssl_isda import cli
-from ssl_isda.base.errors import Interrupted, OutputFailed, UsageError
+from ssl_isda.base.errors import FolderInUse, Interrupted, OutputFailed, UsageError
 from ssl_isda.commands.grid import attempts, command, on_ray, progress, stopping
 from ssl_isda.commands.grid.attempts import Outcome, run_to_end
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.commands.grid.side_by_side import of_one_process
 from ssl_isda.runs.grid_expansion import GridRun, expand
 from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings import resolve as reading
@@ -235,6 +236,31 @@ def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, ca
     assert lines[::2] == [f"started {each.path}" for each in runs]
     assert [line[:6] for line in lines[1::2]] == ["[1/3] ", "[2/3] ", "[3/3] "]
     assert printed.err == ""
+
+
+def test_a_run_that_another_process_has_is_looked_at_again_after_the_others(
+    file, monkeypatch
+) -> None:
+    runs, seen = watched(file, monkeypatch, "[0, 1, 2]")
+    asked: list[int] = []
+    monkeypatch.setattr("ssl_isda.commands.grid.one_by_one.TICK", 0.0)
+
+    def train(resolved) -> None:
+        asked.append(resolved.config.seed)
+        if resolved.config.seed == 0 and len(asked) < 5:
+            raise FolderInUse("in use by another process")
+        seed = str(resolved.config.seed)
+        write_run(file.parent / "runs", "--dataset", "digits", "--seed", seed, errors=[20.0])
+
+    one_by_one(runs, train, seen)
+    assert asked == [0, 1, 2, 0, 0] and len(seen.errors) == 3 and not seen.failures
+
+
+def test_other_processes_get_the_same_words_but_their_number() -> None:
+    words = ["my.yaml", "--processes", "3", "--steps", "6"]
+    assert of_one_process(words) == ["my.yaml", "--steps", "6", "--workers", "1"]
+    words = ["my.yaml", "--processes=3", "--workers=1"]
+    assert of_one_process(words) == ["my.yaml", "--workers=1"]
 
 
 def test_between_runs_the_process_is_put_back_to_what_it_was(file, monkeypatch) -> None:

@@ -23,7 +23,8 @@ from ssl_isda.results.cells import (
     settings_that_differ,
 )
 from ssl_isda.results.columns import odd_ones
-from ssl_isda.results.estimates import PairedDifference, paired_difference, paired_p
+from ssl_isda.results.estimates import PairedDifference, holm, paired_difference, paired_p
+from ssl_isda.results.pairs import detectable_in_words, paired_errors
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
 from ssl_isda.results.run_settings import default
@@ -56,16 +57,8 @@ class Effect:
 
     @cached_property
     def differences(self) -> Mapping[int, float]:
-        """By seed: the test error with ISDA minus without, in percentage points.
-
-        Only of seeds that are finished on both sides with the same labeled images.
-        """
-        plain = {run.seed: run for run in self.plain.finished}
-        return {
-            run.seed: run.error - plain[run.seed].error
-            for run in self.isda.finished
-            if run.seed in plain and _same_labels(run, plain[run.seed])
-        }
+        """By seed, as ``paired_errors``."""
+        return paired_errors(self.plain, self.isda)
 
     @cached_property
     def difference(self) -> PairedDifference | None:
@@ -79,8 +72,7 @@ class Effect:
     @property
     def detectable(self) -> str:
         """The smallest effect that the pairs could have seen, in points; empty for fewer than two."""
-        found = self.difference and self.difference.detectable
-        return "" if found is None else f"{found:.2f}"
+        return detectable_in_words(self.difference)
 
     @property
     def unpaired(self) -> list[int]:
@@ -143,6 +135,11 @@ class Comparison:
         ]
         return problems
 
+    @property
+    def corrected(self) -> list[float | None]:
+        """p of each effect, by Holm's method for all of them."""
+        return holm([effect.p for effect in self.effects])
+
     def _missing_beside(self, cell: Cell) -> str:
         return "without ISDA" if cell.isda else "with ISDA"
 
@@ -152,7 +149,11 @@ class Comparison:
 
     def json(self) -> str:
         """The same numbers for a program, each seed's difference among them."""
-        rows = [_numbers(e, panel.differing) for panel in self.panels for e in panel.effects]
+        effects = [(effect, panel.differing) for panel in self.panels for effect in panel.effects]
+        rows = [
+            {**_numbers(effect, differing), "p": effect.p, "p_holm": corrected}
+            for (effect, differing), corrected in zip(effects, self.corrected, strict=True)
+        ]
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -161,16 +162,18 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield "difference is paired by seed, on the same labeled images: with ISDA minus without, in"
     yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
     yield "negative where ISDA helps. One pair has no interval. Intervals are not corrected for the"
-    yield f"number of rows. {DETECTABLE}\n"
-    heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]", "detectable"]
+    yield "number of rows; Holm: p of Student's paired t-test, from three pairs on, that holds for all"
+    yield f"rows at once. {DETECTABLE}\n"
+    heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]", "detectable", "Holm"]
     rows = [
         [
             effect.name,
             *(cell.estimate or "no result" for cell in (effect.plain, effect.isda)),
             effect.difference or "no pair",
             effect.detectable,
+            "" if p is None else f"{p:.3f}",
         ]
-        for effect in comparison.effects
+        for effect, p in zip(comparison.effects, comparison.corrected, strict=True)
     ]
     yield markdown_table(Table([heads, *rows]))
 
@@ -229,10 +232,3 @@ def told(cell: Cell, names: Sequence[str]) -> str:
         for name, value in ((name, cell.settings.get(name)) for name in names)
         if number(value) is not None or value not in (None, default(name))
     )
-
-
-def _same_labels(first: Run, second: Run) -> bool:
-    """Where a split is not there, the seed stands for it."""
-    if first.split is None or second.split is None:
-        return True
-    return first.split.digest == second.split.digest

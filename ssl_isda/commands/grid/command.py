@@ -7,11 +7,14 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import Field
+
 from ssl_isda.base.errors import Interrupted, RunError, UsageError
 from ssl_isda.base.progress import show
 from ssl_isda.commands.grid.on_ray import Share, is_installed, on_ray
 from ssl_isda.commands.grid.one_by_one import one_by_one
 from ssl_isda.commands.grid.progress import Progress
+from ssl_isda.commands.grid.side_by_side import beside
 from ssl_isda.commands.grid.stopping import heard, sigterm_interrupts
 from ssl_isda.commands.train import train_one_of_many
 from ssl_isda.runs.grid_expansion import GridRun, expand
@@ -29,7 +32,7 @@ usage: python run.py grid FILE [flags]
 Starts every run of a grid file: methods x ISDA x labels x seeds, or whatever its lists hold. Each is an
 ordinary command: done runs are skipped, interrupted ones go on, and so does the grid itself when the
 same command is given again. With Ray (pip install -e '.[grid]') many run at once, here or on the
-cluster that RAY_ADDRESS names; without it one after another in one process.
+cluster that RAY_ADDRESS names; without it one after another in one process, or in --processes N.
 
   python run.py grid configs/table6.yaml --gpus-per-run 0.5
   python run.py grid configs/table6.yaml --print-commands
@@ -42,6 +45,8 @@ over what FILE says; options of a method, --config and --seeds belong into FILE.
 class GridConfig(Share):
     """How the runs of a grid are started."""
 
+    processes: int = Field(1, ge=1)
+    """Without Ray: processes that share the runs, each one after another; for many short ones."""
     print_commands: bool = False
     """Print the commands instead, one a line, for xargs or a SLURM array."""
 
@@ -77,7 +82,11 @@ def command(arguments: Sequence[str]) -> int:
     if options.print_commands:
         show("\n".join(shell_command(run.arguments) for run in runs))
         return 0
-    return _start(options, runs, Progress(runs))
+    if options.processes > 1 and (options.workers or 1) > 1:
+        raise UsageError(
+            "--processes goes without Ray, and --workers with it: leave one of them out"
+        )
+    return _start(options, runs, Progress(runs), arguments)
 
 
 def _refuse_flags_of_one_run(arguments: Sequence[str], components: Components) -> None:
@@ -99,13 +108,15 @@ def _for_all_runs(components: Components) -> dict[str, Setting]:
     return {n: setting for n, setting in settings.items() if n not in ("fresh", "extend")}
 
 
-def _start(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> int:
+def _start(
+    options: GridConfig, runs: Sequence[GridRun], progress: Progress, arguments: Sequence[str]
+) -> int:
     left = [run for run in runs if run.path in progress.left]
     show(f"grid: {len(runs)} runs, {len(progress.errors)} of them done before")
     try:
         with sigterm_interrupts(), progress.table():
             if left:
-                _engine(options, left, progress)
+                _engine(options, left, progress, arguments)
     except (KeyboardInterrupt, Interrupted) as error:
         number = signal.Signals(_number(error))
         raise GridStopped(
@@ -123,8 +134,13 @@ def _number(error: KeyboardInterrupt | Interrupted) -> int:
     return heard[0] if heard else signal.SIGINT
 
 
-def _engine(options: GridConfig, runs: Sequence[GridRun], progress: Progress) -> None:
-    if options.workers == 1:
+def _engine(
+    options: GridConfig, runs: Sequence[GridRun], progress: Progress, arguments: Sequence[str]
+) -> None:
+    if options.processes > 1:
+        with beside(arguments, options.processes - 1):
+            one_by_one(runs, train_one_of_many, progress)
+    elif options.workers == 1:
         one_by_one(runs, train_one_of_many, progress)
     elif is_installed():
         on_ray(runs, options, progress)

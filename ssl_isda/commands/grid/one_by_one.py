@@ -1,16 +1,22 @@
-"""The runs of a grid in this process, one after another: they share what a start takes."""
+"""The runs of a grid in this process, one after another: they share what a start takes.
+
+Several such processes may work on one grid: a run that another one has is left to it, and looked at
+again when there is nothing else to do.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
-from ssl_isda.base.errors import Interrupted, RunError
-from ssl_isda.commands.grid.attempts import Outcome
+from ssl_isda.base.errors import FolderInUse, Interrupted, RunError
+from ssl_isda.commands.grid.attempts import TICK, Outcome
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard
-from ssl_isda.commands.shared_data import data_shared
+from ssl_isda.commands.train import data_shared
 from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.settings.config import Resolved
 
@@ -29,24 +35,34 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
     Interrupted, KeyboardInterrupt
         A signal came; the run in training has saved.
     """
+    waiting, elsewhere = deque(runs), 0
     with data_shared():
-        _one_by_one(runs, train, progress)
+        while waiting:
+            run = waiting.popleft()
+            if not progress.is_started(run.path):
+                progress.started(run.path)
+            outcome, signal_number = _silently(run, train)
+            if outcome.exit_code == FolderInUse.exit_code and not signal_number:
+                waiting.append(run)
+                elsewhere += 1
+                if elsewhere >= len(waiting):
+                    time.sleep(TICK)
+            else:
+                elsewhere = 0
+                progress.ended(run, outcome)
+            if signal_number:
+                raise Interrupted(outcome.reason, signal_number)
+            if heard:  # and Python swallowed the exception, as it does within __del__
+                raise KeyboardInterrupt
 
 
-def _one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> None:
-    for run in runs:
-        progress.started(run.path)
-        with (
-            open(os.devnull, "w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            outcome, signal_number = _trained(run, train)
-        progress.ended(run, outcome)
-        if signal_number:
-            raise Interrupted(outcome.reason, signal_number)
-        if heard:  # and Python swallowed the exception, as it does within __del__
-            raise KeyboardInterrupt
+def _silently(run: GridRun, train: Train) -> tuple[Outcome, int | None]:
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        return _trained(run, train)
 
 
 def _trained(run: GridRun, train: Train) -> tuple[Outcome, int | None]:

@@ -102,6 +102,10 @@ class Progress:
             with contextlib.suppress(OSError):  # the terminal has gone away
                 live.stop()
 
+    def is_started(self, path: Path) -> bool:
+        """Whether a run, which has not ended, was noted to have begun."""
+        return self._logs[path].started
+
     def started(self, path: Path) -> None:
         """Note that a run has begun, and say so where there is no table."""
         self._logs[path].started = True

@@ -8,12 +8,19 @@ from pathlib import Path
 
 from ssl_isda import __version__
 from ssl_isda.base.progress import duration
-from ssl_isda.commands.report.contents import BESIDE_IN_WORDS, SHORT, Report, by_value
+from ssl_isda.commands.report.contents import (
+    BESIDE_IN_WORDS,
+    COMPARED_IN_WORDS,
+    SHORT,
+    Report,
+    by_value,
+)
 from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of, scores_beside
 from ssl_isda.results.curves import metrics_of
 from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
 from ssl_isda.results.html import data_url, rendered
+from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.runs.metrics import TEST_ERROR
@@ -43,6 +50,9 @@ def html_page(report: Report) -> str:
         {"duration": duration, "row_name": row_name},
         score_names=[*SCORES_BESIDE.values()],
         beside=BESIDE_IN_WORDS,
+        compared=COMPARED_IN_WORDS,
+        detectable=detectable_in_words,
+        paired=paired,
         report=report,
         sections=[_section(column, report.cells_in(column)) for column in report.columns],
         version=__version__,

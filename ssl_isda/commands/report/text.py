@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ssl_isda.base.progress import duration
 from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
+    COMPARED_IN_WORDS,
     FACTS,
     SHORT,
     Report,
@@ -14,6 +15,7 @@ from ssl_isda.commands.report.contents import (
 )
 from ssl_isda.results.cells import Cell, Comparison, row_name
 from ssl_isda.results.classes import scores_beside, scores_of
+from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.run_settings import in_order
 from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import (
@@ -80,8 +82,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield markdown_table(Table([heads, *rows]))
     if report.comparisons:
         yield "\n## With and without ISDA\n"
-        yield "Welch's t-test, two-sided, not corrected for the number of tests.\n"
-        heads = ["data, method", "without ISDA", "with ISDA", "difference", "test"]
+        yield f"{COMPARED_IN_WORDS}\n"
+        heads = ["data, method", "without ISDA", "with ISDA", "difference"]
+        heads += ["by seed [95 %]", "detectable", "test"]
         yield markdown_table(Table([heads, *map(_compared, report.comparisons)]))
     yield from _beside(report)
     if report.cautions:
@@ -125,7 +128,9 @@ def _entry(cell: Cell) -> Markup:
 def _compared(pair: Comparison) -> list[str]:
     gap = "" if pair.difference is None else f"{pair.difference:+.2f}"
     estimates = [str(cell.estimate or "no result") for cell in (pair.plain, pair.isda)]
-    return [pair.isda.full_name, *estimates, gap, pair.verdict]
+    by_seed = paired(pair.plain, pair.isda)
+    seen = [str(by_seed or "no pair"), detectable_in_words(by_seed)]
+    return [pair.isda.full_name, *estimates, gap, *seen, pair.verdict]
 
 
 def _times(report: Report) -> Iterator[list[str]]:

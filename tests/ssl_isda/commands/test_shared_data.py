@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_isda import assembly, cli
-from ssl_isda.commands.shared_data import data_shared, workspace_for
+from ssl_isda.commands.train import data_shared, workspace_for
 from ssl_isda.data.facts import data_digests
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.resolve import resolve
@@ -55,16 +55,10 @@ def test_other_images_under_the_same_names_are_read_again(tmp_path: Path) -> Non
         assert read() is not first
 
 
-def test_data_of_which_nothing_is_known_are_read_for_each_run(tmp_path: Path) -> None:
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(
-        "from ssl_isda.data.image_data import DATASETS\n"
-        "from ssl_isda.datasets.digits import digits\n"
-        "DATASETS.register('mine')(digits)\n"
-    )
-    resolved = settings(plugin=plugin, dataset="mine", labels=20)
+def test_data_of_which_nothing_is_known_are_read_for_each_run(monkeypatch) -> None:
+    monkeypatch.setattr("ssl_isda.commands.train.facts_of", lambda dataset: None)
     with data_shared():
-        assert workspace_for(resolved, ()) is not workspace_for(resolved, ())
+        assert workspace_for(settings(), ()) is not workspace_for(settings(), ())
 
 
 def test_a_grid_reads_once_and_its_runs_are_those_of_single_commands(

@@ -9,8 +9,10 @@ from ssl_isda.results.estimates import (
     Estimate,
     detectable_effect,
     estimate,
+    interval_of_std,
     paired_difference,
     pairs_needed,
+    pooled_std,
     welch,
 )
 
@@ -75,3 +77,15 @@ def test_pairs_needed_are_the_fewest_that_detect_the_effect() -> None:
     assert pairs_needed(0.0, 0.5) == 2 and pairs_needed(1.0, 1e-6) is None
     found = paired_difference([-2.0, -1.0, -1.0])
     assert found is not None and found.detectable == detectable_effect(3**-0.5, 3)
+
+
+def test_the_interval_of_a_spread_holds_it_95_times_of_100() -> None:
+    assert interval_of_std(1.0, 2) == pytest.approx((0.5207, 6.2847), abs=1e-4)
+    stds = np.random.default_rng(0).normal(0, 3.0, (5_000, 4)).std(1, ddof=1)
+    low, high = (stds * factor for factor in interval_of_std(1.0, 3))
+    assert ((low < 3) & (high > 3)).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_pooled_spread_weighs_by_degrees_of_freedom() -> None:
+    """s^2 of 0, 2 is 2 with 1 degree; of 7, 8, 9 it is 1 with 2: (2 + 2) / 3."""
+    assert pooled_std([[0.0, 2.0], [7.0, 8.0, 9.0]]) == pytest.approx((4 / 3) ** 0.5)

@@ -13,7 +13,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.analyze.collect import KEPT, collect
 from ssl_isda.commands.analyze.comparison import Comparison
 from ssl_isda.commands.analyze.comparison_figures import comparison_figures, curves_of
-from ssl_isda.results.estimates import detectable_effect, pairs_needed
+from ssl_isda.results.estimates import detectable_effect, interval_of_std, pairs_needed
 from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
@@ -137,13 +137,37 @@ def test_finished_and_failed_runs_are_kept_if_whole_and_what_a_search_found(tmp_
 # ---- power, and cells in one file
 
 
+def test_p_is_corrected_for_all_rows_of_the_table(tmp_path: Path) -> None:
+    """Differences of 1, 2, 3: s = 1, t = 2 sqrt(3), p = 0.0742; of -1, 0, 1: p = 1."""
+    write_seeds(tmp_path / "plain", last=[10.0, 20.0, 30.0])
+    write_seeds(tmp_path / "1", "--isda", "--lambda-0", "1", last=[11.0, 22.0, 33.0])
+    write_seeds(tmp_path / "2", "--isda", "--lambda-0", "2", last=[9.0, 20.0, 31.0])
+    write_seeds(tmp_path / "3", "--isda", "--lambda-0", "3", last=[9.0])
+    lines = compared(tmp_path).table().splitlines()
+    first, second, third = [line for line in lines if line.startswith("| CIFAR-10")]
+    assert first.endswith(r"| +2.00 \[-0.48, +4.48\] (n = 3) | 3.26 | 0.148 |")
+    assert second.endswith("(n = 3) | 3.26 | 1.000 |") and third.endswith("| -1.00 (n = 1) |  |  |")
+    rows = json.loads(compared(tmp_path).json())
+    assert [row["p"] for row in rows] == [pytest.approx(0.0742, abs=1e-4), 1.0, None]
+    assert rows[0]["p_holm"] == 2 * rows[0]["p"]
+
+
 def test_power_says_how_many_pairs_would_see_an_effect(tmp_path: Path, capsys) -> None:
     write_seeds(tmp_path, last=[12.0, 13.0, 14.0])
     write_seeds(tmp_path, "--isda", last=[11.0, 13.0, 13.0])
     assert cli.main(["analyze", "power", str(tmp_path), "--effect", "0.5"]) == 0
     std = statistics.stdev([-1.0, 0.0, -1.0])
-    expected = f"| 3 | 0.58 | {detectable_effect(std, 3):.2f} | {pairs_needed(std, 0.5)} |"
-    assert expected in capsys.readouterr().out
+    low, high = (pairs_needed(each, 0.5) for each in interval_of_std(std, 2))
+    spread = r"0.58 \[0.30, 3.63\]"
+    expected = f"| 3 | {spread} | {detectable_effect(std, 3):.2f} | {pairs_needed(std, 0.5)} "
+    printed = capsys.readouterr().out
+    assert expected + rf"\[{low}, {high}\] |" in printed and "pooled" not in printed
+    write_seeds(tmp_path / "2", "--isda", "--lambda-0", "2", last=[11.0, 12.0, 13.0])
+    write_seeds(tmp_path / "3", "--isda", "--lambda-0", "3", last=[11.0])
+    assert cli.main(["analyze", "power", str(tmp_path), "--effect", "0.5"]) == 0
+    *_, one_pair, pooled = capsys.readouterr().out.splitlines()
+    assert one_pair.endswith("| 1 |  |  |  |")  # the others vary by 0.58 and by nothing
+    assert pooled == f"| all rows, pooled |  | 0.41 |  | {pairs_needed(std / 2**0.5, 0.5)} |"
     assert cli.main(["analyze", "power", str(tmp_path), "--baseline", "isda=false"]) == 2
     assert "needs --effect" in capsys.readouterr().err
 
