@@ -23,6 +23,7 @@ from tests.benchmarks import (
     loss,
     networks,
     report,
+    small_runs,
     startup,
     step,
     vectors,
@@ -190,6 +191,14 @@ def test_report_reads_every_run_that_it_wrote(monkeypatch, capsys):
     (row,) = report.measure(TINY, num_epochs=2, num_seeds=1)
     assert row.case.startswith("40 runs of 2 epochs, ")
     assert "report.html: 40 runs in 40 cells: 40 finished\n" in capsys.readouterr().out
+
+
+def test_small_runs_train_in_folders_and_as_a_loop():
+    """The loop learns: 90 % of guesses would be wrong."""
+    rows = list(small_runs.measure(TINY, num_steps=4, num_runs=2))
+    assert [" + ISDA" in row.case for row in rows] == [False, True]
+    assert all(row.images == 4 * 96 for row in rows)
+    assert small_runs.bare_loop(small_runs.digits(), isda=True, num_steps=100) < 20
 
 
 def test_quartiles_of_paired_ratios():
