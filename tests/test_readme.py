@@ -17,6 +17,7 @@ from ssl_isda.commands.analyze.options import (
     CollectConfig,
     ComparisonConfig,
     CostConfig,
+    PowerConfig,
     RedrawConfig,
     TightnessConfig,
 )
@@ -51,6 +52,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "tightness": TightnessConfig,
     "cost": CostConfig,
     "collect": CollectConfig,
+    "power": PowerConfig,
     "redraw": RedrawConfig,
 }
 """Of commands and analyses that cannot be started without runs."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
+from ssl_isda.commands.shared_data import data_shared as data_shared
 from ssl_isda.commands.shared_data import workspace_for
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of

@@ -10,7 +10,7 @@ from ssl_isda.base.errors import Interrupted, RunError
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.commands.grid.progress import Progress
 from ssl_isda.commands.grid.stopping import heard
-from ssl_isda.commands.shared_data import data_shared
+from ssl_isda.commands.train import data_shared
 from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.settings.config import Resolved
 

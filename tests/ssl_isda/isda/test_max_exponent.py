@@ -126,6 +126,7 @@ def test_explicit_draws_have_no_exponent() -> None:
         IsdaConfig(augmentation="explicit", augmentation_samples=2, max_exponent=50.0)
 
 
-def test_a_run_whose_strength_would_break_it_ends_with_a_cap(tmp_path) -> None:
+@pytest.mark.fault(55)
+def test_fault_55_a_run_whose_strength_would_break_it_ends_with_a_cap(tmp_path) -> None:
     words = [*SUPERVISED, "--isda", "--lambda-0", "1e8", "--max-exponent", "50"]
     assert answer(words, tmp_path).code == 0
