@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import OutOfMemory, UsageError, missing_package
 from ssl_isda.base.memory import is_lack_of_memory
 from ssl_isda.base.progress import show
+from ssl_isda.commands.shared_data import data_shared as data_shared
+from ssl_isda.commands.shared_data import workspace_for
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
@@ -24,9 +25,6 @@ from ssl_isda.settings.config import Resolved
 if TYPE_CHECKING:
     from ssl_isda.assembly import Workspace
     from ssl_isda.data.image_data import ImageData
-
-_KEPT: ContextVar[dict[object, Workspace] | None] = ContextVar("kept", default=None)
-"""The workspace that runs of this process share, by what it depends on."""
 
 
 def train(resolved: Resolved) -> int:
@@ -85,39 +83,6 @@ def _workspace(resolved: Resolved, own: ImageData | None, digests: Sequence[str]
     from ssl_isda.assembly import Workspace
 
     return Workspace(resolved, own)
-
-
-@contextmanager
-def data_shared() -> Iterator[None]:
-    """Within the block the last workspace is kept for runs that need one like it."""
-    token = _KEPT.set({})
-    try:
-        yield
-    finally:
-        _KEPT.reset(token)
-
-
-def workspace_for(resolved: Resolved, digests: Sequence[str]) -> Workspace:
-    """One made for this run or, within ``data_shared``, for the run before.
-
-    A user's own data are the same if their digests are, which are computed anew for each run. Data of
-    which nothing is known are read for each run.
-
-    Parameters
-    ----------
-    digests : of the data as they are now; empty for those of fixed content
-    """
-    from ssl_isda.assembly import Workspace, read_alike
-
-    kept = _KEPT.get()
-    if kept is None or facts_of(resolved.config.dataset) is None:
-        return Workspace(resolved)
-    key = (read_alike(resolved), tuple(digests))
-    if key not in kept:
-        kept.clear()  # two data sets may not fit into memory
-        kept[key] = Workspace(resolved)
-    kept[key].set_threads()
-    return kept[key]
 
 
 def _digests(

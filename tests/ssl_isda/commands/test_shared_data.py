@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_isda import assembly, cli
-from ssl_isda.commands.train import data_shared, workspace_for
+from ssl_isda.commands.shared_data import data_shared, workspace_for
 from ssl_isda.data.facts import data_digests
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.resolve import resolve
@@ -56,7 +56,7 @@ def test_other_images_under_the_same_names_are_read_again(tmp_path: Path) -> Non
 
 
 def test_data_of_which_nothing_is_known_are_read_for_each_run(monkeypatch) -> None:
-    monkeypatch.setattr("ssl_isda.commands.train.facts_of", lambda dataset: None)
+    monkeypatch.setattr("ssl_isda.commands.shared_data.facts_of", lambda dataset: None)
     with data_shared():
         assert workspace_for(settings(), ()) is not workspace_for(settings(), ())
 
