@@ -122,6 +122,6 @@ def test_the_notebook_runs_and_was_kept_as_it_ran(
 
 
 def _kinds(cell: nbformat.NotebookNode) -> list[str]:
-    """What a cell left: printed text, a picture."""
+    """What a cell left: printed text, in however many pieces, a picture."""
     found = (out.get("data") or {out.output_type: 0} for out in cell.outputs)
-    return sorted(kind for data in found for kind in data)
+    return sorted({kind for data in found for kind in data})
