@@ -117,6 +117,8 @@ class ReMixMatch(Method):
         return [Group(list(self.rotation.parameters()))]
 
     def mix(self, student: Network, batch: Batch, step: Step) -> Batch:
+        """The batch with all strong views, labeled ones first, mixed with each other, and with the first
+        strong view of each unlabeled image as it is and turned."""
         weak, first, *_ = batch.views
         q = self._guess(student, weak, batch.labels, step)
         labels = F.one_hot(batch.labels, self.num_classes).to(q.dtype)
@@ -140,6 +142,7 @@ class ReMixMatch(Method):
     def forward(
         self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step
     ) -> list[Term]:
+        """The terms of mixed views, of the first strong view, and of the angle by which it was turned."""
         *mixed, first, rotated = views
         *targets, q = batch.targets
         length = self.config.ramp_up_fraction
