@@ -3,13 +3,14 @@
 A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data set or a method.
 """
 
-from . import cifar, digit_pairs, digits, folder, sklearn_vectors, svhn, vectors
+from . import cifar, digit_pairs, digits, folder, masks, sklearn_vectors, svhn, vectors
 
 __all__ = [
     "cifar",
     "digit_pairs",
     "digits",
     "folder",
+    "masks",
     "sklearn_vectors",
     "svhn",
     "vectors",

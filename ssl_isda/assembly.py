@@ -32,6 +32,8 @@ from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
+from ssl_isda.data.masks.building import mask_batches
+from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.source import DataSource, InMemory
@@ -57,6 +59,8 @@ from ssl_isda.settings.config import Resolved, RunConfig
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
+from ssl_isda.tasks.contract import Task
+from ssl_isda.training import dense
 from ssl_isda.training.compilation import compile_networks
 from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
@@ -97,11 +101,11 @@ class Workspace:
 
     def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Training images, all or those at ``indices``, with their labels, without augmentation."""
-        return evaluation_batches(self.train_images, _labels(self.data.train), indices=indices)
+        return evaluation_batches(self.train_images, self.data.train_targets, indices=indices)
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images with their labels."""
-        return evaluation_batches(self.test_images, _labels(self.data.test))
+        return evaluation_batches(self.test_images, self.data.test_targets)
 
 
 def read_alike(resolved: Resolved) -> tuple[object, ...]:
@@ -171,6 +175,7 @@ def build_trainer(
     weights : that the network starts from, and so does every copy that its method makes
     """
     config, data = resolved.config, workspace.data
+    task = task_of(resolved, data)
     student = student_of(resolved, workspace)
     if weights:
         tracker.say(weights.load_into(student, data.class_names))
@@ -178,6 +183,8 @@ def build_trainer(
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
+    if task.is_dense:
+        dense.refuse_what_has_no_pixels(resolved, student, method)
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": workspace.test_batches} if len(data.test) else {}
@@ -189,7 +196,6 @@ def build_trainer(
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    task = chosen(TASKS, "task", resolved)()
     objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
     if config.evaluation_ema is not None:
         _average_for_evaluation(objective, student, config)
@@ -208,6 +214,23 @@ def build_trainer(
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=schedule_of(resolved, trainer_config),
     )
+
+
+def task_of(resolved: Resolved, data: ImageData) -> Task:
+    """What is learned of an image, which the data have.
+
+    Raises
+    ------
+    UsageError
+        They do not, or an option of the task is out of range.
+    """
+    config = resolved.config
+    try:
+        task: Task = chosen(TASKS, "task", resolved)()
+    except ValueError as error:
+        raise UsageError(f"--task {config.task}: {error}") from error
+    dense.refuse_other_task(config, task, data)
+    return task
 
 
 def _average_for_evaluation(objective: Objective, student: Network, config: RunConfig) -> None:
@@ -332,6 +355,8 @@ def batches_of(
     config = resolved.config
     shape = workspace.data.train.shape
     is_vectors = len(shape) == 1
+    if isinstance(workspace.data, MaskData):
+        return _batches_of_masks(resolved, workspace, workspace.data, split, method)
     if is_vectors:
         _refuse_settings_of_images(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
@@ -359,6 +384,32 @@ def batches_of(
         views=method.views,
         labeled_views=method.labeled_views,
         named=named,
+        device=workspace.device,
+    )
+    _refuse_batch_sizes(config, batches)
+    return batches
+
+
+def _batches_of_masks(
+    resolved: Resolved, workspace: Workspace, data: MaskData, split: Split, method: Method
+) -> TwoStreamBatches:
+    config = resolved.config
+    dense.refuse_policy(config, method)
+    views = (*method.views, *method.labeled_views)
+    batches = mask_batches(
+        data,
+        options_of(AUGMENTATIONS, "crops", resolved),
+        options_of(AUGMENTATIONS, "strong", resolved),
+        flip=config.flip,
+        names=[view.augmentation for view in views if view.augmentation is not None],
+        prepared=workspace.train_images,
+        labels=_labels(data.train),
+        split=split,
+        labeled_batch_size=config.batch_size,
+        unlabeled_batch_size=config.unlabeled_batch_size,
+        seed=config.seed,
+        partial=config.partial_batches,
+        views=method.views,
         device=workspace.device,
     )
     _refuse_batch_sizes(config, batches)
@@ -438,7 +489,7 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
-    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    num_classes, amounts = data.num_label_groups, Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:
         split = load_split(source, labels=labels, **belongs)
@@ -510,6 +561,7 @@ def workspace_of(folder: RunFolder) -> Workspace:
 
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
+    dense.refuse_features(folder.path, folder.resolved.config)
     workspace = workspace_of(folder)
     data, split = workspace.data, split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))

@@ -31,7 +31,7 @@ def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
     results = train_seeds(resolved)
     if len(results) > 1 and is_first_launched():
-        show(across_seeds([result["error"] for result in results]))
+        show(across_seeds(results))
     return 0
 
 

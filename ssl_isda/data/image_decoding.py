@@ -71,13 +71,13 @@ class _PillowAtWork:
 _pillow_at_work = _PillowAtWork()
 
 
-def decode(path: Path, image_size: int, bits: int = 16) -> np.ndarray:
+def decode(path: Path, image_size: int | tuple[int, int], bits: int = 16) -> np.ndarray:
     """The pixels of ``decoded``."""
     return decoded(path, image_size, bits).pixels
 
 
-def decoded(path: Path, image_size: int, bits: int = 16) -> Decoded:
-    """The file's (first) image as (3, image_size, image_size) uint8.
+def decoded(path: Path, image_size: int | tuple[int, int], bits: int = 16) -> Decoded:
+    """The file's (first) image as (3, image_size, image_size) uint8; or of another height and width.
 
     Turned as its EXIF orientation says, transparent parts over black, 16 bits as ``sixteen_bits`` has it,
     other colour spaces through Pillow; then stretched by an antialiased bilinear filter, unless it
@@ -95,12 +95,14 @@ def decoded(path: Path, image_size: int, bits: int = 16) -> Decoded:
         It does not fit in the memory that is free.
     """
 
-    def as_square(image: Any, reopen: Callable[[], Any]) -> Decoded:
-        colours, largest = _to_rgb(image, reopen, bits)
-        square = _resized(_upright(image, colours), (image_size, image_size))
-        return Decoded(np.asarray(square).transpose(2, 0, 1), largest)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
 
-    return _read(path, as_square)
+    def of_size(image: Any, reopen: Callable[[], Any]) -> Decoded:
+        colours, largest = _to_rgb(image, reopen, bits)
+        resized = _resized(_upright(image, colours), (width, height))
+        return Decoded(np.asarray(resized).transpose(2, 0, 1), largest)
+
+    return read_image(path, of_size)
 
 
 def largest_value(path: Path) -> int:
@@ -114,7 +116,7 @@ def largest_value(path: Path) -> int:
         image.load()
         return int(sixteen_bits.values_of(image, reopen)[0].max())
 
-    return _read(path, largest)
+    return read_image(path, largest)
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -126,7 +128,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         turned = _upright(image, Image.new("L", image.size))
         return turned.height, turned.width
 
-    return _read(path, size)
+    return read_image(path, size)
 
 
 @functools.cache
@@ -147,7 +149,7 @@ def decoders() -> str:
     return ", ".join(names)
 
 
-def _read(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
+def read_image(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
     """What ``use`` makes of the image that is opened, and of a function that opens it again."""
     decoders()
     try:

@@ -13,6 +13,7 @@ from ssl_isda.models.resnet import ResNet
 from ssl_isda.models.resnext import ResNeXt
 from ssl_isda.models.se_resnet import SEResNet
 from ssl_isda.models.shake_shake import ShakeShakeNet
+from ssl_isda.models.small_fcn import SmallFCN
 from ssl_isda.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "ResNet",
     "SEResNet",
     "ShakeShakeNet",
+    "SmallFCN",
     "WideResNet",
 ]

@@ -187,14 +187,15 @@ class Objective(nn.Module):
         terms: IsdaTerms | None,
         step: Step,
     ) -> Tensor:
-        rows = self.task.rows(prediction, batch.labels)
-        mixed = rows.labels.is_floating_point()
+        mixed = batch.labels.is_floating_point()
         own = self.method.labeled(student, batch, prediction, step)
         if own is None and terms and mixed and isinstance(self.loss, CrossEntropy):
+            rows = self.task.rows(prediction, batch.labels)
             own = Targets(rows.logits, rows.labels, rows.logits.new_ones(len(rows.logits)))
         if own is not None:
             return _cross_entropy(own, terms, mixed=mixed)
-        loss: Tensor = self.loss(terms.augmented(rows) if terms else rows, student.head, step)
+        rows = self.task.judged(prediction, batch.labels, terms.augmented if terms else None)
+        loss: Tensor = self.loss(rows, student.head, step)
         return loss
 
     def _predict(
@@ -230,7 +231,7 @@ def _sum(parts: Sequence[Term], terms: IsdaTerms | None) -> Tensor:
 
 def _cross_entropy(targets: Targets, isda: IsdaTerms | None, *, mixed: bool = False) -> Tensor:
     """Mean over rows of the weighted cross-entropies, or of ISDA's bounds of them."""
-    logits, target, weight = targets
+    logits, target, weight = targets.rows
     if isda:
         return (isda.cross_entropies(logits, target, mixed=mixed) * weight).mean()
     return (F.cross_entropy(logits, target, reduction="none") * weight).mean()

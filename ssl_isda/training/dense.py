@@ -1,0 +1,104 @@
+"""What goes with a class for each pixel, and what does not: said before a run begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.data.image_data import ImageData
+from ssl_isda.models.contract import Network
+from ssl_isda.parallel.launch import num_launched
+from ssl_isda.tasks.contract import Task
+from ssl_isda.training.method import METHODS, Method
+
+SEGMENTATION = "segmentation"
+LOSSES_OF_FEATURES = ("center", "large_margin", "distributionnet")
+"""Supervised losses that read the features of what they judge; pixels between cells have none."""
+
+
+def refuse_other_task(config: Any, task: Task, data: ImageData) -> None:
+    """A task that is not about what the data have.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if task.is_dense and not data.is_dense:
+        raise UsageError(
+            f"--task {config.task}: {data.name} has a class for each image and no masks; --dataset masks "
+            "has a class for each pixel"
+        )
+    if data.is_dense and not task.is_dense:
+        raise UsageError(
+            f"--task {config.task}: {data.name} has a class for each pixel; give --task {SEGMENTATION}"
+        )
+
+
+def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -> None:
+    """Parts that are about whole images.
+
+    Raises
+    ------
+    UsageError
+        One is: the network, the method, the loss, a form of ISDA, or several processes are asked for.
+    """
+    config, isda = resolved.config, resolved.isda
+    if not isinstance(student.head, nn.Conv2d):
+        raise UsageError(
+            f"--model {config.model} gives one class for a whole image; --task {SEGMENTATION} needs a "
+            "network with a class for each pixel, such as small_fcn"
+        )
+    if not method.dense:
+        known = ", ".join(sorted(name for name in METHODS if METHODS[name].dense))
+        raise UsageError(
+            f"--method {config.method} has no form for pixels; --task {SEGMENTATION} goes with {known}"
+        )
+    if getattr(method, "alignment", None) is not None:
+        raise UsageError("--distribution-alignment has no form for pixels: leave it out")
+    if config.loss in LOSSES_OF_FEATURES:
+        raise UsageError(
+            f"--loss {config.loss} reads a feature of each pixel, and features are coarser: take another "
+            "loss, such as cross_entropy or focal"
+        )
+    if config.isda and isda.augmentation == "explicit":
+        raise UsageError(f"--augmentation explicit has no form for pixels: --task {SEGMENTATION} goes "
+                         "with implicit")
+    if num_launched() > 1:
+        raise UsageError(f"--task {SEGMENTATION} runs on one process: leave torchrun out")
+
+
+def refuse_policy(config: Any, method: Method) -> None:
+    """What changes an image and not its mask.
+
+    Raises
+    ------
+    UsageError
+        The policy, the preprocessing, or the method's own views do.
+    """
+    if config.policy != "crops":
+        raise UsageError(
+            f"--policy {config.policy} changes an image and not its mask: {config.dataset} takes crops"
+        )
+    if config.preprocessing == "zca":
+        raise UsageError(
+            "--preprocessing zca is for images of one size, and crops have many: take normalize, scale "
+            "or standardize"
+        )
+
+
+def refuse_features(path: Path, config: Any) -> None:
+    """Features of each pixel are not kept.
+
+    Raises
+    ------
+    UsageError
+        The run has a class for each pixel.
+    """
+    if config.task == SEGMENTATION:
+        raise UsageError(
+            f"{path} has features of each pixel, which are not exported; predict writes its masks"
+        )
