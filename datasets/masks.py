@@ -2,8 +2,8 @@
 ``test/masks/*`` and, if there are any, ``unlabeled/*``.
 
 A mask is a picture of its image's size and name, for instance a PNG: with one channel, or a palette, its
-pixels are the numbers of the classes from 0 on, and 255 where there is no class; in colour, ``classes.txt``
-says which colour is which class (``ssl_isda.data.masks.classes``).
+pixels are the numbers of the classes from 0 on, and 255 where there is no class; in colour,
+``classes.txt`` says which colour is which class (``ssl_isda.data.masks.classes``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A small fully convolutional network with a class for each pixel, for machines without a GPU.
 
 Its shape is that of U-Net (Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image
-Segmentation, MICCAI 2015, arXiv:1505.04597), with padding, BatchNorm and one level less: convolutions at a
-half, a quarter and an eighth of the image's size, each with one of the size before beside it on the way
+Segmentation, MICCAI 2015, arXiv:1505.04597), with padding, BatchNorm and one level less: convolutions at
+a half, a quarter and an eighth of the image's size, each with one of the size before beside it on the way
 back. The features are those of the half size; the head is a 1 x 1 convolution of them, so that logits are
 linear in one cell's features.
 
@@ -46,7 +46,11 @@ class SmallFCN(Network):
     source = "The shape of U-Net (Ronneberger et al., MICCAI 2015), smaller"
 
     def __init__(
-        self, num_classes: int, width: float = 1.0, features: int | None = None, in_channels: int = 3
+        self,
+        num_classes: int,
+        width: float = 1.0,
+        features: int | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         a, b, c = (scaled(channels, width) for channels in (32, 64, 128))

@@ -18,6 +18,7 @@ from ssl_isda.base.words import printed
 from ssl_isda.results.run_files import SplitFacts
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run
+from ssl_isda.runs.metrics import ERROR_RATE
 
 SUFFIX = ".jsonl"
 KEPT_OF_A_DIGEST = 12
@@ -32,9 +33,14 @@ def gathered(runs: Sequence[Run]) -> str:
     cells: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if run.state == "finished":
-            once = {name: run.result.get(name) for name in _ONCE}
+            once = {name: run.result.get(name) for name in _ONCE} | _judged_otherwise(run)
             cells[json.dumps({"settings": _settings(run), **once}, default=str)].append(run)
     return "".join(f"{_line(shared, cells[shared])}\n" for shared in sorted(cells))
+
+
+def _judged_otherwise(run: Run) -> dict[str, str]:
+    """By the name of its headline, where that is not the error."""
+    return {} if run.headline == ERROR_RATE else {"headline": run.headline.name}
 
 
 def _settings(run: Run) -> Mapping[str, object]:
@@ -83,7 +89,7 @@ def _runs(file: Path, number: int, line: str) -> list[Run]:
         cell = json.loads(line)
         columns = [cell[name] for name in _BY_SEED]
         settings = {name: _hashable(value) for name, value in cell["settings"].items()}
-        once = {name: cell.get(name) for name in _ONCE}
+        once = {name: cell.get(name) for name in (*_ONCE, "headline")}
         return [_run(where, settings, once, *each) for each in zip(*columns, strict=True)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{where} is no cell that analyze collect wrote: {error!r}") from error
@@ -103,7 +109,7 @@ def _run(
         state="finished",
         settings={**settings, "seed": int(seed)},
         epochs=() if loss is None else ({"supervised_loss": loss},),
-        result={**once, "error": float(error)},
+        result={**once, once.get("headline") or ERROR_RATE.name: float(error)},
         split=SplitFacts(seed, "", split, 0, 0) if split else None,
     )
 

@@ -58,6 +58,10 @@ ERROR, LOSSES, SCHEDULES, DIAGNOSTICS, SPEED = (
     *("Error", "Losses", "Schedules", "Diagnostics", "Speed"),
 )
 TEST_ERROR = Metric("test_error", "Test error", "test error (%)", ERROR, "test error {:.2f} %")
+TEST_MEAN_IOU = Metric(
+    *("test_mean_iou", "Test mIoU", "test mIoU (%)", ERROR),
+    "test mIoU {:.2f} %",
+)
 _SHARE = "unlabeled images (%)"
 METRICS = (
     TEST_ERROR,
@@ -65,7 +69,7 @@ METRICS = (
         *("validation_error", "Validation error", "validation error (%)", ERROR),
         "validation error {:.2f} %",
     ),
-    Metric("test_mean_iou", "Test mIoU", "test mIoU (%)", ERROR, "test mIoU {:.2f} %"),
+    TEST_MEAN_IOU,
     Metric(
         *("validation_mean_iou", "Validation mIoU", "validation mIoU (%)", ERROR),
         "validation mIoU {:.2f} %",

@@ -24,7 +24,6 @@ SCORES_BESIDE = {
     "balanced_error": "balanced error",
     "macro_f1": "macro F1",
     "calibration_error": "calibration error",
-    "pixel_accuracy": "pixel accuracy",
 }
 """What stands beside the error, of the last epoch: its name in a result, and its words."""
 
@@ -132,7 +131,7 @@ def _beside(result: Mapping[str, Any]) -> str:
     """In brackets; nothing of a result of version 0.1, which has none."""
     known = [
         f"{name} {value:.2f} %"
-        for key, name in SCORES_BESIDE.items()
+        for key, name in {**SCORES_BESIDE, "pixel_accuracy": "pixel accuracy"}.items()
         if (value := result.get(key)) is not None
     ]
     return f" ({', '.join(known)})" if known else ""

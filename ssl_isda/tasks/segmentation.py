@@ -4,9 +4,9 @@ A network gives logits z and features a of cells, (n, c, h', w') and (n, a, h', 
 pixels of a mask y, (n, h, w). As in the official code of ISDA for Cityscapes:
 
 1. the mask goes DOWN to the cells by taking the nearest pixel, y';
-2. the cells that have a class are the rows that the class covariances take in, and Prop. 1 augments them at
-   the size of the features: z'_ij = z_ij + (lambda/2) q_{y'_i}[j, y'_i] (cells without a class stay as
-   they are);
+2. the cells that have a class are the rows that the class covariances take in, and Prop. 1 augments
+   them at the size of the features: z'_ij = z_ij + (lambda/2) q_{y'_i}[j, y'_i] (cells without a class
+   stay as they are);
 3. the augmented logits go UP to the pixels bilinearly, corners on corners;
 4. the loss is the mean over the pixels that have a class,
 
@@ -15,7 +15,7 @@ pixels of a mask y, (n, h, w). As in the official code of ISDA for Cityscapes:
 
 Pixels of class 255 (``VOID``) enter nothing: no loss, no covariance, no score. Near the border of such a
 region, and of a class, u mixes the augmentation of neighbouring cells, as it does in the official code.
-With cells of the pixels' size steps 1 and 3 do nothing, and the loss is ``isda_cross_entropy`` of the rows.
+With cells of the pixels' size steps 1 and 3 do nothing: the loss is ``isda_cross_entropy`` of the rows.
 
 Unlabeled images: every cell is a row of Prop. 2, and of a method's own term.
 
@@ -139,7 +139,7 @@ def cells_of(values: Tensor) -> Tensor:
 
 def masks_of_cells(masks: Tensor, size: Sequence[int]) -> Tensor:
     """(n, h, w) masks brought to the cells' height and width: cell k of K has the class of pixel
-    k h // K, which is what ``F.interpolate(..., mode="nearest")`` takes, and the official code with it."""
+    k h // K, as ``F.interpolate(..., mode="nearest")`` and the official code have it."""
     if tuple(masks.shape[1:]) == tuple(size):
         return masks
     rows, columns = (

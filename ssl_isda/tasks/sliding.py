@@ -40,7 +40,9 @@ class Passes:
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"evaluation_scales are positive factors, one or more; got {self.scales}")
+            raise ValueError(
+                f"evaluation_scales are positive factors, one or more; got {self.scales}"
+            )
 
     def __call__(self, network: nn.Module, images: Tensor) -> Prediction:
         """Logits at the size of the images; features of the network's own size where an image passes

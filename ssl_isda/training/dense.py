@@ -65,8 +65,10 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
             "loss, such as cross_entropy or focal"
         )
     if config.isda and isda.augmentation == "explicit":
-        raise UsageError(f"--augmentation explicit has no form for pixels: --task {SEGMENTATION} goes "
-                         "with implicit")
+        raise UsageError(
+            f"--augmentation explicit has no form for pixels: --task {SEGMENTATION} goes "
+            "with implicit"
+        )
     if num_launched() > 1:
         raise UsageError(f"--task {SEGMENTATION} runs on one process: leave torchrun out")
 

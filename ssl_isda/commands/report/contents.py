@@ -18,6 +18,7 @@ from ssl_isda.results.cells import (
     seeds_name,
 )
 from ssl_isda.results.columns import odd_ones
+from ssl_isda.results.headlines import where_better
 from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import Run
 
@@ -25,20 +26,23 @@ SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 FACTS = ("commit", "versions", "machine", "command")
 """What a run was made with."""
-COMPARED_IN_WORDS = (
-    "With minus without, in percentage points: negative where ISDA helps. By seed: the mean of the "
-    "differences on the same seed and labels with its 95 % interval of Student's t. Detectable: the "
-    "smallest effect that these pairs see with 80 % power; a smaller one may be there unseen. The test "
-    "is Welch's, two-sided, where both sides have at least 3 finished runs. Nothing is corrected for the "
-    "number of rows; `analyze comparison` does that."
-)
-"""How a method with ISDA is compared with the same without."""
 BESIDE_IN_WORDS = (
     "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
     "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
     "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
 )
 """What the scores beside the error are."""
+
+
+def compared_in_words(runs: Sequence[Run]) -> str:
+    """How a method with ISDA is compared with the same without."""
+    return (
+        f"With minus without, in percentage points: {where_better(runs)} where ISDA helps. By seed: the "
+        "mean of the differences on the same seed and labels with its 95 % interval of Student's t. "
+        "Detectable: the smallest effect that these pairs see with 80 % power; a smaller one may be "
+        "there unseen. The test is Welch's, two-sided, where both sides have at least 3 finished runs. "
+        "Nothing is corrected for the number of rows; `analyze comparison` does that."
+    )
 
 
 class Report:

@@ -16,7 +16,13 @@ POLICY = "crops"
 
 
 def mask_batches(
-    data: MaskData, config: Config, strong: StrongConfig, *, flip: bool, names: Collection[str], **rest: Any
+    data: MaskData,
+    config: Config,
+    strong: StrongConfig,
+    *,
+    flip: bool,
+    names: Collection[str],
+    **rest: Any,
 ) -> MaskBatches:
     """The labeled windows are those of ``crops``; weak views are such without changes of colour, strong
     ones with FixMatch's.

@@ -1,9 +1,9 @@
 """The classes of a folder of masks: their names, and their colours where masks are pictures.
 
 ``classes.txt`` has a line for each class, the first one being class 0: its name, and behind it a colour
-such as ``#804080`` where masks are in colour or predictions should be. A line ``void #000000`` names the
-colour of pixels without a class; ids that are no class, other than 255, are refused. Lines that begin with
-``# `` and empty ones are passed over. Imports no torch.
+such as ``#804080`` where masks are in colour or predictions should be. A line ``void #000000`` names
+the colour of pixels without a class; ids that are no class, other than 255, are refused. Lines that
+begin with ``# `` and empty ones are passed over. Imports no torch.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _entry(path: Path, number: int, line: str) -> tuple[str, Colour | None]:
         raise UsageError(f"{shown(path)}, line {number}: a colour without the name of its class")
     if words[-1].startswith("#"):
         raise UsageError(
-            f"{shown(path)}, line {number}: {shown(words[-1])} is no colour: six digits are, as in #804080"
+            f"{shown(path)}, line {number}: {shown(words[-1])} is no colour; #804080 is one"
         )
     return " ".join(words), colour
 
@@ -77,11 +77,11 @@ def _checked(path: Path, entries: list[tuple[str, Colour | None]]) -> MaskClasse
             f"{shown(path)} names {len(names)} classes; 2 to {VOID} are needed, one a line"
         )
     known = [each for each in entries if each[1] is not None]
-    for what, values in (("class", [n for n, _ in entries]), ("colour", [c for _, c in known])):
-        twice = next((value for value in values if values.count(value) > 1), None)
+    colours_named = [_hexadecimal(colour) for _, colour in known if colour is not None]
+    for what, words in (("class", [name for name, _ in entries]), ("colour", colours_named)):
+        twice = next((word for word in words if words.count(word) > 1), None)
         if twice is not None:
-            text = twice if isinstance(twice, str) else _hexadecimal(twice)
-            raise UsageError(f"{shown(path)} has the {what} {shown(text)} twice")
+            raise UsageError(f"{shown(path)} has the {what} {shown(twice)} twice")
     without = [name for name, colour in entries if colour is None]
     if known and without:
         raise UsageError(
@@ -96,8 +96,7 @@ def _id(names: tuple[str, ...], name: str) -> int:
     return VOID if name == VOID_NAME else names.index(name)
 
 
-def _hexadecimal(colour: object) -> str:
-    assert isinstance(colour, tuple)
+def _hexadecimal(colour: Colour) -> str:
     return "#" + "".join(f"{value:02x}" for value in colour)
 
 

@@ -1,14 +1,15 @@
 """Random crops, scales and mirroring of images and their masks together, and changes of colour.
 
-All that is random is drawn for the whole batch on the CPU, keyed by step and purpose; an image and its mask
-see the same numbers. The recipe of the official segmentation code of ISDA (and of PSPNet's and DeepLab's
-common toolbox): an image is enlarged by a scale s, uniform in a range or among steps of it; a window of
+All that is random is drawn for the whole batch on the CPU, keyed by step and purpose; an image and its
+mask see the same numbers. The recipe of the official segmentation code of ISDA and of the toolbox that it
+builds on: an image is enlarged by a scale s, uniform in a range or among steps of it; a window of
 ``crop_size`` is cut out at a place of equal probability; where the image is smaller than the window, the
 rest, below and on the right, is the mean colour and has no class; half of the windows are mirrored.
 Images are interpolated bilinearly, masks take the nearest pixel.
 
-The views of one unlabeled image show one window, so that their pixels are about the same places; and their
-scale is raised until the image covers the window, since pixels that are not there have no prediction.
+The views of one unlabeled image show one window, so that their pixels are about the same places; and
+their scale is raised until the image covers the window, since pixels that are not there have no
+prediction.
 
 Dimensions: n images, H x W pixels, h x w pixels of a window.
 """
@@ -111,7 +112,9 @@ class Crops:
     ) -> Windows:
         """What the draws say of images of this height and width."""
         lengths = torch.tensor([*size])
-        wanted = lengths if self.config.crop_size is None else torch.tensor([self.config.crop_size] * 2)
+        wanted = (
+            lengths if self.config.crop_size is None else torch.tensor([self.config.crop_size] * 2)
+        )
         share = draws[:, :NUM_GEOMETRY].double() / 2**BITS
         scales = self._scales(share[:, :1])
         if covers:
@@ -123,7 +126,9 @@ class Crops:
         first = (share[:, 1:3] * room).long()
         mirrored = (share[:, 3:4] < 0.5).long() * self.flip
         numbers = send(torch.cat([scaled, first, mirrored], 1), device)
-        return Windows(numbers, (int(lengths[0]), int(lengths[1])), (int(wanted[0]), int(wanted[1])))
+        return Windows(
+            numbers, (int(lengths[0]), int(lengths[1])), (int(wanted[0]), int(wanted[1]))
+        )
 
     def _scales(self, share: Tensor) -> Tensor:
         low, high, step = (

@@ -45,7 +45,8 @@ def mask_of(path: Path, classes: MaskClasses | None, size: Size) -> np.ndarray:
     if ids.shape == size:
         return ids
     rows, columns = (nearest(*each) for each in zip(ids.shape, size, strict=True))
-    return ids[rows[:, None], columns]
+    resized: np.ndarray = ids[rows[:, None], columns]
+    return resized
 
 
 def nearest(length: int, wanted: int) -> np.ndarray:

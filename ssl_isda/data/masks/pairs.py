@@ -2,7 +2,7 @@
 
     train/images/a.jpg   train/masks/a.png     test/images/...  test/masks/...     unlabeled/b.jpg
 
-An image and its mask have one name but for the extension. ``unlabeled`` may be missing, and so may ``test``.
+An image and its mask have one name but for the extension. ``unlabeled`` and ``test`` may be missing.
 """
 
 from __future__ import annotations
@@ -76,15 +76,14 @@ def find_pairs(root: Path) -> MaskFiles:
 def _pairs(root: Path, part: str, passed_over: list[str]) -> tuple[Pair, ...]:
     if part == "test" and not (root / part).exists():
         return ()
-    images, masks = (
-        _by_stem(root, f"{part}/{kind}", passed_over) for kind in ("images", "masks")
-    )
+    images, masks = (_by_stem(root, f"{part}/{kind}", passed_over) for kind in ("images", "masks"))
     for kind, these, others in (("mask", images, masks), ("image", masks, images)):
         alone = sorted(these.keys() - others.keys())
         if alone:
             more = f", and {len(alone) - 1:,} more are alone" if len(alone) > 1 else ""
             raise UsageError(
-                f"{shown(root / these[alone[0]])} has no {kind} {part}/{kind}s/{shown(alone[0])}.*{more}; "
+                f"{shown(root / these[alone[0]])} has no {kind} {part}/{kind}s/{shown(alone[0])}.*"
+                f"{more}; "
                 + ("images without masks belong into unlabeled/" if kind == "mask" else LAYOUT)
             )
     return tuple(Pair(images[stem], masks[stem]) for stem in sorted(images))

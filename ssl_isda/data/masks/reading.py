@@ -21,7 +21,6 @@ from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.pairs import MaskFiles, Pair, find_pairs
 from ssl_isda.data.streaming import NUM_THREADS
 
-
 Result = TypeVar("Result")
 
 
@@ -77,7 +76,9 @@ def _size_of(root: Path, pair: Pair) -> Size:
     try:
         return upright_size(root / pair.image)
     except Unreadable as error:
-        raise UsageError(f"cannot read the image {shown(root / pair.image)}: {error.reason}") from error
+        raise UsageError(
+            f"cannot read the image {shown(root / pair.image)}: {error.reason}"
+        ) from error
 
 
 def _read(
@@ -91,7 +92,10 @@ def _read(
             return image, np.full(size, VOID, np.uint8)
         return image, mask_of(root / pair.mask, classes, size)
 
-    images, masks = np.empty((len(pairs), 3, *size), np.uint8), np.empty((len(pairs), *size), np.uint8)
+    images, masks = (
+        np.empty((len(pairs), 3, *size), np.uint8),
+        np.empty((len(pairs), *size), np.uint8),
+    )
     for place, (image, mask) in enumerate(counted(_mapped(both, pairs), len(pairs), "image")):
         images[place], masks[place] = image, mask
     return images, masks
@@ -105,7 +109,9 @@ def _mapped(function: Callable[[Pair], Result], pairs: Sequence[Pair]) -> Iterat
 
 def _numbered(*masks: np.ndarray) -> MaskClasses:
     """The classes of masks that no file names: as many as the largest id says."""
-    largest = max((int(part[part != VOID].max()) for part in masks if (part != VOID).any()), default=0)
+    largest = max(
+        (int(part[part != VOID].max()) for part in masks if (part != VOID).any()), default=0
+    )
     names = tuple(str(number) for number in range(max(2, largest + 1)))
     return MaskClasses(names, default_palette(len(names)), {})
 
