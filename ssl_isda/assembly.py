@@ -196,7 +196,15 @@ def build_trainer(
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
+    second = getattr(student, "auxiliary_head", None) if task.is_dense else None
+    if second is not None:
+        dense.refuse_what_has_no_second_head(config.model, isda)
+    objective = Objective(
+        *(method, isda, *shape),
+        loss=loss,
+        task=task,
+        auxiliary_features=None if second is None else second.weight.shape[1],
+    ).to(workspace.device)
     if config.evaluation_ema is not None:
         _average_for_evaluation(objective, student, config)
     if config.compile:

@@ -5,9 +5,11 @@ A network imports ``base``, ``parallel`` and its contract, and torch alone.
 
 from ssl_isda.models.cnn13 import CNN13
 from ssl_isda.models.contract import MODELS, Network, Prediction
+from ssl_isda.models.deeplab import DeepLabV3
 from ssl_isda.models.densenet import DenseNet
 from ssl_isda.models.linear import Linear
 from ssl_isda.models.mlp import MLP
+from ssl_isda.models.pspnet import PSPNet
 from ssl_isda.models.pyramidnet import PyramidNet
 from ssl_isda.models.resnet import ResNet
 from ssl_isda.models.resnext import ResNeXt
@@ -20,9 +22,11 @@ __all__ = [
     "CNN13",
     "MLP",
     "MODELS",
+    "DeepLabV3",
     "DenseNet",
     "Linear",
     "Network",
+    "PSPNet",
     "Prediction",
     "PyramidNet",
     "ResNeXt",

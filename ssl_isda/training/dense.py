@@ -73,6 +73,21 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
         raise UsageError(f"--task {SEGMENTATION} runs on one process: leave torchrun out")
 
 
+def refuse_what_has_no_second_head(model: str, isda: Any) -> None:
+    """Forms of ISDA that the auxiliary head has not.
+
+    Raises
+    ------
+    UsageError
+        The form is one of them.
+    """
+    if isda and (isda.covariance == "learned" or isda.matched_strength):
+        flag = "--covariance learned" if isda.covariance == "learned" else "--matched-strength"
+        raise UsageError(
+            f"{flag} has no form for the auxiliary head of {model}: leave it out, or take small_fcn"
+        )
+
+
 def refuse_policy(config: Any, method: Method) -> None:
     """What changes an image and not its mask.
 
