@@ -62,6 +62,7 @@ from ssl_isda.tasks import TASKS
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training import dense
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.evaluated import Evaluated
 from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
@@ -88,7 +89,7 @@ class Workspace:
         _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
-        self.preparation: Preparation = preparation
+        self.preparation: Preparation = self.data.completed(preparation)
         options = ListingOptions.of(resolved.values)
         listed = () if own else data_digests(config.dataset, config.data_dir, options)
         self.digests: tuple[str, ...] = listed or self.data.digests
@@ -640,6 +641,14 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
     return network.to(where), preparation, precision_of(resolved, where)
+
+
+def evaluated_passes(path: Path, network: nn.Module, place: Place) -> nn.Module:
+    """The network as the evaluation of its run passes images through it; one of a file as it is."""
+    if path.is_file():
+        name = "segmentation" if dense.is_dense(network) else "classification"
+        return Evaluated(network, TASKS[name](TASKS.config(name)()))
+    return Evaluated(network, chosen(TASKS, "task", settings_of_run(path, place))())
 
 
 def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:

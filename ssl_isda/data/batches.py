@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -132,6 +132,11 @@ class TwoStreamBatches:
         return augmentation.view(self._prepared, part(indices), part(draws))
 
 
+def evaluated_at_once(shape: Sequence[int]) -> int:
+    """Images of this shape in an evaluated batch, each pixel of which has a class."""
+    return max(1, EVALUATED * SMALL_PIXELS // (shape[-2] * shape[-1]))
+
+
 def evaluation_batches(
     prepared: PreparedImages,
     labels: Tensor | DataSource,
@@ -149,8 +154,7 @@ def evaluation_batches(
         size = batch_size or EVALUATED
         targets: Iterable[Tensor] = labels[places].to(prepared.source.device).split(size)
     else:
-        pixels = labels.shape[-2] * labels.shape[-1]
-        size = batch_size or max(1, EVALUATED * SMALL_PIXELS // pixels)
+        size = batch_size or evaluated_at_once(labels.shape)
         masks = in_order(labels.to(prepared.source.device), places, size)
         targets = (part[:, 0].long() for part in masks)
     for images, wanted in zip(in_order(prepared.source, places, size), targets, strict=True):

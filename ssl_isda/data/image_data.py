@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 from ssl_isda.base.registry import Registry
 from ssl_isda.data.identity import digest_of
 from ssl_isda.data.source import DataSource, InMemory
+
+if TYPE_CHECKING:
+    from ssl_isda.data.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class ImageData:
     def test_targets(self) -> Tensor | DataSource:
         """The same of the test images."""
         return _labels(self.test)
+
+    def completed(self, preparation: Preparation) -> Preparation:
+        """With what predictions need beside it, such as colours of classes."""
+        return preparation
 
     @property
     def digest(self) -> str:

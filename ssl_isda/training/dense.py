@@ -19,6 +19,11 @@ LOSSES_OF_FEATURES = ("center", "large_margin", "distributionnet")
 """Supervised losses that read the features of what they judge; pixels between cells have none."""
 
 
+def is_dense(network: nn.Module) -> bool:
+    """Whether it gives a class for each pixel."""
+    return isinstance(getattr(network, "head", None), nn.Conv2d)
+
+
 def refuse_other_task(config: Any, task: Task, data: ImageData) -> None:
     """A task that is not about what the data have.
 
@@ -47,7 +52,7 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
         One is: the network, the method, the loss, a form of ISDA, or several processes are asked for.
     """
     config, isda = resolved.config, resolved.isda
-    if not isinstance(student.head, nn.Conv2d):
+    if not is_dense(student):
         raise UsageError(
             f"--model {config.model} gives one class for a whole image; --task {SEGMENTATION} needs a "
             "network with a class for each pixel, such as small_fcn"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from ssl_isda.data.identity import digest_of
 from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.source import DataSource, InMemory
 
 Colour = tuple[int, int, int]
@@ -45,6 +46,11 @@ class MaskData(ImageData):
     @property
     def test_targets(self) -> DataSource:
         return self.test_masks
+
+    def completed(self, preparation: Preparation) -> Preparation:
+        """With the palette, (c, 3) uint8, among its arrays."""
+        palette = np.array(self.palette, dtype=np.uint8)
+        return replace(preparation, arrays={**preparation.arrays, "palette": palette})
 
     @property
     def digest(self) -> str:
