@@ -3,10 +3,11 @@
 A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data set or a method.
 """
 
-from . import cifar, digit_pairs, digits, folder, masks, sklearn_vectors, svhn, vectors
+from . import cifar, cityscapes, digit_pairs, digits, folder, masks, sklearn_vectors, svhn, vectors
 
 __all__ = [
     "cifar",
+    "cityscapes",
     "digit_pairs",
     "digits",
     "folder",

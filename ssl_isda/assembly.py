@@ -85,6 +85,7 @@ class Workspace:
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
         self.data: ImageData = own or images_of(resolved)
+        dense.refuse_whitening(config.preprocessing, self.data)
         train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
         _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
@@ -300,7 +301,7 @@ def network_of(
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}") from error
     try:
-        student.eval().features(torch.zeros(1, *shape))
+        student.eval().features(torch.zeros(1, *dense.smallest_look(student, shape)))
     except ValueError as error:
         advice = "try a larger --image-size" if len(shape) == 3 else "vectors take mlp or linear"
         raise UsageError(f"--model {config.model}: {error}; {advice}") from error
@@ -403,7 +404,7 @@ def _batches_of_masks(
     resolved: Resolved, workspace: Workspace, data: MaskData, split: Split, method: Method
 ) -> TwoStreamBatches:
     config = resolved.config
-    dense.refuse_policy(config, method)
+    dense.refuse_policy(config)
     views = (*method.views, *method.labeled_views)
     batches = mask_batches(
         data,
@@ -498,6 +499,8 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
+    if data.is_dense:
+        dense.refuse_amounts(config, data)
     num_classes, amounts = data.num_label_groups, Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if source is not None:

@@ -24,6 +24,11 @@ def is_dense(network: nn.Module) -> bool:
     return isinstance(getattr(network, "head", None), nn.Conv2d)
 
 
+def smallest_look(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image by which a network is tried: of a dense one at most 64 x 64 pixels."""
+    return (shape[0], min(shape[1], 64), min(shape[2], 64)) if is_dense(network) else shape
+
+
 def refuse_other_task(config: Any, task: Task, data: ImageData) -> None:
     """A task that is not about what the data have.
 
@@ -40,6 +45,30 @@ def refuse_other_task(config: Any, task: Task, data: ImageData) -> None:
     if data.is_dense and not task.is_dense:
         raise UsageError(
             f"--task {config.task}: {data.name} has a class for each pixel; give --task {SEGMENTATION}"
+        )
+
+
+def refuse_amounts(config: Any, data: ImageData) -> None:
+    """Numbers of labels that are about classes of images, or more than there are masks.
+
+    Raises
+    ------
+    UsageError
+        The run asks for one.
+    """
+    assert data.train.labels is not None
+    num_masks = int((data.train.labels == 0).sum())
+    for name in ("labels", "labels_per_class"):
+        asked = getattr(config, name)
+        if asked is not None and not 1 <= asked <= num_masks:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {asked}: {data.name} has {num_masks} training images with "
+                f"a mask; valid are 1 to {num_masks}"
+            )
+    if config.imbalance is not None:
+        raise UsageError(
+            f"--imbalance is about classes of images, and {data.name} has a class for each pixel: leave "
+            "it out"
         )
 
 
@@ -93,19 +122,29 @@ def refuse_what_has_no_second_head(model: str, isda: Any) -> None:
         )
 
 
-def refuse_policy(config: Any, method: Method) -> None:
+def refuse_policy(config: Any) -> None:
     """What changes an image and not its mask.
 
     Raises
     ------
     UsageError
-        The policy, the preprocessing, or the method's own views do.
+        The policy does.
     """
     if config.policy != "crops":
         raise UsageError(
             f"--policy {config.policy} changes an image and not its mask: {config.dataset} takes crops"
         )
-    if config.preprocessing == "zca":
+
+
+def refuse_whitening(preprocessing: str, data: ImageData) -> None:
+    """A matrix for all pixels of an image, of which crops have others.
+
+    Raises
+    ------
+    UsageError
+        The preprocessing is one.
+    """
+    if data.is_dense and preprocessing == "zca":
         raise UsageError(
             "--preprocessing zca is for images of one size, and crops have many: take normalize, scale "
             "or standardize"

@@ -56,13 +56,24 @@ def nearest(length: int, wanted: int) -> np.ndarray:
 
 def ids_of(path: Path, classes: MaskClasses | None) -> np.ndarray:
     """(h, w) uint8, the classes of a mask at its own size. Raises as ``mask_of``."""
-    try:
-        values = read_image(path, _values)
-    except Unreadable as error:
-        raise UsageError(f"cannot read the mask {shown(path)}: {error.reason}") from error
+    values = raw_ids_of(path)
     if values.ndim == 3:
         return _of_colours(path, values, classes)
     return _of_ids(path, values, classes)
+
+
+def raw_ids_of(path: Path) -> np.ndarray:
+    """(h, w) int64, the numbers in a mask as they are; (h, w, 3) uint8 of one in colour.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read.
+    """
+    try:
+        return read_image(path, _values)
+    except Unreadable as error:
+        raise UsageError(f"cannot read the mask {shown(path)}: {error.reason}") from error
 
 
 def _values(image: Any, reopen: Callable[[], Any]) -> np.ndarray:
@@ -103,8 +114,8 @@ def _of_colours(path: Path, values: np.ndarray, classes: MaskClasses | None) -> 
     return found.astype(np.uint8)
 
 
-def check_sizes(image: Path, mask: Path) -> Size:
-    """Height and width of an image, which its mask has too.
+def check_sizes(image: Path, mask: Path | None) -> Size:
+    """Height and width of an image, which its mask, if it has one, has too.
 
     Raises
     ------
@@ -115,6 +126,8 @@ def check_sizes(image: Path, mask: Path) -> Size:
         height, width = upright_size(image)
     except Unreadable as error:
         raise UsageError(f"cannot read the image {shown(image)}: {error.reason}") from error
+    if mask is None:
+        return height, width
     try:
         there = read_image(mask, lambda opened, reopen: (opened.height, opened.width))
     except Unreadable as error:

@@ -13,8 +13,6 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.void import VOID
 from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_decoding import upright_size
 from ssl_isda.data.masks.classes import FILE_NAME, MaskClasses, default_palette, read_classes
 from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of
 from ssl_isda.data.masks.mask_data import MaskData
@@ -71,14 +69,7 @@ def _size(files: MaskFiles, image_size: int | None) -> Size:
 
 
 def _size_of(root: Path, pair: Pair) -> Size:
-    if pair.mask is not None:
-        return check_sizes(root / pair.image, root / pair.mask)
-    try:
-        return upright_size(root / pair.image)
-    except Unreadable as error:
-        raise UsageError(
-            f"cannot read the image {shown(root / pair.image)}: {error.reason}"
-        ) from error
+    return check_sizes(root / pair.image, None if pair.mask is None else root / pair.mask)
 
 
 def _read(
