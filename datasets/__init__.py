@@ -3,7 +3,18 @@
 A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data set or a method.
 """
 
-from . import cifar, cityscapes, digit_pairs, digits, folder, masks, sklearn_vectors, svhn, vectors
+from . import (
+    cifar,
+    cityscapes,
+    digit_pairs,
+    digits,
+    folder,
+    masks,
+    photo_digits,
+    sklearn_vectors,
+    svhn,
+    vectors,
+)
 
 __all__ = [
     "cifar",
@@ -12,6 +23,7 @@ __all__ = [
     "digits",
     "folder",
     "masks",
+    "photo_digits",
     "sklearn_vectors",
     "svhn",
     "vectors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from ssl_isda.base.progress import counted, show
 from ssl_isda.base.words import printed
 from ssl_isda.data.inputs import Inputs
 from ssl_isda.results.html import data_url, rendered
+from ssl_isda.results.tables import Table, csv_table
 from ssl_isda.results.writing import make_folder
 from ssl_isda.tasks.sliding import resized
 
@@ -106,13 +106,11 @@ class MaskWriter:
 
     def table(self) -> str:
         """A header and a line for each image: its file, its mask, and the share of each class in %."""
-        content = io.StringIO()
-        writer = csv.writer(content, lineterminator="\n")
-        writer.writerow(["file", "mask", *self.prepare.class_names])
+        rows: list[list[object]] = [["file", "mask", *self.prepare.class_names]]
         for name, mask, counts in self.rows:
             shares = 100 * counts / counts.sum()
-            writer.writerow([printed(name), mask, *(f"{share:.2f}" for share in shares)])
-        return content.getvalue()
+            rows.append([printed(name), mask, *(f"{share:.2f}" for share in shares)])
+        return csv_table(Table(rows))
 
     def page(self) -> str:
         """Images with their masks over them, and the colours of the classes."""
