@@ -1,11 +1,11 @@
 """Handwritten digits, cut out by their own masks and laid over photographs: a set for any machine.
 
-Both come with scikit-learn: the 1,797 digits of the data set ``digits``, enlarged to 24 x 24 pixels, and
-the two photographs ``china.jpg`` and ``flower.jpg``, 427 x 640 pixels. The parts are real, their
-composition is made: an image is a window of a photograph, reduced to 48 x 48 pixels, on which one to
-three digits lie, each in one colour that is mixed with the photograph by its grey values. A pixel has
-the class of the last digit that covers more than half of it, no class where one covers an eighth to a
-half, and is background elsewhere: 11 classes.
+Both come with scikit-learn: the 901 digits 0 to 4 of the data set ``digits``, enlarged to 16 x 16 pixels,
+and the two photographs ``china.jpg`` and ``flower.jpg``, 427 x 640 pixels. The parts are real, their
+composition is made: an image is a window of a photograph, reduced to 32 x 32 pixels, on which one or two
+digits lie, each in one colour that is mixed with the photograph by its grey values. A pixel has the class
+of the last digit that covers more than half of it, no class where one covers an eighth to a half, and is
+background elsewhere: 6 classes.
 
 Training and test share nothing: every fourth digit and the right third of each photograph is for the
 test images alone.
@@ -22,12 +22,14 @@ from ssl_isda.data.image_data import DATASETS
 from ssl_isda.data.masks.classes import default_palette
 from ssl_isda.data.masks.mask_data import MaskData
 
-SIDE, REDUCED = 48, 2
+SIDE, REDUCED = 32, 2
 """Height and width of an image; pixels of the photograph to one of its pixels, along each axis."""
 NUM_TRAIN, NUM_TEST = 600, 200
-LEAST, MOST = 1, 3
+NUM_DIGITS = 5
+"""The digits 0 to 4 are used."""
+LEAST, MOST = 1, 2
 """Digits on an image."""
-ENLARGED = 3
+ENLARGED = 2
 """Pixels for each of a digit's 8 x 8, along each axis."""
 
 
@@ -42,7 +44,7 @@ def photo_digits(config: object, data_dir: Path) -> MaskData:
     right = [photo[:, at:] for photo, at in zip(photographs, split, strict=True)]
     train = _composed(NUM_TRAIN, digits[~is_test], labels[~is_test], left, seed=0)
     test = _composed(NUM_TEST, digits[is_test], labels[is_test], right, seed=1)
-    names = ("background", *map(str, range(10)))
+    names = ("background", *map(str, range(NUM_DIGITS)))
     with_masks = np.zeros(NUM_TRAIN, np.int64)
     return MaskData.from_masks(
         "photo_digits", names, default_palette(len(names)), (*train, with_masks), test
@@ -50,11 +52,13 @@ def photo_digits(config: object, data_dir: Path) -> MaskData:
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 24, 24) of 0 to 16, each grey value nine pixels, and their classes."""
+    """(n, 16, 16) of 0 to 16, each grey value four pixels, and their classes."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
-    return raw.images.astype(np.int64).repeat(ENLARGED, 1).repeat(ENLARGED, 2), raw.target
+    kept = raw.target < NUM_DIGITS
+    images = raw.images[kept].astype(np.int64)
+    return images.repeat(ENLARGED, 1).repeat(ENLARGED, 2), raw.target[kept]
 
 
 def _photographs() -> list[np.ndarray]:

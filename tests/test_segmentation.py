@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+import ssl_isda
 from ssl_isda import cli
+from ssl_isda.base.errors import UsageError
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.metrics import MEAN_IOU
 from tests import masks_folder
@@ -43,15 +45,16 @@ def result_of(run: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("method", ["fixmatch", "mean_teacher", "pi_model", "supervised"])
 def test_methods_train_with_isda_and_resume_to_the_bit(method: str, folder: Path) -> None:
-    words = [*RUN, "--method", method, "--isda", "--labels", "3", "--checkpoint-epochs", "1"]
-    assert cli.main([*words, "--steps", "4", "--color-jitter", "0.2"]) == 0
+    words = [*RUN, "--method", method, "--isda", "--labels", "3", "--checkpoint-epochs", "2"]
+    assert cli.main([*words, "--steps", "6", "--color-jitter", "0.2"]) == 0
     (run,) = folder.glob("runs/masks-3/*/seed0")
     whole, _ = checkpoint.load_latest(run / "checkpoint.pt", torch.device("cpu"))
     epoch = (run / "metrics.jsonl").read_text().splitlines()[-1]
     assert {"test_mean_iou", "test_pixel_accuracy", "supervised_loss"} <= json.loads(epoch).keys()
     (run / "result.json").unlink()
     (run / "checkpoint.pt").unlink()  # what is left is the one before
-    assert cli.main([*words, "--steps", "4", "--color-jitter", "0.2"]) == 0
+    assert cli.main([*words, "--steps", "6", "--color-jitter", "0.2"]) == 0
+    assert "resuming at step 4 of 6" in (run / "log.txt").read_text()
     again, _ = checkpoint.load_latest(run / "checkpoint.pt", torch.device("cpu"))
     for part in ("student", "objective"):
         assert all(torch.equal(again[part][name], value) for name, value in whole[part].items())
@@ -112,6 +115,11 @@ def test_predict_writes_masks_of_the_images_own_size(folder: Path) -> None:
     assert sum(map(float, rows[0].split(",")[2:])) == pytest.approx(100, abs=0.02)
     page = (folder / "page.html").read_text()
     assert page.count("data:image/png") == 2 and "large.jpg" in page
+    model = ssl_isda.load(run)
+    found = model.predict_masks(["new/large.jpg", "new/b.png"])
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(found, (large, small), strict=True))
+    with pytest.raises(UsageError, match="predict_masks gives its masks"):
+        model.predict(["new/b.png"])
     before = (folder / "new/b.png").read_bytes()
     assert cli.main(["predict", str(run), "new/b.png", "--out", "new"]) == 2
     assert (folder / "new/b.png").read_bytes() == before

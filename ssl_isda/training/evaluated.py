@@ -19,5 +19,11 @@ class Evaluated(nn.Module):
         super().__init__()
         self.network, self.task = network, task
 
+    @property
+    def head(self) -> nn.Module:
+        """The network's."""
+        head: nn.Module = self.network.head
+        return head
+
     def forward(self, images: Tensor) -> Prediction:
         return self.task.predicted(self.network, images)

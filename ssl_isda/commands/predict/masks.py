@@ -21,7 +21,7 @@ from ssl_isda.data.inputs import Inputs
 from ssl_isda.results.html import data_url, rendered
 from ssl_isda.results.tables import Table, csv_table
 from ssl_isda.results.writing import make_folder
-from ssl_isda.tasks.sliding import resized
+from ssl_isda.training.prediction import mask_of
 
 if TYPE_CHECKING:
     from ssl_isda.data.preparation import Preparation
@@ -82,8 +82,7 @@ class MaskWriter:
         """Take in one batch of part ``number``."""
         part = self.parts[number]
         for place, logits in zip(places.tolist(), prediction.logits, strict=True):
-            size = part.size(place) or (logits.shape[1], logits.shape[2])
-            mask = resized(logits[None], size)[0].argmax(0).to(torch.uint8).numpy()
+            mask = mask_of(logits, part.size(place)).numpy()
             name = part.names[place]
             self.files[mask_name(name)] = png_of(mask, self.colours)
             counts = np.bincount(mask.reshape(-1), minlength=len(self.colours))
