@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DOCS := $(VENV)/.docs
 DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
-.PHONY: setup demo test check types format docs soak benchmark clean
+.PHONY: setup demo test check types format docs results soak benchmark clean
 
 setup: $(READY)
 
@@ -55,6 +55,10 @@ docs: $(DOCS)
 $(DOCS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
+
+# Tables and figures of docs/results again, from the results that are kept there: the same bytes.
+results: $(READY)
+	@$(BIN)/python -m docs.site.results
 
 soak: $(READY)
 	@$(BIN)/python -m tests.soak

@@ -25,6 +25,7 @@ KEPT_OF_A_DIGEST = 12
 _BY_SEED = ("seeds", "errors", "losses", "splits")
 _FAILED = "failed"
 _ONCE = ("data_digest", "commit", "versions")
+_NEEDED = ("dataset", "data_dir", "labels", "method", "isda")
 _WHERE_NAMED = ("data_dir",)
 """What is no part of an experiment, but names its column."""
 
@@ -87,6 +88,8 @@ def _runs(file: Path, number: int, line: str) -> list[Run]:
     try:
         cell = json.loads(line)
         settings = {name: _hashable(value) for name, value in cell["settings"].items()}
+        if missing := [name for name in _NEEDED if name not in settings]:
+            raise KeyError(", ".join(missing))
         if _FAILED in cell:
             return [_failed(where, settings, int(s), str(why)) for s, why in cell[_FAILED].items()]
         columns = [cell[name] for name in _BY_SEED]
