@@ -41,7 +41,7 @@ def with_tables(text: str, pages: Path) -> str:
 
 
 def rebuild(pages: Path) -> int:
-    """Run the commands in the current folder, then put the tables into the pages; the largest exit code."""
+    """Run the commands in the current folder, then put the tables into the pages; the worst exit code."""
     code = max(cli.main(command) for command in commands(pages))
     for page in sorted(pages.glob("*.md")):
         text = page.read_text("utf-8")

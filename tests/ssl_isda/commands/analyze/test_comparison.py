@@ -18,9 +18,7 @@ from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
 
-NO_SETTINGS = json.dumps(
-    {**dict.fromkeys(("seeds", "errors", "losses", "splits"), []), "settings": {}}
-)
+NO_SETTINGS = '{"seeds": [], "errors": [], "losses": [], "splits": [], "settings": {}}'
 
 
 def compared(runs: Path) -> Comparison:
