@@ -76,12 +76,13 @@ def _lines(rows: Mapping[str, _Row], setting: str, values: list[object]) -> Iter
     yield "so many pairs of this spread find with a probability of 80 %; what is smaller than that is not"
     yield "seen, which does not say that it is not there."
     yield f"Bold: p < {LEVEL} by Holm's method for all cells of the table at once. {_pairs(rows)}\n"
+    usual = _most(rows)
     heads = ["data, method", "without ISDA", *(f"{setting} {spelled(value)}" for value in values)]
     body = [
         [
             name,
             row.plain,
-            *(_cell(*row.effects.get(value, (None, None)), _most(rows)) for value in values),
+            *(_cell(row.effects.get(value), usual) for value in values),
         ]
         for name, row in rows.items()
     ]
@@ -100,10 +101,11 @@ def _pairs(rows: Mapping[str, _Row]) -> str:
     return f"{_most(rows)} pairs a cell where no other number is given."
 
 
-def _cell(effect: Effect | None, p: float | None, usual: int) -> object:
+def _cell(given: tuple[Effect, float | None] | None, usual: int) -> object:
     """ "**-1.84 ± 0.51** (0.72)"."""
-    if effect is None:
+    if given is None:
         return ""
+    effect, p = given
     found = effect.difference
     if found is None:
         return "failed" if effect.isda.of_state("failed") else "no pair"
