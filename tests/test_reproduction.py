@@ -34,13 +34,22 @@ def test_every_analysis_and_every_grid_is_on_the_page() -> None:
     assert named == set(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE))
     grids = set(re.findall(r"grid (configs/\S+)", "\n".join(COMMANDS)))
     small = {str(path.relative_to(ROOT)) for path in GRIDS}
-    assert grids == {*small, "configs/table6.yaml"} and len(small) == 5
+    evidence = {name for name in grids if re.search(r"/(evidence_\w+|demo)\.yaml$", name)}
+    assert grids == {*small, "configs/table6.yaml", *evidence} and len(small) == 5
+    assert all((ROOT / name).is_file() for name in grids) and evidence
+
+
+def test_every_decided_grid_is_named_on_the_page() -> None:
+    """Run or not: what was decided is told."""
+    for path in (ROOT / "configs").glob("evidence_*.yaml"):
+        assert f"`{path.stem}`" in PAGE or f"grid configs/{path.name}" in PAGE, path.name
+        assert "Decided before the runs" in path.read_text("utf-8")
 
 
 def test_every_training_on_the_page_is_understood() -> None:
     trainings = [command for command in COMMANDS if command.startswith("--")]
     searches = [command.split(" ", 1)[1] for command in COMMANDS if command.startswith("search ")]
-    assert len(trainings) == 7 and len(searches) == 2
+    assert len(trainings) == 3 and len(searches) == 2
     for command in [*trainings, *searches]:
         assert resolve(shlex.split(command)).config.method
 
