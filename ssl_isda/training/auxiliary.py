@@ -60,5 +60,5 @@ def taken(student: nn.Module) -> Tensor | None:
     """The auxiliary features of the last pass, which the network then holds no longer."""
     features: Tensor | None = getattr(student, "auxiliary_features", None)
     if features is not None:
-        student.auxiliary_features = None
+        student.__dict__["auxiliary_features"] = None
     return features

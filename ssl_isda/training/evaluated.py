@@ -22,7 +22,8 @@ class Evaluated(nn.Module):
     @property
     def head(self) -> nn.Module:
         """The network's."""
-        head: nn.Module = self.network.head
+        head = self.network.head
+        assert isinstance(head, nn.Module)
         return head
 
     def forward(self, images: Tensor) -> Prediction:
