@@ -36,7 +36,6 @@ class TrainedOn(NamedTuple):
 class LibraryConfig(Protocol):
     """What the options of a library's networks say without building one."""
 
-    name: str | None
     pretrained: bool
 
     def trained_on(self) -> TrainedOn:
@@ -74,8 +73,8 @@ class LibraryNetwork(Network):
         The network does not take images of this shape.
     """
 
-    library_head: str | None = None
-    """How names begin, in the library's state dicts, of the last layer."""
+    library_heads: tuple[str, ...] = ()
+    """The names of the layers, in the library's network, that make logits."""
 
     def __init__(
         self, name: str, backbone: nn.Module, num_classes: int, shape: tuple[int, ...]
@@ -95,9 +94,38 @@ class LibraryNetwork(Network):
     def library_stages(self) -> list[list[nn.Parameter]]:
         """The backbone's parameters, from shallow to deep."""
 
+    def converted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The library's state dict as the library itself would read it for this network: names of older
+        versions, position embeddings of another size of images."""
+        return state
+
     def features(self, images: Tensor) -> Tensor:
         self.refuse_small(images)
         return self.before_head(images)
+
+    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Of the library's state dict: its last layer is the head here, the rest the backbone; the first
+        convolution is brought to the number of channels, and what only a classifier has is left out."""
+        if begins(state, "backbone"):
+            return state
+        own, found = self.state_dict(), {}
+        for name, value in self.converted(dict(state)).items():
+            new = self._name_here(name, own)
+            if new:
+                flat = value.flatten(1) if new == "head.weight" else value
+                found[new] = _fitting(flat, own.get(new))
+        counts = (each for each in own if each.endswith("num_batches_tracked"))
+        return {**{name: own[name] for name in counts}, **found}  # old files have no counts
+
+    def _name_here(self, name: str, own: Mapping[str, Tensor]) -> str | None:
+        """None of what belongs to a classifier that is not here."""
+        head = next((each for each in self.library_heads if name.startswith(f"{each}.")), None)
+        if head and len(self.library_heads) == 1:
+            return f"head{name.removeprefix(head)}"
+        part = {each.partition(".")[0] for each in self.library_heads}
+        if head or (name.partition(".")[0] in part and f"backbone.{name}" not in own):
+            return None
+        return f"backbone.{name}"
 
     def stages(self) -> list[list[nn.Parameter]]:
         """As the library groups its layers, and the head."""
@@ -147,6 +175,15 @@ def known_name(library: str, name: str | None, known: Collection[str]) -> str:
     raise ValueError(f"{library} has no network {shown(name)}{hint}")
 
 
+def not_at_hand(name: str, error: Exception | None = None) -> str:
+    """What to say of weights that are neither in the cache nor to be had."""
+    reason = f" ({type(error).__name__})" if error else ""
+    return (
+        f"the weights of {name} are not in the hub's cache and cannot be downloaded{reason}: give a "
+        "file of them with --weights"
+    )
+
+
 def layers_in_order(module: nn.Module) -> Iterator[list[nn.Parameter]]:
     """The parameters of ``module`` by blocks, from shallow to deep, where its parts are used in order."""
     own = list(module.parameters(recurse=False))
@@ -172,6 +209,14 @@ def for_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, [k % 3 for k in range(channels)]] * (3 / channels)
 
 
-def begins(state: Mapping[str, Tensor], prefix: str) -> list[str]:
-    """The names of a state dict within the module ``prefix``."""
-    return [name for name in state if name.startswith(f"{prefix}.")]
+def _fitting(given: Tensor, own: Tensor | None) -> Tensor:
+    """The weight of a convolution of RGB for as many channels as ``own`` has, anything else as it is."""
+    if own is None or own.ndim != 4 or given.ndim != 4 or given.shape[1] != 3:
+        return given
+    alike = given.shape[0] == own.shape[0] and given.shape[2:] == own.shape[2:]
+    return for_channels(given, own.shape[1]) if alike else given
+
+
+def begins(state: Mapping[str, Tensor], prefix: str) -> bool:
+    """Whether a state dict has something of the module ``prefix``."""
+    return any(name.startswith(f"{prefix}.") for name in state)

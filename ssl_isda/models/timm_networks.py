@@ -5,7 +5,11 @@ Wightman, PyTorch Image Models, 2019, doi:10.5281/zenodo.4414861.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, final
 
 from torch import Tensor, nn
@@ -13,7 +17,14 @@ from torch import Tensor, nn
 from ssl_isda.base.options import Interval
 from ssl_isda.models.contract import MODELS
 from ssl_isda.models.drop_path import with_own_drop_path
-from ssl_isda.models.library import LibraryNetwork, attempted, known_name, layers_in_order
+from ssl_isda.models.library import (
+    LibraryNetwork,
+    TrainedOn,
+    attempted,
+    known_name,
+    layers_in_order,
+    not_at_hand,
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +34,21 @@ class Config:
     name: str | None = None
     """The library's name of the network, such as resnet18; timm's and torchvision's may have a dot and
     the name of weights behind it."""
+    pretrained: bool = False
+    """Start from the library's weights: those in the cache of its hub, to which they are downloaded."""
     drop_path: Annotated[float, Interval(ge=0, lt=1)] | None = None
     """Probability with which stochastic depth leaves out the last branch, earlier ones less; unset: the
     library's."""
+
+    def trained_on(self) -> TrainedOn:
+        """As ``LibraryConfig`` says."""
+        about = _about(self.name)
+        filter_of_images = about.interpolation or "bilinear"
+        return TrainedOn(about.input_size[-1], about.mean, about.std, filter_of_images)
+
+    def weights_file(self) -> Path:
+        """As ``LibraryConfig`` says."""
+        return _from_hub(str(self.name), _about(self.name))
 
 
 @final
@@ -47,11 +70,23 @@ class TimmNetwork(LibraryNetwork):
         backbone = attempted(name, shape, lambda: _built(name, shape, drop_path))
         with_own_drop_path(name, backbone, drop_path)
         super().__init__(name, backbone, num_classes, shape)
+        about: Any = backbone.pretrained_cfg
+        heads: str | tuple[str, ...] = about["classifier"]
+        self.library_heads = (heads,) if isinstance(heads, str) else tuple(heads)
+        self._name = name
 
     def before_head(self, images: Tensor) -> Tensor:
         network: Any = self.backbone
         features: Tensor = network.forward_head(network.forward_features(images), pre_logits=True)
         return features
+
+    def converted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        from timm.models import model_entrypoint
+
+        module = sys.modules[model_entrypoint(self._name.partition(".")[0]).__module__]
+        convert = getattr(module, "checkpoint_filter_fn", None)
+        found: Mapping[str, Tensor] = convert(state, self.backbone) if convert else state
+        return found
 
     def library_stages(self) -> list[list[nn.Parameter]]:
         from timm.models import group_parameters
@@ -75,6 +110,32 @@ def timm(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> TimmNet
     """
     name = known_name("timm", config.name, _names())
     return TimmNetwork(name, num_classes, shape, config.drop_path)
+
+
+def _about(name: str | None) -> Any:
+    """What timm knows of the weights of a network."""
+    known = known_name("timm", name, _names())
+    from timm import get_pretrained_cfg
+
+    return get_pretrained_cfg(known)
+
+
+def _from_hub(name: str, about: Any) -> Path:
+    """The first of the files that the hub may have of these weights."""
+    if not about.hf_hub_id:
+        raise ValueError(f"timm has no weights of {name} on the hub")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    repository, _, revision = about.hf_hub_id.partition("@")
+    try:
+        for file in (about.hf_hub_filename, "model.safetensors", "pytorch_model.bin"):
+            with suppress(EntryNotFoundError):
+                if file:
+                    return Path(hf_hub_download(repository, file, revision=revision or None))
+    except Exception as error:  # networks fail in many ways
+        raise ValueError(not_at_hand(name, error)) from error
+    raise ValueError(not_at_hand(name))
 
 
 def _names() -> set[str]:

@@ -5,24 +5,32 @@ TorchVision maintainers and contributors, TorchVision, 2016, doi:10.5281/zenodo.
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, final
 
-from torch import Tensor, nn
+from torch import Tensor, hub, nn
 
 from ssl_isda.base.options import Interval
 from ssl_isda.models.contract import MODELS
 from ssl_isda.models.drop_path import with_own_drop_path
 from ssl_isda.models.library import (
     LibraryNetwork,
+    TrainedOn,
     attempted,
     for_channels,
     known_name,
     layers_in_order,
+    not_at_hand,
 )
 
 SIZES = {"vit": "image_size", "maxvit": "input_size"}
 """Option of the families that are made for one size of images."""
+OF_OLD_DENSENETS = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
+"""Names of the weights that torchvision has of DenseNet, which its layers had in an older version."""
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -33,9 +41,22 @@ class Config:
     name: str | None = None
     """The library's name of the network, such as resnet18; timm's and torchvision's may have a dot and
     the name of weights behind it."""
+    pretrained: bool = False
+    """Start from the library's weights: those in the cache of its hub, to which they are downloaded."""
     drop_path: Annotated[float, Interval(ge=0, lt=1)] | None = None
     """Probability with which stochastic depth leaves out the last branch, earlier ones less; unset: the
     library's."""
+
+    def trained_on(self) -> TrainedOn:
+        """As ``LibraryConfig`` says."""
+        how = _weights(self.name).transforms()
+        return TrainedOn(
+            how.crop_size[0], tuple(how.mean), tuple(how.std), str(how.interpolation.value)
+        )
+
+    def weights_file(self) -> Path:
+        """As ``LibraryConfig`` says."""
+        return _from_hub(str(self.name), _weights(self.name).url)
 
 
 @final
@@ -61,11 +82,24 @@ class TorchvisionNetwork(LibraryNetwork):
         with_own_drop_path(name, network, drop_path)
         headless = _without_last_layer(network)
         super().__init__(name, network, num_classes, shape)
-        self.library_head = headless
+        self.library_heads = (headless,)
+        self._name = name
 
     def before_head(self, images: Tensor) -> Tensor:
         features: Tensor = self.backbone(images)
         return features
+
+    def converted(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self._name.startswith("densenet"):
+            return {OF_OLD_DENSENETS.sub(r"\1\2", name): value for name, value in state.items()}
+        if self._name.startswith("vit_"):
+            return _resized(self.backbone, state)
+        auxiliary = self._name in WITH_AUXILIARY_HEADS
+        return {
+            name: value
+            for name, value in state.items()
+            if not (auxiliary and name.lower().startswith("aux"))
+        }
 
     def library_stages(self) -> list[list[nn.Parameter]]:
         return list(layers_in_order(self.backbone))
@@ -82,6 +116,38 @@ def torchvision(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> 
     """
     name = known_name("torchvision", config.name, _names())
     return TorchvisionNetwork(name.partition(".")[0], num_classes, shape, config.drop_path)
+
+
+def _resized(network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A vision transformer's weights, whose position embeddings are brought to its size of images."""
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    sizes: Any = (network.image_size, network.patch_size)
+    head = {name: value for name, value in state.items() if name.startswith("heads.")}
+    rest = OrderedDict((name, value) for name, value in state.items() if name not in head)
+    return {**interpolate_embeddings(*sizes, rest), **head}
+
+
+def _weights(name: str | None) -> Any:
+    """The member of torchvision's enumeration of weights that ``--name`` means."""
+    from torchvision.models import get_model_weights
+
+    base, _, tag = known_name("torchvision", name, _names()).partition(".")
+    known: Any = get_model_weights(base)
+    return next((each for each in known if each.name.lower() == tag), known.DEFAULT)
+
+
+def _from_hub(name: str, url: str) -> Path:
+    file = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if file.is_file():
+        return file
+    checksum = file.stem.rpartition("-")[2]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        hub.download_url_to_file(url, str(file), hash_prefix=checksum, progress=False)
+    except Exception as error:  # networks fail in many ways
+        raise ValueError(not_at_hand(name, error)) from error
+    return file
 
 
 def _names() -> set[str]:
@@ -115,10 +181,10 @@ def _built(name: str, shape: tuple[int, ...]) -> nn.Module:
 
 def _without_last_layer(network: nn.Module) -> str:
     """Take away the layer that makes the logits; its name."""
-    name = [each for each, m in network.named_modules() if isinstance(m, nn.Linear)][-1:]
-    if name:
-        network.set_submodule(name[0], nn.Identity())
-        return name[0]
+    linear = [str(name) for name, m in network.named_modules() if isinstance(m, nn.Linear)]
+    if linear:
+        network.set_submodule(linear[-1], nn.Identity())
+        return linear[-1]
     # SqueezeNet: dropout, a convolution to the logits, ReLU, means.
     dropout, _, _, means = network.get_submodule("classifier").children()
     network.classifier = nn.Sequential(dropout, nn.Identity(), nn.Identity(), means)

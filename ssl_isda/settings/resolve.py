@@ -33,6 +33,7 @@ from ssl_isda.settings.flags import Parser
 from ssl_isda.settings.label_words import AMOUNTS
 from ssl_isda.settings.places import folder, known_names, settings_file
 from ssl_isda.settings.setting import Setting
+from ssl_isda.settings.start import decided_by_weights
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
@@ -106,7 +107,9 @@ def resolve(
         chosen[kind] = _name(kind, layers, components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)
-    resolved = _checked(_joined([flags, *(file.layer(options) for file in files)]), options)
+    layers = [flags, *(file.layer(options) for file in files)]
+    layers.insert(-1, decided_by_weights(layers, options))
+    resolved = _checked(_joined(layers), options)
     unusual = _unusual(chosen, files[-1], resolved.options)
     return replace(resolved, unusual=unusual, arguments=tuple(arguments))
 
