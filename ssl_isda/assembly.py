@@ -440,9 +440,16 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     source = folder.split_file if folder.split_file.exists() else config.split
     num_classes, amounts = len(data.class_names), Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
+    if config.split is not None and data.labeled is not None:
+        raise UsageError(
+            "--split and --fold both say which images are labeled: leave one of them out"
+        )
     if source is not None:
         split = load_split(source, labels=labels, **belongs)
         check_split(source, split, labels, num_classes, amounts, config.validation)
+    elif data.labeled is not None:
+        split = Split(data.name, checksum, config.seed, data.labeled)
+        check_split(Path("of --fold"), split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,
