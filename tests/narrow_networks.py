@@ -14,6 +14,7 @@ _DEPTHS = {
     "resnext": 11,
     "se_resnet": 8,
     "shake_shake": 8,
+    "wrn_37": 13,
     "wrn": 10,
 }
 """The shallowest of each family: one block a stage."""

@@ -6,6 +6,7 @@ A network imports ``base``, ``parallel`` and its contract, and torch alone.
 from ssl_isda.models.cnn13 import CNN13
 from ssl_isda.models.contract import MODELS, Network, Prediction
 from ssl_isda.models.densenet import DenseNet
+from ssl_isda.models.leaky_wide_resnet import LeakyWideResNet
 from ssl_isda.models.linear import Linear
 from ssl_isda.models.mlp import MLP
 from ssl_isda.models.pyramidnet import PyramidNet
@@ -20,6 +21,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "DenseNet",
+    "LeakyWideResNet",
     "Linear",
     "Network",
     "Prediction",
