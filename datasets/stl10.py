@@ -84,7 +84,7 @@ def _fold(file: Path, fold: int, num_labeled: int) -> tuple[int, ...]:
     try:
         lines = file.read_text("ascii").splitlines()
         places = sorted({int(word) for word in lines[fold].split()})
-        usable = len(lines) == NUM_FOLDS and 0 <= places[0] and places[-1] < num_labeled
+        usable = len(lines) == NUM_FOLDS and places[0] >= 0 and places[-1] < num_labeled
     except (ValueError, IndexError):
         usable = False
     if not usable:
