@@ -31,6 +31,8 @@ class ImageData:
     """The images that were left out because they cannot be read: name and reason."""
     bits: int = 16
     """Of images of 16 bits, how many they use."""
+    interpolation: str = "bilinear"
+    """Pillow's filter by which files were brought to the size."""
     drawn_test: tuple[int, ...] | None = None
     """Where a fraction of the labeled images was drawn to test on: their places among all labeled
     images, in order of their names if they have any."""

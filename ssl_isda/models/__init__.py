@@ -14,6 +14,8 @@ from ssl_isda.models.resnet import ResNet
 from ssl_isda.models.resnext import ResNeXt
 from ssl_isda.models.se_resnet import SEResNet
 from ssl_isda.models.shake_shake import ShakeShakeNet
+from ssl_isda.models.timm_networks import TimmNetwork
+from ssl_isda.models.torchvision_networks import TorchvisionNetwork
 from ssl_isda.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -30,5 +32,7 @@ __all__ = [
     "ResNet",
     "SEResNet",
     "ShakeShakeNet",
+    "TimmNetwork",
+    "TorchvisionNetwork",
     "WideResNet",
 ]

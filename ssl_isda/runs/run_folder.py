@@ -36,6 +36,7 @@ def cell_name(resolved: Resolved) -> str:
     labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
     start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
+    start += ["pretrained"] * bool(resolved.values.get("pretrained"))
     return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
 
 
@@ -150,12 +151,15 @@ class RunFolder:
         with held:
             yield
 
-    def keep_origin(self) -> None:
-        """Note which weights the run starts from, as they are now."""
-        place = self.resolved.config.weights
-        if place is not None:
-            origin = {"place": str(place), "sha256": sha256_of_weights(place)}
-            write_json(self.weights_file, origin)
+    def keep_origin(self, place: Path) -> None:
+        """Note which weights the run starts from, as they are now: beside its settings, and in them as a
+        comment."""
+        origin = {"place": str(place), "sha256": sha256_of_weights(place)}
+        write_json(self.weights_file, origin)
+        note = f"# It starts from weights of SHA-256 {origin['sha256']}.\n"
+        settings = self.config_file.read_text("utf-8")
+        if note not in settings:
+            write_atomically(self.config_file, (settings + note).encode())
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the weights that the run started from; empty if they were drawn."""
