@@ -12,6 +12,7 @@ from . import (
     masks,
     photo_digits,
     sklearn_vectors,
+    stl10,
     svhn,
     vectors,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "masks",
     "photo_digits",
     "sklearn_vectors",
+    "stl10",
     "svhn",
     "vectors",
 ]

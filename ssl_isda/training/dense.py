@@ -128,8 +128,13 @@ def refuse_policy(config: Any) -> None:
     Raises
     ------
     UsageError
-        The policy does.
+        The policy does, or resized crops.
     """
+    if config.resized_crop != "none":
+        raise UsageError(
+            "--resized-crop changes an image and not its mask: --crop-size, --smallest-scale and "
+            "--largest-scale are the crops of both"
+        )
     if config.policy != "crops":
         raise UsageError(
             f"--policy {config.policy} changes an image and not its mask: {config.dataset} takes crops"

@@ -10,6 +10,7 @@ from ssl_isda import __version__
 from ssl_isda.base.progress import duration
 from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
+    PUBLISHED_IN_WORDS,
     SHORT,
     Report,
     by_value,
@@ -53,6 +54,7 @@ def html_page(report: Report) -> str:
         beside=BESIDE_IN_WORDS,
         compared=compared_in_words(report.runs),
         judged=judged_by(report.runs),
+        published=PUBLISHED_IN_WORDS,
         detectable=detectable_in_words,
         paired=paired,
         report=report,
