@@ -76,6 +76,8 @@ def test_results_report_and_comparison_are_of_the_mean_iou(
     text = (folder / "report/report.md").read_text()
     assert "## Test mIoU" in text and "positive where ISDA helps" in text
     assert f"{result['mean_iou']:.2f}" in text and "error" not in text.split("## With")[0]
+    page = (folder / "report/report.html").read_text()
+    assert "<th>IoU %</th>" in page and "Test mIoU" in page
     assert cli.main(["analyze", "comparison", "runs", "--out", "comparison"]) == 0
     assert "positive where ISDA helps" in (folder / "comparison/comparison.md").read_text()
 
