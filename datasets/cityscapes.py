@@ -24,6 +24,7 @@ import torch
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.void import VOID
+from ssl_isda.data.facts import MaskFiles
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.image_data import DATASETS
 from ssl_isda.data.masks.decoding import check_sizes, image_of, raw_ids_of
@@ -46,6 +47,8 @@ LAYOUT = (
     "expected leftImg8bit/train/<city>/*_leftImg8bit.png and "
     "gtFine/train/<city>/*_gtFine_labelIds.png"
 )
+
+FACTS = {"cityscapes": MaskFiles()}
 
 
 @dataclass(frozen=True)

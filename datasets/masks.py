@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 from ssl_isda.base.options import Interval
+from ssl_isda.data.facts import MaskFiles
 from ssl_isda.data.image_data import DATASETS
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.reading import read_folder
+
+FACTS = {"masks": MaskFiles()}
 
 
 @dataclass(frozen=True)

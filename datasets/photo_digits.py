@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_isda.base.void import VOID
+from ssl_isda.data.facts import MaskFiles
 from ssl_isda.data.image_data import DATASETS
 from ssl_isda.data.masks.classes import default_palette
 from ssl_isda.data.masks.mask_data import MaskData
@@ -31,6 +32,8 @@ LEAST, MOST = 1, 2
 """Digits on an image."""
 ENLARGED = 2
 """Pixels for each of a digit's 8 x 8, along each axis."""
+
+FACTS = {"photo_digits": MaskFiles()}
 
 
 @DATASETS.register("photo_digits")
