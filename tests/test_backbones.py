@@ -162,3 +162,32 @@ def test_pretrained_takes_the_weights_of_timms_cache(tmp_path: Path, monkeypatch
     file.parent.mkdir(parents=True)
     file.write_bytes(b"weights")
     assert options.weights_file() == file
+
+
+def test_an_exported_network_predicts_alike_and_starts_a_run_with_its_preparation(
+    finished: Path,
+) -> None:
+    folder = finished.parents[3]
+    train("export-model", CELL, "--out", "trained.safetensors", cwd=folder)
+    found = [
+        train("predict", it, "images/test", cwd=folder) for it in (CELL, "trained.safetensors")
+    ]
+    assert found[0] == found[1]
+    words = " ".join(COMMAND).replace("vit.safetensors", "trained.safetensors").split()
+    said = train(*words, "--image-size", "64", cwd=folder)
+    assert "starting from the weights of trained.safetensors\n" in said
+    first, second = (
+        Preparation.read(folder / at) for at in (CELL, CELL.replace("vit/", "trained/"))
+    )
+    assert second.shape == (3, 64, 64) and second.name == first.name == "network"
+    assert all(np.array_equal(first.arrays[name], second.arrays[name]) for name in first.arrays)
+
+
+def test_a_network_of_the_project_takes_over_the_preparation_of_its_weights(tmp_path: Path) -> None:
+    words = "--dataset digits --method supervised --model linear --steps 1 --threads 1".split()
+    quiet = ["--wandb", "disabled"]
+    train(*words, *quiet, "--preprocessing", "scale", cwd=tmp_path)
+    first = "runs/digits-20/supervised-linear"
+    train(*words, *quiet, *f"--weights {first}/seed0 --preprocessing network".split(), cwd=tmp_path)
+    second = Preparation.read(tmp_path / f"{first}-from_supervised-linear/seed0")
+    assert second.name == "scale" and second.arrays["scale"].flatten()[0] == np.float32(1 / 255)

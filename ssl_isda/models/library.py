@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ssl_isda.base.words import shown
 from ssl_isda.models.contract import Network
 
+BACKBONE = "backbone."
+"""How names of the library's part begin in a state dict of ours."""
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 Result = TypeVar("Result")
 
@@ -105,17 +107,19 @@ class LibraryNetwork(Network):
 
     def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Of the library's state dict: its last layer is the head here, the rest the backbone; the first
-        convolution is brought to the number of channels, and what only a classifier has is left out."""
-        if begins(state, "backbone"):
-            return state
+        convolution is brought to the number of channels, and what only a classifier has is left out.
+        A state dict of this class is brought to the size of images and the channels alone."""
         own, found = self.state_dict(), {}
-        for name, value in self.converted(dict(state)).items():
-            new = self._name_here(name, own)
-            if new:
-                flat = value.flatten(1) if new == "head.weight" else value
-                found[new] = _fitting(flat, own.get(new))
-        counts = (each for each in own if each.endswith("num_batches_tracked"))
-        return {**{name: own[name] for name in counts}, **found}  # old files have no counts
+        inner = {n[len(BACKBONE) :]: v for n, v in state.items() if n.startswith(BACKBONE)}
+        if inner:
+            found = {n: v for n, v in state.items() if not n.startswith(BACKBONE)}
+            found |= {f"{BACKBONE}{n}": v for n, v in self.converted(inner).items()}
+        else:
+            named = ((self._name_here(n, own), v) for n, v in self.converted(dict(state)).items())
+            found = {name: value for name, value in named if name}
+            counts = {n: v for n, v in own.items() if n.endswith("num_batches_tracked")}
+            found = {**counts, **found}  # old files have none
+        return {name: _fitting(name, value, own.get(name)) for name, value in found.items()}
 
     def _name_here(self, name: str, own: Mapping[str, Tensor]) -> str | None:
         """None of what belongs to a classifier that is not here."""
@@ -123,9 +127,9 @@ class LibraryNetwork(Network):
         if head and len(self.library_heads) == 1:
             return f"head{name.removeprefix(head)}"
         part = {each.partition(".")[0] for each in self.library_heads}
-        if head or (name.partition(".")[0] in part and f"backbone.{name}" not in own):
+        if head or (name.partition(".")[0] in part and f"{BACKBONE}{name}" not in own):
             return None
-        return f"backbone.{name}"
+        return f"{BACKBONE}{name}"
 
     def stages(self) -> list[list[nn.Parameter]]:
         """As the library groups its layers, and the head."""
@@ -209,14 +213,12 @@ def for_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, [k % 3 for k in range(channels)]] * (3 / channels)
 
 
-def _fitting(given: Tensor, own: Tensor | None) -> Tensor:
-    """The weight of a convolution of RGB for as many channels as ``own`` has, anything else as it is."""
+def _fitting(name: str, given: Tensor, own: Tensor | None) -> Tensor:
+    """The weight of a convolution of RGB for as many channels as ``own`` has, that of a head as a matrix,
+    anything else as it is."""
+    if name == "head.weight":
+        return given.flatten(1)
     if own is None or own.ndim != 4 or given.ndim != 4 or given.shape[1] != 3:
         return given
     alike = given.shape[0] == own.shape[0] and given.shape[2:] == own.shape[2:]
     return for_channels(given, own.shape[1]) if alike else given
-
-
-def begins(state: Mapping[str, Tensor], prefix: str) -> bool:
-    """Whether a state dict has something of the module ``prefix``."""
-    return any(name.startswith(f"{prefix}.") for name in state)
