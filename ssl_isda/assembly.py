@@ -34,6 +34,7 @@ from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import Prepared, prepare, prepare_by, prepare_like
+from ssl_isda.data.resized_crop import cropped
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
@@ -349,6 +350,7 @@ def starting_weights(resolved: Resolved) -> Weights | None:
     UsageError
         It is not there or cannot be used.
     """
+    plugins.load(resolved.config.plugin)
     config, library = resolved.config, _of_a_library(resolved)
     if library and library.pretrained:
         return read_weights(_pretrained_file(resolved, library))
@@ -398,6 +400,7 @@ def batches_of(
     is_vectors = len(shape) == 1
     if is_vectors:
         _refuse_settings_of_images(resolved)
+    _refuse_settings_of_other_placements(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
 
     def augmentation(name: str) -> AnyAugmentation:
@@ -405,7 +408,7 @@ def batches_of(
         made = AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
         if isinstance(made, VectorAugmentation) != is_vectors:
             _refuse_augmentation(config, name, is_vectors)
-        return made
+        return made if is_vectors else _placed(config, name, made)
 
     views = (*method.views, *method.labeled_views)
     names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
@@ -427,6 +430,22 @@ def batches_of(
     )
     _refuse_batch_sizes(config, batches)
     return batches
+
+
+def _placed(config: RunConfig, name: str, made: AnyAugmentation) -> AnyAugmentation:
+    """With resized crops in place of translation, where the settings say so.
+
+    Raises
+    ------
+    UsageError
+        The augmentation does not translate.
+    """
+    if config.resized_crop == "none" or (config.resized_crop == "strong" and name == "weak"):
+        return made
+    crop = cropped(made, config.smallest_crop)
+    if crop is None:
+        raise UsageError(f"--resized-crop: {name} places images itself; leave the flag out")
+    return crop
 
 
 def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:
@@ -475,11 +494,23 @@ def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]
 
 
 def _refuse_settings_of_images(resolved: Resolved) -> None:
-    for name in ("flip", "max_translation"):
+    for name in ("flip", "max_translation", "resized_crop", "smallest_crop"):
         if resolved.sources[name] == "flag":
             raise UsageError(
                 f"--{name.replace('_', '-')} is for images, and {resolved.config.dataset} has vectors: "
                 "leave it out"
+            )
+
+
+def _refuse_settings_of_other_placements(resolved: Resolved) -> None:
+    crop, given = resolved.config.resized_crop, resolved.sources
+    if crop == "none" and given["smallest_crop"] == "flag":
+        raise UsageError("--smallest-crop is for resized crops: add --resized-crop strong, or all")
+    for name in ("max_translation", "translation"):
+        if crop == "all" and given.get(name) == "flag":
+            raise UsageError(
+                f"--{name.replace('_', '-')}: with --resized-crop all nothing is translated; leave one "
+                "of them out"
             )
 
 
@@ -504,9 +535,16 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     source = folder.split_file if folder.split_file.exists() else config.split
     num_classes, amounts = len(data.class_names), Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
+    if config.split is not None and data.labeled is not None:
+        raise UsageError(
+            "--split and --fold both say which images are labeled: leave one of them out"
+        )
     if source is not None:
         split = load_split(source, labels=labels, **belongs)
         check_split(source, split, labels, num_classes, amounts, config.validation)
+    elif data.labeled is not None:
+        split = Split(data.name, checksum, config.seed, data.labeled)
+        check_split(Path("of --fold"), split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,

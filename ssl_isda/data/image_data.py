@@ -36,6 +36,9 @@ class ImageData:
     drawn_test: tuple[int, ...] | None = None
     """Where a fraction of the labeled images was drawn to test on: their places among all labeled
     images, in order of their names if they have any."""
+    labeled: tuple[int, ...] | None = None
+    """The images whose labels a run uses, ascending, where the data set says which; else the seed draws
+    them."""
 
     @classmethod
     def from_arrays(

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,14 @@ def sha256_of_weights(place: Path) -> str | None:
     names = [*(f"checkpoint.pt{end}" for end in (".new", "", ".previous")), ""]
     file = next((file for name in names if (file := place / name).is_file()), None)
     return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _remove(made: Sequence[Path]) -> None:
+    """A folder and what is in it, then those of its parents, in their order, that are empty now."""
+    with suppress(OSError):
+        shutil.rmtree(made[0])
+        for parent in made[1:]:
+            parent.rmdir()
 
 
 class RunFolder:
@@ -102,7 +110,8 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Own the folder: alone, writable, with the settings recorded.
+        """Own the folder: alone, writable, with the settings recorded. A folder that was made for a run
+        which is refused before it begins goes again.
 
         Raises
         ------
@@ -113,21 +122,27 @@ class RunFolder:
         """
         from ssl_isda.runs.checkpoint import remove_stray_files  # needs torch
 
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        with self.locked():
-            if self.fresh:
-                self._empty()
-            if self._refuse_other_settings():
-                self._extend()
-            if not self.has_begun():
-                self.split_file.unlink(missing_ok=True)
-                self.weights_file.unlink(missing_ok=True)
-                write_atomically(self.config_file, self.resolved.to_yaml().encode())
-            remove_stray_files(self.path)
-            yield
+        try:
+            with self.locked():
+                if self.fresh:
+                    self._empty()
+                if self._refuse_other_settings():
+                    self._extend()
+                if not self.has_begun():
+                    self.split_file.unlink(missing_ok=True)
+                    self.weights_file.unlink(missing_ok=True)
+                    write_atomically(self.config_file, self.resolved.to_yaml().encode())
+                remove_stray_files(self.path)
+                yield
+        except UsageError:
+            if made and not self.has_begun():
+                _remove(made)
+            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -78,6 +78,11 @@ class Data(_Settings):
     """Largest random translation of a training image, in pixels."""
     flip: bool = True
     """Flip half of the training images."""
+    resized_crop: Literal["none", "strong", "all"] = "none"
+    """Random resized crops in place of translation, for images of 64 pixels and more: of all views but
+    weak ones, or of all."""
+    smallest_crop: float = Field(0.08, gt=0, le=1)
+    """Of a resized crop, the smallest share of the image's area."""
     policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""
