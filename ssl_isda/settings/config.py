@@ -46,6 +46,8 @@ class WhatToTrain(_Settings):
     """What is learned of an image."""
     weights: UsablePath | None = None
     """Start from the network of this run folder, or from this file of a state dict."""
+    freeze: Literal["backbone"] | None = None
+    """Train the last layer alone, on features of all images that are computed once: backbone."""
     sync_batchnorm: bool = True
     """On several processes: normalize by the whole batch, not by each process's part."""
     seed: int = Field(0, ge=0)

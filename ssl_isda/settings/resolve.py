@@ -36,6 +36,8 @@ from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
+POLICY_OF_FEATURES = "vector_noise"
+"""What --policy is unless somebody says otherwise, where a frozen backbone makes features of images."""
 SHOWN_IN_FOLDERS = ("model", "loss", "policy", "task")
 """Choices by which run folders differ where they are not the data set's own."""
 
@@ -102,12 +104,15 @@ def resolve(
     files.append(_dataset_file(chosen["dataset"], components, flags))
     chosen["method"] = _name("method", [*layers, files[-1].settings], components)
     layers = [flags, *(file.layer(chosen.items()) for file in files)]
+    last = _of_features(layers)
     for kind in (kind for kind in PARTS if kind not in chosen):
-        chosen[kind] = _name(kind, layers, components)
+        chosen[kind] = _name(kind, [*layers, last], components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)
-    resolved = _checked(_joined([flags, *(file.layer(options) for file in files)]), options)
-    return replace(resolved, unusual=_unusual(chosen, files[-1]), arguments=tuple(arguments))
+    layers = [flags, *(file.layer(options) for file in files), last]
+    resolved = _checked(_joined(layers), options)
+    unusual = _unusual(chosen, {**last, **files[-1].layer(chosen.items())})
+    return replace(resolved, unusual=unusual, arguments=tuple(arguments))
 
 
 def peek(arguments: Sequence[str]) -> dict[str, str]:
@@ -369,9 +374,15 @@ def _seeds(given: Given) -> tuple[int, ...]:
     return seeds
 
 
-def _unusual(chosen: Mapping[str, str], dataset_file: SettingsFile) -> tuple[str, ...]:
-    """The chosen parts that are not what the data set's own settings choose."""
-    layer = dataset_file.layer(chosen.items())
+def _of_features(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
+    """What a frozen backbone decides unless another layer does."""
+    freeze = next((layer["freeze"].value for layer in layers if "freeze" in layer), None)
+    name = POLICY_OF_FEATURES
+    return {"policy": Given(name, name, "default", "policy")} if freeze else {}
+
+
+def _unusual(chosen: Mapping[str, str], layer: Mapping[str, Given]) -> tuple[str, ...]:
+    """The chosen parts that are not what the data set's own settings choose, ``layer``."""
     usual = {
         kind: layer[kind].value if kind in layer else RUN_SETTINGS[kind].default
         for kind in SHOWN_IN_FOLDERS
