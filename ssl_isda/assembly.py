@@ -352,7 +352,10 @@ def _features(
     size = in_words(sum(each.nbytes for each in arrays.values()))
     count, width = sum(map(len, arrays.values())), arrays["train"].shape[1]
     how_long = f"computed in {duration(seconds[0])}" if seconds else "read"
-    return arrays, f"features of {count:,} images, {width:,} numbers each, {size}: {how_long}, {folder}"
+    return (
+        arrays,
+        f"features of {count:,} images, {width:,} numbers each, {size}: {how_long}, {folder}",
+    )
 
 
 def refuse_to_freeze(resolved: Resolved) -> None:
@@ -659,7 +662,9 @@ def _predicting(folder: RunFolder, workspace: Workspace, split: Split) -> tuple[
         tracker = Tracker(folder.path, quiet=True)
         trainer = build_trainer(folder.resolved, workspace, split, tracker)
         return trainer.predict, _load_newest(trainer)
-    network, used = _tested_network(folder.resolved, folder.path, workspace.preparation, workspace.device)
+    network, used = _tested_network(
+        folder.resolved, folder.path, workspace.preparation, workspace.device
+    )
     precision = workspace.precision
 
     @torch.no_grad()
@@ -737,7 +742,8 @@ def _tested_network(
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
-    return (backbone.whole(network.head) if backbone else network).to(where), used
+    whole = backbone.whole(cast(Network, network).head) if backbone else network
+    return whole.to(where), used
 
 
 def _kept_backbone(network: Network, path: Path) -> frozen.Backbone:

@@ -195,11 +195,12 @@ def _opening_line(resolved: Resolved, workspace: Workspace, split: Split, traine
     num_labels = len(split.labeled) + len(split.validation)
     num_images = len(data.train if split.pool is None else split.pool)
     all_labels = Amounts.of(config).takes_all_labels and split.pool is None
-    things = "vectors" if len(data.train.shape) == 1 else "images"
+    things = "vectors" if len(workspace.preparation.shape) == 1 else "images"
     count = sum(parameter.numel() for parameter in trainer.student.parameters())
+    network = f"the head of {config.model}" if config.freeze else config.model
     return (
         f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
         f"{'all' if all_labels else num_labels} labels of {num_images:,} {things}, "
-        f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
+        f"{len(data.class_names)} classes; {network} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
     )

@@ -68,14 +68,15 @@ class Backbone:
             student.head.bias.copy_(bias + weight @ self.mean)
         return student
 
-    def whole(self, head: nn.Linear) -> Network:
+    def whole(self, head: nn.Linear | nn.Conv2d) -> Network:
         """The network, which from here on has this head for standardised features as its own, by (2)."""
         weight, bias = (each.detach().double().cpu() for each in linear_map(head))
         weight = weight / self.std
+        own = self.network.head
+        assert own.bias is not None
         with torch.no_grad():
-            self.network.head.weight.copy_(weight)
-            assert self.network.head.bias is not None
-            self.network.head.bias.copy_(bias - weight @ self.mean)
+            own.weight.copy_(weight)
+            own.bias.copy_(bias - weight @ self.mean)
         return self.network
 
     def save(self, folder: Path) -> None:
@@ -128,9 +129,7 @@ def standardising(network: Network, train: Tensor) -> Backbone:
     return Backbone(network, *(torch.from_numpy(arrays[name]) for name in ("mean", "std")))
 
 
-def computed(
-    network: Network, parts: Mapping[str, PreparedImages], precision: Precision
-) -> Arrays:
+def computed(network: Network, parts: Mapping[str, PreparedImages], precision: Precision) -> Arrays:
     """By the names of the parts the features of their images, (N, a) float32.
 
     Raises
@@ -150,7 +149,9 @@ def computed(
 
 
 @torch.no_grad()
-def _fill(features: np.ndarray, network: Network, part: PreparedImages, precision: Precision) -> None:
+def _fill(
+    features: np.ndarray, network: Network, part: PreparedImages, precision: Precision
+) -> None:
     size = max(1, min(MOST_IMAGES, MOST_VALUES // max(1, int(np.prod(part.source.shape)))))
     batches = in_order(part.source, torch.arange(len(features)), size)
     device, first = next(network.parameters()).device, 0
@@ -170,7 +171,9 @@ def key_of(
     head = {id(each) for each in network.head.state_dict(keep_vars=True).values()}
     for name, tensor in network.state_dict(keep_vars=True).items():
         if id(tensor) not in head:
-            _take_in(digest, name, tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            _take_in(
+                digest, name, tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+            )
     for name, array in sorted(preparation.arrays.items()):
         _take_in(digest, name, np.ascontiguousarray(array))
     words = [CACHE_FORMAT, repr(about), precision, preparation.name, preparation.shape]
