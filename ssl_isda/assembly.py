@@ -382,6 +382,7 @@ def refuse_to_freeze(resolved: Resolved) -> None:
             f"--freeze backbone: {config.method} {method.needs_images}, which features that are computed "
             "once cannot show; take another method, or leave the flag out"
         )
+    _refuse_settings_of_images(resolved)
     augmentations_of(resolved, method, is_vectors=True, largest=0)
 
 

@@ -65,6 +65,7 @@ class Backbone:
         student = Linear(*weight.shape)
         with torch.no_grad():
             student.head.weight.copy_(weight * self.std)
+            assert student.head.bias is not None
             student.head.bias.copy_(bias + weight @ self.mean)
         return student
 
@@ -72,11 +73,11 @@ class Backbone:
         """The network, which from here on has this head for standardised features as its own, by (2)."""
         weight, bias = (each.detach().double().cpu() for each in linear_map(head))
         weight = weight / self.std
-        own = self.network.head
-        assert own.bias is not None
+        own_weight, own_bias = self.network.head.weight, self.network.head.bias
+        assert own_bias is not None
         with torch.no_grad():
-            own.weight.copy_(weight)
-            own.bias.copy_(bias - weight @ self.mean)
+            own_weight.copy_(weight)
+            own_bias.copy_(bias - weight @ self.mean)
         return self.network
 
     def save(self, folder: Path) -> None:
