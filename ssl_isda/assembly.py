@@ -9,6 +9,7 @@ import copy
 import functools
 import hashlib
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +50,9 @@ from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.models.linear import Linear
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
-from ssl_isda.optim.contract import Schedule
+from ssl_isda.optim.contract import Group, Schedule
+from ssl_isda.optim.groups import groups_of
+from ssl_isda.optim.warmup import warmed_up
 from ssl_isda.parallel.distributed import from_first, num_processes
 from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
@@ -218,7 +221,15 @@ def build_trainer(
         (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=schedule_of(resolved, trainer_config),
+        groups=_groups_of(student, config),
     )
+
+
+def _groups_of(student: Network, config: RunConfig) -> list[Group]:
+    try:
+        return groups_of(student, layer_decay=config.layer_decay, decay_norms=config.decay_norms)
+    except ValueError as error:
+        raise UsageError(f"--layer-decay: {error}") from error
 
 
 def _average_for_evaluation(objective: Objective, student: Network, config: RunConfig) -> None:
@@ -258,7 +269,22 @@ def schedule_of(resolved: Resolved, config: TrainerConfig) -> Schedule:
         schedule(Step(0, config.num_steps, config.steps_per_epoch))
     except ValueError as error:
         raise UsageError(f"--schedule {resolved.config.schedule}: {error}") from error
-    return schedule
+    steps = _warmup_steps(resolved.config, config)
+    return warmed_up(schedule, steps) if steps else schedule
+
+
+def _warmup_steps(config: RunConfig, length: TrainerConfig) -> int:
+    """Of the warm-up; 0 without one."""
+    steps, epochs = config.warmup_steps, config.warmup_epochs
+    if steps is not None and epochs is not None:
+        raise UsageError("warmup_steps and warmup_epochs are both given; one of them is enough")
+    found = steps or math.ceil((epochs or 0) * length.steps_per_epoch)
+    if found >= length.num_steps:
+        flag = f"--warmup-steps {steps}" if steps else f"--warmup-epochs {epochs:g}"
+        raise UsageError(
+            f"{flag}: the run has {length.num_steps:,} steps, and the warm-up must end before it does"
+        )
+    return found
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:

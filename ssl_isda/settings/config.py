@@ -100,7 +100,16 @@ class Schedule(_Settings):
     """End each pass with a smaller batch, if images are left; else labeled ones go into the next pass,
     unlabeled ones are left out."""
     learning_rate: float = Field(0.1, gt=0)
-    """At the first step, before the schedule changes it."""
+    """At the first step, before schedule and warm-up change it."""
+    warmup_steps: int | None = Field(None, ge=1)
+    """Steps in which the learning rate grows linearly to what the schedule says; unset: none."""
+    warmup_epochs: float | None = Field(None, gt=0)
+    """The same in epochs, also parts of one."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate from each stage of the network to the one below it; the head has the
+    whole."""
+    decay_norms: bool = True
+    """Weight decay of biases and of the norms' scales and shifts, too."""
     evaluation_ema: float | None = Field(None, ge=0, lt=1)
     """Test the average of the network over the steps, with this decay a step, such as 0.999; unset:
     the network itself."""

@@ -181,7 +181,7 @@ def _read_flags(
             "without a command run.py trains"
         )
     flags, _ = _reading_parser(components).read(arguments)
-    for one, other in (("seed", "seeds"), ("epochs", "steps")):
+    for one, other in (("seed", "seeds"), ("epochs", "steps"), ("warmup_steps", "warmup_epochs")):
         if {one, other} <= flags.keys():
             raise UsageError(f"--{one} and --{other} are both given; one of them is enough")
     if "config" in flags and not flags["config"].value:

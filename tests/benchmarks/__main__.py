@@ -32,6 +32,7 @@ PARTS = (
     "report",
     "small_runs",
     "full_run",
+    "frozen",
     "networks",
     "fit",
 )
