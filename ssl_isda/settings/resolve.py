@@ -36,6 +36,7 @@ from ssl_isda.settings.setting import Setting
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
+WARM_UPS = {"warmup_steps", "warmup_epochs"}
 POLICY_OF_FEATURES = "vector_noise"
 """What --policy is unless somebody says otherwise, where a frozen backbone makes features of images."""
 SHOWN_IN_FOLDERS = ("model", "loss", "policy", "task")
@@ -183,7 +184,10 @@ def _read_flags(
     flags, _ = _reading_parser(components).read(arguments)
     for one, other in (("seed", "seeds"), ("epochs", "steps"), ("warmup_steps", "warmup_epochs")):
         if {one, other} <= flags.keys():
-            raise UsageError(f"--{one} and --{other} are both given; one of them is enough")
+            first, second = (
+                RUN_SETTINGS[n].flag if n in RUN_SETTINGS else f"--{n}" for n in (one, other)
+            )
+            raise UsageError(f"{first} and {second} are both given; one of them is enough")
     if "config" in flags and not flags["config"].value:
         raise UsageError("--config must be a file, got nothing")
     return flags
@@ -313,11 +317,13 @@ def _name(kind: str, layers: Sequence[Mapping[str, Given]], components: Componen
 
 
 def _joined(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
-    """Each setting as the first of the layers says; of two lengths of a run, and of two ways of saying
-    how many labels it has, the nearer one counts."""
+    """Each setting as the first of the layers says; of two lengths of a run or of its warm-up, and of two
+    ways of saying how many labels it has, the nearer one counts."""
     given: dict[str, Given] = {}
     for layer in layers:
         dropped = {"steps"} if "epochs" in given and "steps" not in given else set()
+        if WARM_UPS & given.keys():
+            dropped |= WARM_UPS
         if _amounts(given):
             dropped |= {*AMOUNTS}
         if len(rivals := _amounts(layer)) > 1:
