@@ -26,6 +26,7 @@ PARTS = (
     "isda",
     "loss",
     "augmentation",
+    "loader",
     "startup",
     "vectors",
     "checkpoint",
