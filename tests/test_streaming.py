@@ -64,3 +64,15 @@ def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
             answer(streamed, folder)
     assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
+
+
+def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:
+    words = [*SETTINGS, "--method", "supervised", "--runs-dir", "older"]
+    printed = train(*words, cwd=folder)
+    (config,) = (folder / "older").rglob("config.yaml")
+    text = config.read_text()
+    assert "    streaming: null  # default" in text
+    config.write_text(text.replace("streaming: null", "streaming: false"))
+    assert train(*words, cwd=folder) == printed.splitlines(keepends=True)[-1]
+    code, _, err = answer([*words, "--streaming"], folder)
+    assert code == 2 and "streaming: false there, true now" in err

@@ -165,6 +165,8 @@ GROUPS: Mapping[str, Mapping[str, Setting]] = {
 RUN_SETTINGS: Mapping[str, Setting] = {
     name: setting for group in GROUPS.values() for name, setting in group.items()
 }
+FORMER_DEFAULTS = {"streaming": False}
+"""What files of older versions say of settings that were left alone and are unset today."""
 FLAG_ONLY = frozenset({"fresh", "extend", "plugin"})
 """Settings that no file may decide: a file that deletes whenever it is used again, or that runs code,
 is a trap."""
@@ -251,6 +253,8 @@ def differences(stored: Path, resolved: Resolved) -> dict[str, str]:
     there = read_settings(stored, printed(stored)).layer(resolved.options)
     phrases = {}
     for name, value in experiment_settings(resolved).items():
+        if name in there and value is None and there[name].value == FORMER_DEFAULTS.get(name):
+            continue
         if name in there and there[name].value != value:
             phrases[name] = f"{name}: {there[name].text} there, {written(value)} now"
         elif name not in there and resolved.sources[name] != "default":

@@ -27,6 +27,7 @@ PARTS = (
     "loss",
     "augmentation",
     "loader",
+    "streaming",
     "startup",
     "vectors",
     "checkpoint",

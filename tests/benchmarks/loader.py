@@ -1,9 +1,9 @@
 """Images of a folder that are decoded when a step needs them, against torchvision's DataLoader.
 
-Both stretch JPEGs of 500 x 375 pixels to 224 x 224 by Pillow's antialiased bilinear filter, translate them
-by up to 8 pixels with reflection, mirror half of them, and normalize. Ours gives the batches of a run, on
-``NUM_WORKERS`` threads; the reference is a DataLoader over ``datasets.ImageFolder`` with as many worker
-processes, which stay alive from pass to pass. No image is kept from one pass to the next.
+Both stretch JPEGs of 500 x 375 pixels to 224 x 224 by Pillow's antialiased bilinear filter, translate
+them by up to 8 pixels with reflection, mirror half of them, and normalize. Ours gives the batches of a
+run, on ``NUM_WORKERS`` threads; the reference is a DataLoader over ``datasets.ImageFolder`` with as
+many worker processes, which stay alive from pass to pass. No image is kept from one pass to the next.
 """
 
 from __future__ import annotations
