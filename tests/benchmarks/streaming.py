@@ -37,7 +37,7 @@ def measure(settings: Settings, counts: tuple[int, ...] = COUNTS) -> Iterator[Ro
     for count in counts:
         with tempfile.TemporaryDirectory() as place:
             make_large_folder(Path(place), count)
-            found = {name: _measured(place, flag, settings) for name, flag in WAYS.items()}
+            found = {name: measured(place, flag, settings) for name, flag in WAYS.items()}
         ours = found["streaming"]
         for other, what in (("memory", "decoded"), ("memory again", "kept on disk")):
             times = [ours["first"]], [found[other]["first"]]
@@ -57,7 +57,7 @@ def make_large_folder(place: Path, count: int) -> None:
         (place / "train" / "ab"[k % 2] / f"{k}.jpg").write_bytes(content)
 
 
-def _measured(place: str, flag: str, settings: Settings) -> dict[str, float]:
+def measured(place: str, flag: str, settings: Settings) -> dict[str, float]:
     words = [place, flag, settings.device.type, str(torch.get_num_threads())]
     command = [sys.executable, "-m", "tests.benchmarks.streaming", *words]
     began = time.time()
@@ -66,7 +66,7 @@ def _measured(place: str, flag: str, settings: Settings) -> dict[str, float]:
     return found
 
 
-def _trained(place: Path, flag: str, device: torch.device, began: float) -> dict[str, float]:
+def trained(place: Path, flag: str, device: torch.device, began: float) -> dict[str, float]:
     """Seconds to the end of the first step, seconds of a further one, and bytes of memory."""
     from ssl_isda.base.step import Step
     from ssl_isda.data.batches import TwoStreamBatches
@@ -102,4 +102,4 @@ def _trained(place: Path, flag: str, device: torch.device, began: float) -> dict
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[4]))
     given = Path(sys.argv[1]), sys.argv[2], torch.device(sys.argv[3]), float(sys.argv[5])
-    print(json.dumps(_trained(*given)))
+    print(json.dumps(trained(*given)))
