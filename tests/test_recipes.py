@@ -182,6 +182,7 @@ def test_a_modern_grid_has_the_recipe_of_its_papers(name: str) -> None:
         assert (config.dataset, config.model, values["weight_decay"]) == (dataset, model, decay)
         assert (config.steps, config.schedule, config.learning_rate) == (2**20, "cosine_7_16", 0.03)
         assert (config.batch_size, config.preprocessing) == (64, "normalize")
+        assert not config.decay_norms
         assert config.unlabeled_batch_size == (448 if method in SEVEN_TIMES else 64)
         assert config.evaluation_ema == (None if method in {"mean_teacher", "ict"} else 0.999)
         assert (config.flip, config.labels in labels) == (dataset != "svhn", True)
