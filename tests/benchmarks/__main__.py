@@ -26,12 +26,15 @@ PARTS = (
     "isda",
     "loss",
     "augmentation",
+    "loader",
+    "streaming",
     "startup",
     "vectors",
     "checkpoint",
     "report",
     "small_runs",
     "full_run",
+    "frozen",
     "networks",
     "fit",
 )
@@ -138,10 +141,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--models",
         nargs="+",
-        choices=sorted(MODELS),
+        type=_network,
         default=(),
         metavar="NAME",
-        help="those of the part networks; unset: all",
+        help="those of the part networks, such as resnet20 or timm:resnet18; unset: all of the project",
     )
     parser.add_argument(
         "--batch-size",
@@ -156,6 +159,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
     return parser.parse_args(arguments)
+
+
+def _network(text: str) -> str:
+    if text.partition(":")[0] not in MODELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(sorted(MODELS))}")
+    return text
 
 
 def _at_least_1(text: str) -> int:
