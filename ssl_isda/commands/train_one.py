@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from ssl_isda.assembly import Workspace, build_trainer, split_of, starting_weights
+from ssl_isda.assembly import (
+    Workspace,
+    build_trainer,
+    refuse_other_preparation,
+    split_of,
+    starting_weights,
+)
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
@@ -143,6 +149,7 @@ def _keep_preparation(folder: RunFolder, workspace: Workspace) -> None:
     path, preparation = folder.path / FILE_NAME, workspace.preparation
     if folder.has_begun() and path.exists():
         preparation = Preparation.read(folder.path)
+        refuse_other_preparation(preparation, workspace, folder.resolved.config)
         refuse_other_images(
             *(preparation.digest, workspace.digests, f"{folder.path} began with other images"),
             folder.resolved.config.data_dir,
