@@ -761,13 +761,31 @@ def workspace_of(folder: RunFolder) -> Workspace:
     with listed_once():
         workspace = Workspace(folder.resolved)
     path, place = folder.path, folder.resolved.config.data_dir
-    began = Preparation.read(path).digest if (path / FILE_NAME).is_file() else ""
+    preparation = Preparation.read(path) if (path / FILE_NAME).is_file() else None
+    if preparation:
+        refuse_other_preparation(preparation, workspace, folder.resolved.config)
+    began = preparation.digest if preparation else ""
     for kept in (began, folder.recorded_digest()):
         refuse_other_images(
             *(kept, workspace.digests, f"{path} was made on other images", place),
             "bring them back, or say where they are with --data-dir",
         )
     return workspace
+
+
+def refuse_other_preparation(kept: Preparation, workspace: Workspace, config: RunConfig) -> None:
+    """Refuse to go on where weights, which say how images are prepared, say something else by now.
+
+    Raises
+    ------
+    UsageError
+        They were exchanged, or are gone.
+    """
+    if config.preprocessing == "network" and not kept.computes_as(workspace.preparation):
+        raise UsageError(
+            f"the run began with images prepared by {kept.name}, as --weights {config.weights} said, "
+            "which is gone or has changed: bring it back"
+        )
 
 
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:

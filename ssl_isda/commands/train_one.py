@@ -14,6 +14,7 @@ from ssl_isda.assembly import (
     Workspace,
     build_trainer,
     ready_to_train,
+    refuse_other_preparation,
     refuse_to_freeze,
     split_of,
     starting_weights,
@@ -154,6 +155,7 @@ def _keep_preparation(folder: RunFolder, workspace: Workspace) -> None:
     path, preparation = folder.path / FILE_NAME, workspace.preparation
     if folder.has_begun() and path.exists():
         preparation = Preparation.read(folder.path)
+        refuse_other_preparation(preparation, workspace, folder.resolved.config)
         refuse_other_images(
             *(preparation.digest, workspace.digests, f"{folder.path} began with other images"),
             folder.resolved.config.data_dir,

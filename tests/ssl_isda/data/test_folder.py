@@ -63,6 +63,26 @@ def test_image_size(make_folder) -> None:
             load_folder(make_folder(), image_size=size)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_folder_is_resized_by_the_filter_that_is_asked_for(make_folder, streaming: bool) -> None:
+    """Each filter has a cache of its own, and images that come later are resized by it too."""
+    root = make_folder()
+    with Image.open(sorted((root / "train").rglob("*.png"))[0]) as image:
+        first = image.convert("RGB")
+    digests = set()
+    for name in ("bilinear", "bicubic", "nearest"):
+        data = load_folder(root, 20, interpolation=name, streaming=streaming)
+        expected = np.asarray(first.resize((20, 20), Image.Resampling[name.upper()]))
+        expected = np.ascontiguousarray(expected.transpose(2, 0, 1))
+        assert np.array_equal(data.train.fetch(torch.tensor([0]))[0].numpy(), expected)
+        preparation = prepare("scale", data, root).preparation
+        original = torch.from_numpy(np.asarray(first).copy()).permute(2, 0, 1)
+        prepared = [preparation(it[None]) for it in (original, torch.from_numpy(expected))]
+        assert torch.equal(*prepared)
+        digests.add(data.digest)
+    assert len(digests) == 3
+
+
 def test_nested_and_hidden_files(make_folder) -> None:
     root = make_folder()
     (root / "unlabeled" / "a" / "b").mkdir(parents=True)
