@@ -63,7 +63,7 @@ def train_one(
         tracker.note_failure(error)
         raise
     if weights:
-        from_first(folder.keep_origin)
+        from_first(lambda: folder.keep_origin(weights.place))
     of_student = None if workspace.backbone else weights
     trainer = build_trainer(resolved, workspace, split, tracker, batches, of_student)
     if trainer.resume():
