@@ -453,7 +453,7 @@ def refuse_to_freeze(resolved: Resolved) -> None:
     if config.weights is None and not resolved.values.get("pretrained"):
         raise UsageError(
             "--freeze backbone trains the last layer of a network that has learned already: add "
-            "--weights RUN_OR_FILE"
+            "--weights RUN_OR_FILE, or --pretrained to a network of a library"
         )
     method = method_of(resolved, Linear(2, 1), num_images=1)
     if method.needs_images:
