@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -510,10 +510,30 @@ def workspace_of(folder: RunFolder) -> Workspace:
 
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
+    return features_of(folder, loaded(folder), test_only=test_only)
+
+
+class Loaded(NamedTuple):
+    """A run as its newest whole checkpoint has it, with its images."""
+
+    trainer: Trainer
+    workspace: Workspace
+    split: Split
+    checkpoint_sha256: str
+
+
+def loaded(folder: RunFolder) -> Loaded:
+    """The run that is there; no file of it is changed."""
     workspace = workspace_of(folder)
-    data, split = workspace.data, split_of(folder, workspace)
+    split = split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
-    digest = _load_newest(trainer)
+    return Loaded(trainer, workspace, split, _load_newest(trainer))
+
+
+def features_of(folder: RunFolder, run: Loaded, *, test_only: bool) -> Features:
+    """What its network makes of the images."""
+    trainer, workspace, split, digest = run
+    data = workspace.data
     part = parts(len(data.train), split.labeled, split.validation, len(data.test))
     sets = [workspace.train_batches, workspace.test_batches]
     if test_only:

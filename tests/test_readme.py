@@ -27,6 +27,7 @@ from ssl_isda.commands.export_model import ExportModelConfig
 from ssl_isda.commands.models import ModelsConfig
 from ssl_isda.commands.predict.command import PredictConfig
 from ssl_isda.commands.report.command import ReportConfig
+from ssl_isda.commands.visualize.command import VisualizeConfig
 from ssl_isda.settings.options import read_command
 from ssl_isda.settings.resolve import answer, resolve
 from tests.pages import snippet
@@ -54,6 +55,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "cost": CostConfig,
     "collect": CollectConfig,
     "redraw": RedrawConfig,
+    "visualize": VisualizeConfig,
 }
 """Of commands and analyses that cannot be started without runs."""
 
