@@ -24,6 +24,8 @@ from ssl_isda.commands.analyze.options import (
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.export_model import ExportModelConfig
+from ssl_isda.commands.generate.options import read_train
+from ssl_isda.commands.generate.sample_options import read_sample
 from ssl_isda.commands.models import ModelsConfig
 from ssl_isda.commands.predict.command import PredictConfig
 from ssl_isda.commands.report.command import ReportConfig
@@ -101,7 +103,10 @@ def test_every_command_is_understood(command: str, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     arguments = shlex.split(command)
     name = next(word for word in arguments if word != "analyze")
-    if name in OPTIONS:
+    if name == "generate":
+        word, *after = arguments[1:]
+        assert {"train": read_train, "sample": read_sample}[word](after)
+    elif name in OPTIONS:
         after = arguments[arguments.index(name) + 1 :]
         assert read_command(after, OPTIONS[name])
     elif name in cli.COMMANDS:
