@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,9 +91,35 @@ class TrainedRun:
         """(n, c, h, w) uint8."""
         return self._run.workspace.data.train.fetch(torch.tensor(places)).numpy()
 
-    def test_pixels(self, places: Sequence[int]) -> np.ndarray:
-        """(n, c, h, w) uint8."""
-        return self._run.workspace.data.test.fetch(torch.tensor(places)).numpy()
+    @property
+    def images_to_show(self) -> str:
+        """ "test", or "training" where there is no test part."""
+        return "test" if len(self._run.workspace.data.test) else "training"
+
+    @cached_property
+    def labels_to_show(self) -> Tensor:
+        """(n,) of the images to show, in order; -1 where the run knows none."""
+        data = self._run.workspace.data
+        if self.images_to_show == "test":
+            assert data.test.labels is not None
+            return data.test.labels
+        assert data.train.labels is not None
+        known = torch.full_like(data.train.labels, -1)
+        labeled = torch.tensor(self._run.split.labeled)
+        known[labeled] = data.train.labels[labeled]
+        return known
+
+    def places_to_show(self, classes: Sequence[int], most: int) -> list[int]:
+        """Up to ``most`` of the images to show, of these classes in turn."""
+        found = [(self.labels_to_show == c).nonzero().flatten().tolist() for c in classes]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*found))
+        return [place for place in turns if place is not None][:most]
+
+    def shown_images(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Pixels (n, c, h, w) uint8 and labels (n,) of the images to show."""
+        data, chosen = self._run.workspace.data, torch.tensor(places)
+        source = data.test if self.images_to_show == "test" else data.train
+        return source.fetch(chosen), self.labels_to_show[chosen]
 
     def classes_named(self, name: str | None) -> list[int]:
         """The number of the class of this name; of all classes where none is named.
