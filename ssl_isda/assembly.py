@@ -30,6 +30,7 @@ from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
@@ -38,6 +39,7 @@ from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors
+from ssl_isda.generators.joining import BatchShare, joining
 from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
@@ -347,11 +349,12 @@ def batches_of(
     names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
     of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
     named = {name: augmentation(of_vectors.get(name, name)) for name in names}
+    generated = generated_of(resolved, workspace, split)
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
         split,
-        labeled_batch_size=config.batch_size,
+        labeled_batch_size=config.batch_size - (generated.count if generated else 0),
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
         partial=config.partial_batches,
@@ -360,9 +363,23 @@ def batches_of(
         labeled_views=method.labeled_views,
         named=named,
         device=workspace.device,
+        generated=generated,
     )
     _refuse_batch_sizes(config, batches)
     return batches
+
+
+def generated_of(resolved: Resolved, workspace: Workspace, split: Split) -> Generated | None:
+    """The images of ``--generated``, if it is given. Raises as ``joining``."""
+    config = resolved.config
+    if config.generated is None:
+        return None
+    if num_launched() > 1:
+        raise UsageError("--generated works on one process; leave it out under torchrun")
+    of_seed = config.generated / f"seed{config.seed}"
+    place = of_seed if of_seed.is_dir() else config.generated
+    size = BatchShare(config.batch_size, config.generated_share)
+    return joining(place, size, workspace.data, split, workspace.preparation, workspace.device)
 
 
 def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:

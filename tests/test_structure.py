@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"base", "parallel", "settings"},
     "results": {"base", "settings", "runs"},
     "training": MATHEMATICS | OF_RUNS,
-    "generators": {"base", "runs.checkpoint"},
+    "generators": {"base", "data", "runs.checkpoint"},
     "methods": {"training", "losses", "base", "data", "parallel"},
     "datasets": {"base", "data"},
     "plugins": {"base", "data", "methods", "datasets"},

@@ -1,5 +1,5 @@
 """Networks that make images: adversarial pairs that are trained here, and the way back from features to
-pixels. One file, one kind, one registry line. It may import base and ``runs.checkpoint``.
+pixels. One file, one kind, one registry line. It may import base, data and ``runs.checkpoint``.
 """
 
 from ssl_isda.generators import acgan as acgan

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ssl_isda.assembly import evaluate
 from ssl_isda.base.errors import Interrupted
 from ssl_isda.base.step import Step
 from ssl_isda.commands.generate.loop import GanTrainer, Length
@@ -18,7 +20,10 @@ from ssl_isda.generators.contract import GANS
 from ssl_isda.generators.saved import read_generator
 from ssl_isda.results.runs import find_runs
 from ssl_isda.runs import checkpoint
+from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.runs.tracking import Tracker
+from ssl_isda.settings.options import Place
+from ssl_isda.settings.recorded import settings_of_run
 from tests.commands import CELL, SUPERVISED, answer, refusal
 
 CPU = torch.device("cpu")
@@ -140,3 +145,32 @@ def test_samples_and_their_distance_in_a_networks_features(tmp_path: Path) -> No
     assert found["frechet_training_to_test"] < found["frechet_generated_to_test"]
     told = refusal(*words[:5], "--out", "made", "--class", "11", cwd=tmp_path)
     assert "has no class '11'" in told
+
+
+def test_generated_images_join_the_labeled_batches(tmp_path: Path) -> None:
+    """Of the generator of a run's own seed; one that has seen more, or knows no class, is refused."""
+    for words in (["--gan", "cgan", "--labels", "20"], ["--gan", "wgan"], ["--gan", "cgan"]):
+        assert answer([*TRAIN, *words], tmp_path).code == 0
+    cells = "runs/generators"
+    run = [*SUPERVISED, "--generated", f"{cells}/digits-20/cgan"]
+    assert answer(run, tmp_path).code == 0
+    (folder,) = (tmp_path / "runs").glob("digits-20/supervised-mlp-generated_cgan/seed0")
+    whole = (folder / "checkpoint.pt").read_bytes()
+    for place, told in (
+        (f"{cells}/digits-all/wgan", "its images are of no class of this run"),
+        (
+            f"{cells}/digits-all/cgan/seed0",
+            "has learned 1327 images whose labels this run holds back",
+        ),
+        (f"{cells}/none", "no such folder of generate train"),
+    ):
+        refused = [*SUPERVISED, "--runs-dir", "other", "--generated", place]
+        assert told in refusal(*refused, cwd=tmp_path)
+    for share in ("0.01", "0.99"):
+        told = refusal(*run, "--runs-dir", "other", "--generated-share", share, cwd=tmp_path)
+        assert "one at least must be generated, and one real" in told
+    assert answer([*run, "--fresh"], tmp_path).code == 0
+    assert (folder / "checkpoint.pt").read_bytes() == whole
+    shutil.rmtree(tmp_path / cells)
+    resolved = settings_of_run(folder, Place())
+    assert evaluate(RunFolder(resolved, folder), test_only=True).error() > 0
