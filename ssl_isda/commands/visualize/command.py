@@ -60,6 +60,8 @@ class VisualizeConfig(Place):
     """Of --neighbours: images at each end of a direction."""
     images: int = Field(16, ge=1)
     """Of --generator: test images, of all classes in turn; with 500 the rates below the picture tell."""
+    training: bool = False
+    """Of --generator: show labeled training images, not test images."""
     iterations: int = Field(10_000, ge=4)
     """Of --generator: iterations of each of the two steps."""
     draws: int = Field(1, ge=1)
@@ -100,7 +102,7 @@ def _show(path: Path, resolved: Resolved, options: VisualizeConfig, out: Path) -
     """Whatever is asked for; what cannot be is refused before anything is computed."""
     from ssl_isda.commands.visualize.trained_run import TrainedRun
 
-    run = TrainedRun(path, resolved)
+    run = TrainedRun(path, resolved, training=options.training)
     classes = run.classes_named(options.one_class)
     saved = _generator(run, options.generator) if options.generator else None
     show(f"{printed(run.path)}: covariances {run.covariances.told}")

@@ -38,14 +38,18 @@ class Covariances:
 class TrainedRun:
     """The network of a run folder, in evaluation mode, with all its images in view.
 
+    Parameters
+    ----------
+    training : the images to show are labeled training images, not test images
+
     Raises
     ------
     UsageError
         The run is on vectors, or it is no classification.
     """
 
-    def __init__(self, folder: Path, resolved: Resolved) -> None:
-        self.path = folder
+    def __init__(self, folder: Path, resolved: Resolved, *, training: bool = False) -> None:
+        self.path, self._training = folder, training
         if resolved.config.task != "classification":
             raise UsageError(f"visualize is for classification; {printed(folder)} is another task")
         self._folder = RunFolder(resolved, folder)
@@ -93,8 +97,9 @@ class TrainedRun:
 
     @property
     def images_to_show(self) -> str:
-        """ "test", or "training" where there is no test part."""
-        return "test" if len(self._run.workspace.data.test) else "training"
+        """ "test", or "training" if these are asked for or there is no test part."""
+        is_test = len(self._run.workspace.data.test) and not self._training
+        return "test" if is_test else "training"
 
     @cached_property
     def labels_to_show(self) -> Tensor:

@@ -112,6 +112,13 @@ def test_augmented_features_as_pictures(place: Path) -> None:
     first = (place / "pixels/pixels.json").read_bytes()
     answer(["visualize", str(CELL), *MAPPED, generator_of("digits"), "--batch-size", "20"], place)
     assert (place / "pixels/pixels.json").read_bytes() == first
+    assert (
+        answer(["visualize", str(CELL), *MAPPED, generator_of("digits"), "--training"], place).code
+        == 0
+    )
+    numbers = json.loads((place / "pixels/pixels.json").read_text())
+    assert numbers["images_shown"] == "training" and numbers["images"] == 20  # all labels there are
+    assert numbers["distance_to_the_nearest_training_image"]["originals"] == 0
 
 
 @pytest.mark.parametrize(
