@@ -5,9 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS := $(VENV)/.docs
-DEMO := $(BIN)/python run.py --dataset digits --epochs 25 --runs-dir runs/demo --wandb disabled
 
-.PHONY: setup demo test check types format docs soak benchmark clean
+.PHONY: setup demo test check types format docs results soak benchmark clean
 
 setup: $(READY)
 
@@ -20,14 +19,11 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[run,test]'
 	@touch $@
 
+# 160 runs of a second or two, with and without ISDA, in two processes; then what ISDA changed, and a picture.
 demo: $(READY)
-	@$(DEMO) --method supervised
-	@$(DEMO) --method vat
-	@$(DEMO) --method vat --isda
-	@printf '\nTest error on 450 digits, from the same 20 labels:\n'
-	@printf '  supervised   '; $(DEMO) --method supervised | sed 's/.*test error //; s/ (bal.*//'
-	@printf '  VAT          '; $(DEMO) --method vat | sed 's/.*test error //; s/ (bal.*//'
-	@printf '  VAT + ISDA   '; $(DEMO) --method vat --isda | sed 's/.*test error //; s/ (bal.*//'
+	@$(BIN)/python run.py grid configs/demo.yaml --processes 2
+	@$(BIN)/python run.py analyze comparison runs/demo
+	@$(BIN)/python run.py analyze comparison runs/demo --out runs/demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -55,6 +51,10 @@ docs: $(DOCS)
 $(DOCS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
+
+# Tables and figures of docs/results again, from the results that are kept there: the same bytes.
+results: $(READY)
+	@$(BIN)/python -m docs.site.results
 
 soak: $(READY)
 	@$(BIN)/python -m tests.soak

@@ -3,7 +3,7 @@
 A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data set or a method.
 """
 
-from . import cifar, digit_pairs, digits, folder, sklearn_vectors, svhn, vectors
+from . import cifar, digit_pairs, digits, folder, sklearn_vectors, stl10, svhn, vectors
 
 __all__ = [
     "cifar",
@@ -11,6 +11,7 @@ __all__ = [
     "digits",
     "folder",
     "sklearn_vectors",
+    "stl10",
     "svhn",
     "vectors",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -42,8 +42,13 @@ FACTS = {"folder": ClassFolders()}
 class Config:
     """Options of ``folder``."""
 
-    image_size: Annotated[int, Interval(ge=1, le=1024)] = 32
-    """Height and width, in pixels, that images are resized to."""
+    image_size: Annotated[int, Interval(ge=1, le=1024)] | None = 32
+    """Height and width, in pixels, that images are resized to; none: those that the network's weights
+    were trained with, which is the default where such weights are used."""
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = (
+        "bilinear"
+    )
+    """Pillow's filter that resizes them; none: as for the size."""
     streaming: bool = False
     """Decode images when a step needs them, for sets larger than the memory."""
     follow_links: bool = False
@@ -66,22 +71,33 @@ def folder(config: Config, data_dir: Path) -> ImageData:
         The layout is not that of ``list_images``; files cannot be read as images, and are not skipped,
         or are all that a class has.
     """
-    if not 1 <= config.image_size <= 1024:
-        raise UsageError(f"image size {config.image_size}: must be between 1 and 1024 pixels")
+    side, interpolation = _side_and_filter(config)
+    if not 1 <= side <= 1024:
+        raise UsageError(f"image size {side}: must be between 1 and 1024 pixels")
     listing = list_images(data_dir, ListingOptions.of(vars(config)))
     if config.streaming:
-        read = examine_all(listing, config.image_size, wholly=config.skip_unreadable)
+        read = examine_all(listing, side, wholly=config.skip_unreadable)
     else:
-        read = decode_all(listing, config.image_size)
+        read = decode_all(listing, side, interpolation)
     refuse_unreadable(read, skip=config.skip_unreadable)
-    found = _streamed(read, config.image_size) if config.streaming else _in_memory(read)
+    found = _streamed(read, side, interpolation) if config.streaming else _in_memory(read)
     return replace(
         found,
         notes=_notes(read),
         unreadable=read.unreadable,
         bits=read.bits,
+        interpolation=interpolation,
         drawn_test=listing.drawn_test,
     )
+
+
+def _side_and_filter(config: Config) -> tuple[int, str]:
+    if config.image_size is None or config.interpolation is None:
+        raise UsageError(
+            "--image-size none and --interpolation none stand for those that the network's weights were "
+            "trained with: they need --model timm or torchvision; give a size and a filter"
+        )
+    return config.image_size, config.interpolation
 
 
 def _in_memory(read: FolderRead) -> ImageData:
@@ -93,12 +109,12 @@ def _in_memory(read: FolderRead) -> ImageData:
     )
 
 
-def _streamed(read: FolderRead, image_size: int) -> ImageData:
+def _streamed(read: FolderRead, image_size: int, interpolation: str) -> ImageData:
     def source(files: Sequence[ImageFile]) -> Streaming:
         paths = [read.listing.root / file.name for file in files]
-        key = key_of(read.listing, files, image_size)
+        key = key_of(read.listing, files, image_size, interpolation)
         return Streaming(
-            lambda place: _decoded_late(paths[place], image_size, read.bits),
+            lambda place: _decoded_late(paths[place], image_size, read.bits, interpolation),
             (3, image_size, image_size),
             torch.from_numpy(_labels(files)),
             key if read.bits == 16 else f"{key}-{read.bits}",
@@ -107,9 +123,9 @@ def _streamed(read: FolderRead, image_size: int) -> ImageData:
     return ImageData("folder", read.listing.class_names, source(read.train), source(read.test))
 
 
-def _decoded_late(path: Path, image_size: int, bits: int) -> np.ndarray:
+def _decoded_late(path: Path, image_size: int, bits: int, interpolation: str) -> np.ndarray:
     try:
-        return decode(path, image_size, bits)
+        return decode(path, image_size, bits, interpolation)
     except Unreadable as error:
         raise UsageError(
             f"{error}; a new run with --skip-unreadable looks at every image first, and trains without "

@@ -11,7 +11,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -34,7 +34,8 @@ from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
-from ssl_isda.data.preprocessing import prepare
+from ssl_isda.data.preprocessing import Prepared, prepare, prepare_by, prepare_like
+from ssl_isda.data.resized_crop import cropped
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
@@ -44,6 +45,7 @@ from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
+from ssl_isda.models.library import LibraryConfig, TrainedOn
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
 from ssl_isda.optim.contract import Schedule
 from ssl_isda.parallel.distributed import num_processes
@@ -82,7 +84,7 @@ class Workspace:
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
         self.data: ImageData = own or images_of(resolved)
-        train, test, preparation = prepare(config.preprocessing, self.data, config.data_dir)
+        train, test, preparation = _prepared(resolved, self.data)
         _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
@@ -111,9 +113,61 @@ def read_alike(resolved: Resolved) -> tuple[object, ...]:
     config = resolved.config
     plugins.load(config.plugin)
     how = (config.device, config.precision, config.threads, config.plugin, config.preprocessing)
-    options = options_of(DATASETS, config.dataset, resolved)
+    options = _options_of_data(resolved)
     listing = ListingOptions.of(resolved.values)
-    return *how, config.dataset, config.data_dir, options, listing
+    network = (config.weights, options_of(MODELS, config.model, resolved))
+    of_network = network if config.preprocessing == "network" else ()
+    return *how, config.dataset, config.data_dir, options, listing, *of_network
+
+
+def _prepared(resolved: Resolved, data: ImageData) -> Prepared:
+    """The images under the run's preprocessing; ``network``: the one of the weights that it starts from.
+
+    Raises
+    ------
+    UsageError
+        Nothing says which one that is.
+    """
+    config = resolved.config
+    if config.preprocessing != "network":
+        return prepare(config.preprocessing, data, config.data_dir)
+    if config.weights is not None and config.weights.is_dir():
+        return prepare_like(Preparation.read(config.weights), data)
+    if config.weights is not None and is_exported(config.weights):
+        return prepare_like(read_safetensors(config.weights)[1], data)
+    found = _trained_on(resolved)
+    if found is None:
+        raise UsageError(
+            "--preprocessing network is what the network's weights were trained with: it needs a run or "
+            "an exported network as --weights, or --model timm or torchvision"
+        )
+    return prepare_by(found.mean, found.std, data)
+
+
+def _of_a_library(resolved: Resolved) -> LibraryConfig | None:
+    """The network's options, if it is one of a library."""
+    options = options_of(MODELS, resolved.config.model, resolved)
+    return options if isinstance(options, LibraryConfig) else None
+
+
+def _trained_on(resolved: Resolved) -> TrainedOn | None:
+    """The images of a library's network; None of other networks."""
+    library = _of_a_library(resolved)
+    try:
+        return library.trained_on() if library else None
+    except ValueError as error:
+        raise UsageError(f"--model {resolved.config.model}: {error}") from error
+
+
+def _options_of_data(resolved: Resolved) -> Any:
+    """The data set's options, with the network's own where they are left to it."""
+    options = options_of(DATASETS, resolved.config.dataset, resolved)
+    left = [name for name in ("image_size", "interpolation") if getattr(options, name, "") is None]
+    found = _trained_on(resolved) if left else None
+    if found is None:
+        return options
+    known = {"image_size": found.side, "interpolation": found.interpolation}
+    return replace(options, **{name: known[name] for name in left})
 
 
 def _refuse_what_no_gpu_holds(parts: Sequence[PreparedImages], device: torch.device) -> None:
@@ -134,8 +188,7 @@ def images_of(resolved: Resolved) -> ImageData:
     plugins.load(config.plugin)
     extra = bool(resolved.values.get("svhn_extra"))
     with room_for_data(config.dataset, bytes_to_load(config.dataset, extra=extra)):
-        data: ImageData = chosen(DATASETS, "dataset", resolved)(config.data_dir)
-        return data
+        return DATASETS[config.dataset](_options_of_data(resolved), config.data_dir)
 
 
 def options_of(registry: Registry[Any], name: str, resolved: Resolved) -> Any:
@@ -291,14 +344,17 @@ def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
 
 
 def starting_weights(resolved: Resolved) -> Weights | None:
-    """What ``--weights`` names: the network that a run's method tests, also as exported, or a file.
+    """What ``--weights`` names: the network that a run's method tests, also as exported, or a file; or
+    the file of ``--pretrained``.
 
     Raises
     ------
     UsageError
         It is not there or cannot be used.
     """
-    config = resolved.config
+    config, library = resolved.config, _of_a_library(resolved)
+    if library and library.pretrained:
+        return read_weights(_pretrained_file(resolved, library))
     if config.weights is None:
         return None
     if not (config.weights.is_dir() or is_exported(config.weights)):
@@ -306,6 +362,15 @@ def starting_weights(resolved: Resolved) -> Weights | None:
     place = Place(data_dir=None, device="cpu", threads=None, plugin=config.plugin)
     network, preparation, _ = evaluated_network(config.weights, place)
     return Weights(config.weights, network.state_dict(), preparation.class_names)
+
+
+def _pretrained_file(resolved: Resolved, library: LibraryConfig) -> Path:
+    if resolved.config.weights is not None:
+        raise UsageError("--pretrained and --weights are both given; one of them is enough")
+    try:
+        return library.weights_file()
+    except ValueError as error:
+        raise UsageError(f"--pretrained: {error}") from error
 
 
 def method_of(resolved: Resolved, student: Network, num_images: int) -> Method:
@@ -336,6 +401,7 @@ def batches_of(
     is_vectors = len(shape) == 1
     if is_vectors:
         _refuse_settings_of_images(resolved)
+    _refuse_settings_of_other_placements(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
 
     def augmentation(name: str) -> AnyAugmentation:
@@ -343,7 +409,7 @@ def batches_of(
         made = AUGMENTATIONS[name](options, flip=config.flip, max_translation=largest)
         if isinstance(made, VectorAugmentation) != is_vectors:
             _refuse_augmentation(config, name, is_vectors)
-        return made
+        return made if is_vectors else _placed(config, name, made)
 
     views = (*method.views, *method.labeled_views)
     names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
@@ -380,6 +446,22 @@ def generated_of(resolved: Resolved, workspace: Workspace, split: Split) -> Gene
     place = of_seed if of_seed.is_dir() else config.generated
     size = BatchShare(config.batch_size, config.generated_share)
     return joining(place, size, workspace.data, split, workspace.preparation, workspace.device)
+
+
+def _placed(config: RunConfig, name: str, made: AnyAugmentation) -> AnyAugmentation:
+    """With resized crops in place of translation, where the settings say so.
+
+    Raises
+    ------
+    UsageError
+        The augmentation does not translate.
+    """
+    if config.resized_crop == "none" or (config.resized_crop == "strong" and name == "weak"):
+        return made
+    crop = cropped(made, config.smallest_crop)
+    if crop is None:
+        raise UsageError(f"--resized-crop: {name} places images itself; leave the flag out")
+    return crop
 
 
 def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:
@@ -428,11 +510,23 @@ def largest_translation(resolved: Resolved, method: Method, shape: Sequence[int]
 
 
 def _refuse_settings_of_images(resolved: Resolved) -> None:
-    for name in ("flip", "max_translation"):
+    for name in ("flip", "max_translation", "resized_crop", "smallest_crop"):
         if resolved.sources[name] == "flag":
             raise UsageError(
                 f"--{name.replace('_', '-')} is for images, and {resolved.config.dataset} has vectors: "
                 "leave it out"
+            )
+
+
+def _refuse_settings_of_other_placements(resolved: Resolved) -> None:
+    crop, given = resolved.config.resized_crop, resolved.sources
+    if crop == "none" and given["smallest_crop"] == "flag":
+        raise UsageError("--smallest-crop is for resized crops: add --resized-crop strong, or all")
+    for name in ("max_translation", "translation"):
+        if crop == "all" and given.get(name) == "flag":
+            raise UsageError(
+                f"--{name.replace('_', '-')}: with --resized-crop all nothing is translated; leave one "
+                "of them out"
             )
 
 
@@ -457,9 +551,16 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     source = folder.split_file if folder.split_file.exists() else config.split
     num_classes, amounts = len(data.class_names), Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
+    if config.split is not None and data.labeled is not None:
+        raise UsageError(
+            "--split and --fold both say which images are labeled: leave one of them out"
+        )
     if source is not None:
         split = load_split(source, labels=labels, **belongs)
         check_split(source, split, labels, num_classes, amounts, config.validation)
+    elif data.labeled is not None:
+        split = Split(data.name, checksum, config.seed, data.labeled)
+        check_split(Path("of --fold"), split, labels, num_classes, amounts, config.validation)
     else:
         split = make_split(
             labels,

@@ -8,8 +8,11 @@ import pytest
 
 from ssl_isda.base.step import Step
 from ssl_isda.commands.report.contents import Report
+from ssl_isda.commands.report.page import html_page
+from ssl_isda.commands.report.text import latex_page, markdown_page
 from ssl_isda.optim import SCHEDULES
-from ssl_isda.results.paper import figure_of, figures
+from ssl_isda.results.literature import published, published_for
+from ssl_isda.results.paper import Figure, cell_of, deviations, figure_of, figures
 from ssl_isda.results.runs import find_runs
 from ssl_isda.runs.grid_expansion import expand
 from ssl_isda.runs.grid_file import read_grid
@@ -156,3 +159,94 @@ def test_the_nearest_of_the_papers_figures_is_taken() -> None:
     assert found(*cutout) == "Table 4: 16.95 ± 0.11 (n = 3)"
     assert resolve(cutout).values["cutout_size"] == 8
     assert found(*cutout, "--covariance", "shared") == "Table 8: 18.12 ± 0.20 (n = 5)"
+
+
+# ---- FixMatch and its kin
+
+MODERN = {
+    "modern_cifar10": ("cifar10", (40, 250, 4000), "wrn_28_2", 5e-4, 234),
+    "modern_cifar100": ("cifar100", (400, 2500, 10000), "wrn_28_8", 1e-3, 234),
+    "modern_svhn": ("svhn", (40, 250, 1000), "wrn_28_2", 5e-4, 234),
+    "modern_stl10": ("stl10", (1000,), "wrn_37_2", 5e-4, 130),
+}
+SEVEN_TIMES = {"fixmatch", "flexmatch", "freematch", "softmatch", "uda", "adamatch", "dash"}
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_a_modern_grid_has_the_recipe_of_its_papers(name: str) -> None:
+    dataset, labels, model, decay, num_runs = MODERN[name]
+    runs = [each.resolved for each in expand(read_grid(CONFIGS / f"{name}.yaml", COMPONENTS), {})]
+    assert len(runs) == num_runs
+    for run in runs:
+        config, values, method = run.config, run.values, run.config.method
+        assert (config.dataset, config.model, values["weight_decay"]) == (dataset, model, decay)
+        assert (config.steps, config.schedule, config.learning_rate) == (2**20, "cosine_7_16", 0.03)
+        assert (config.batch_size, config.preprocessing) == (64, "normalize")
+        assert config.unlabeled_batch_size == (448 if method in SEVEN_TIMES else 64)
+        assert config.evaluation_ema == (None if method in {"mean_teacher", "ict"} else 0.999)
+        assert (config.flip, config.labels in labels) == (dataset != "svhn", True)
+        assert not values.get("svhn_extra") and values.get("fold") == (
+            config.seed if dataset == "stl10" else None
+        )
+    methods = {run.config.method for run in runs if not run.config.isda}
+    assert {run.config.method for run in runs if run.config.isda} == methods
+    asked = {(figure.place["method"], figure.place["labels"]) for figure in published_here(name)}
+    assert asked - {(run.config.method, run.config.labels) for run in runs} <= {
+        ("vat", labels) for labels in labels
+    } | {("pi_model", labels) for labels in labels}
+
+
+def published_here(name: str) -> list[Figure]:
+    """What FixMatch's paper reports of the runs of a grid."""
+    dataset = MODERN[name][0]
+    return [f for f in published() if f.place["dataset"] == dataset and f.table[0] == "F"]
+
+
+# The figures of each protocol and the sum of their means, as the tables of the sources have them.
+PUBLISHED = {"FixMatch's paper": (34, 625.87), "TorchSSL": (113, 3322.28), "USB": (108, 2787.07)}
+
+
+@pytest.mark.parametrize("protocol", PUBLISHED)
+def test_published_figures_stand_in_their_protocol(protocol: str) -> None:
+    found = [figure for figure in published() if figure.table == protocol]
+    runs = {figure.error.n for figure in found}
+    assert runs == {5 if protocol == "FixMatch's paper" else 3}
+    total = sum(figure.error.mean for figure in found)
+    assert (len(found), round(total, 2)) == PUBLISHED[protocol]
+    assert len({cell_of(figure.place) for figure in found}) == len(found)
+    for figure in found:
+        assert (figure.place["model"] == "wrn_28_8") == (
+            figure.place["dataset"] == "cifar100" and protocol != "USB"
+        )
+
+
+def test_a_run_stands_beside_each_protocol_by_itself(tmp_path: Path) -> None:
+    """With the recipe no mark, else one; a best error is held against best ones, a last one never."""
+    recipe = "--config modern --dataset cifar10 --method fixmatch".split()
+    write_run(tmp_path, *recipe, "--labels=40", errors=(3.0, 8.0))
+    write_run(tmp_path, *recipe, "--labels=250", "--steps=3000", errors=(3.0, 8.0))
+    write_run(tmp_path, *recipe, "--labels=250", "--isda", errors=(3.0, 8.0))
+    write_run(tmp_path, *recipe, "--labels=4000", "--model=wrn_28_8", errors=(3.0, 8.0))
+    report = Report(find_runs([tmp_path]))
+    cells = {(cell.column.labels, cell.isda): cell for cell in report.cells}
+    ours = cells[40, False].estimate.mean
+    assert cells[40, False].published_in_words == {
+        "FixMatch's paper": f"13.81 ± 3.37 (n = 5); {ours - 13.81:+.2f}",
+        "TorchSSL": "7.47 ± 0.28 (n = 3); our best -4.47",
+        "USB": "8.33 ± 1.41 (n = 3); our best -5.33",
+    }
+    assert not cells[40, False].deviations and not cells[40, False].papers
+    assert cells[250, False].deviations == ["steps 3,000 (paper: 1,048,576)"]
+    assert not cells[250, True].published and not cells[4000, False].published
+    assert [each.partition(":")[0] for each in report.protocols] == [*PUBLISHED]
+    for page in (markdown_page(report), latex_page(report), html_page(report)):
+        assert page.count("each with its best test error") == 2
+        assert page.count("our best ") == 1 + 4
+
+
+def test_extra_images_of_svhn_belong_to_the_protocols_that_have_them() -> None:
+    recipe = "--config modern --dataset svhn --method fixmatch --labels 250".split()
+    extra, plain = (resolve([*recipe, *flag]).values for flag in (["--svhn-extra"], []))
+    assert [figure.table for figure in published_for(plain)] == ["FixMatch's paper"]
+    assert [figure.table for figure in published_for(extra)] == ["TorchSSL", "USB"]
+    assert all(not deviations(extra, figure) for figure in published_for(extra))

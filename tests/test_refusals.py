@@ -54,9 +54,9 @@ def refused(row: dict[str, str], folder: Path) -> str:
     assert modified(folder) == before or row.get("after") == "opening"
     assert err.startswith("run.py: ") and err.endswith("\n")
     line = err[len("run.py: ") : -1]
-    assert line.isprintable() and len(line) < 300
     for word, names in NAMES.items():
         line = line.replace(", ".join(names), word)
+    assert line.isprintable() and len(line) < 300
     return line
 
 

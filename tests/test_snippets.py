@@ -143,7 +143,7 @@ def test_own_images_train_and_are_predicted(
     exec(snippet("README.md", "ssl_isda.train").replace(*SHORT), names)
     for word in ("np.load", "new_1.jpg"):
         exec(snippet("docs/own-images.md", word).replace("epochs=40", SHORT[1]), names)
-    words = "--dataset digits --method vat --isda --runs-dir runs/demo --width 0.05 --threads 1"
+    words = "--dataset digits --method vat --isda --width 0.05 --threads 1"
     train(
         *words.split(),
         *"--unlabeled-batch-size 600 --steps 4 --wandb disabled".split(),
@@ -153,5 +153,5 @@ def test_own_images_train_and_are_predicted(
     said = capsys.readouterr().out.splitlines()
     assert said[-2].startswith("['") and said[-1].startswith("['") and said[-1].count("'") == 10
     assert {str(path.parents[2]) for path in Path("runs").rglob("result.json")} == {
-        *("runs/leaves-all", "runs/demo/digits-20")
+        *("runs/leaves-all", "runs/digits-20")
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import get_type_hints
 
 from pydantic import Field
 
@@ -39,7 +40,8 @@ class ModelsConfig(Options):
 
 @dataclass(frozen=True)
 class Listed:
-    """A network; None where it does not take 32 x 32 pixels and 10 classes by default."""
+    """A network; None where it does not take 32 x 32 pixels and 10 classes by default, or stands for all
+    networks of a library."""
 
     name: str
     parameters: int | None = None
@@ -83,7 +85,7 @@ def listed(name: str) -> Listed:
             with FlopCounterMode(display=False) as counter:
                 network.head(network.eval().features(torch.empty(1, *SHAPE)))
     except Exception:  # a network of a plugin may refuse these images, or to be built, in any way
-        return Listed(name)
+        return Listed(name, source=_source(MODELS[name]))
     return Listed(
         name,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -91,6 +93,15 @@ def listed(name: str) -> Listed:
         features=network.head.weight.shape[1],
         source=network.source,
     )
+
+
+def _source(build: object) -> str | None:
+    """Of the class of networks that a function is annotated to return."""
+    try:
+        returned = get_type_hints(build).get("return")
+    except (NameError, TypeError):  # a plugin's annotations may be anything
+        return None
+    return getattr(returned, "source", None)
 
 
 def _rows(networks: Sequence[Listed]) -> Iterator[list[Markup]]:

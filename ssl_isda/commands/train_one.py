@@ -54,7 +54,7 @@ def train_one(
         tracker.note_failure(error)
         raise
     if weights:
-        from_first(folder.keep_origin)
+        from_first(lambda: folder.keep_origin(weights.place))
     trainer = build_trainer(resolved, workspace, split, tracker, batches, weights)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")

@@ -17,7 +17,7 @@ from ssl_isda.base.options import Interval
 from ssl_isda.base.step import Step
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import send
-from ssl_isda.data.views import AUGMENTATIONS
+from ssl_isda.data.views import AUGMENTATIONS, Placement
 from ssl_isda.data.weak import Weak
 
 BITS = 31
@@ -59,7 +59,7 @@ class Square:
 class Cutout:
     """``weak``, then a square."""
 
-    weak: Weak
+    weak: Placement
     square: Square
 
     def draw(self, n: int, step: Step, purpose: str, flips_of: str | None = None) -> Tensor:

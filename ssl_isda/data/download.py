@@ -28,6 +28,7 @@ class DataFile:
     name: str
     """Its path within the data folder; within an archive it is the same."""
     md5: str
+    """Empty for a member of an archive of which only the whole has a published one."""
     url: str = ""
     """Where it is published; empty for a member of an archive."""
 
@@ -81,7 +82,7 @@ def _absent(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
 
     absent = [file for file in files if not (folder / file.name).exists()]
     for file in files:
-        if file in absent:
+        if file in absent or not file.md5:
             continue
         try:
             found = pooch.file_hash(str(folder / file.name), "md5")

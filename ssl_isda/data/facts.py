@@ -23,7 +23,8 @@ class DatasetFacts:
 
     ``fewest_per_class`` is the number of training images of its rarest class, ``num_extra_images``
     how many further images can be joined without their labels, ``per_class`` the number of training
-    images of each class where they differ.
+    images of each class where they differ, ``num_unlabeled_images`` how many are always joined and have
+    no labels.
     """
 
     num_classes: int
@@ -33,6 +34,7 @@ class DatasetFacts:
     channels: int
     num_extra_images: int = 0
     per_class: tuple[int, ...] = ()
+    num_unlabeled_images: int = 0
 
     @property
     def train_counts(self) -> tuple[int, ...]:
@@ -107,7 +109,8 @@ def bytes_to_load(dataset: str, *, extra: bool) -> int:
     facts = facts_of(dataset)
     if not isinstance(facts, DatasetFacts):
         return 0
-    num_images = facts.num_train_images + extra * facts.num_extra_images
+    num_images = facts.num_train_images + facts.num_unlabeled_images
+    num_images += extra * facts.num_extra_images
     return 2 * num_images * facts.channels * facts.image_size**2
 
 

@@ -72,19 +72,22 @@ class FolderRead:
         return [file for file in files if file.name not in unreadable] if unreadable else [*files]
 
 
-def decode_all(listing: FolderListing, image_size: int) -> FolderRead:
+def decode_all(
+    listing: FolderListing, image_size: int, interpolation: str = "bilinear"
+) -> FolderRead:
     """Every image decoded: ``arrays`` has ``train_images`` and ``test_images``, (n, 3, h, w) uint8."""
 
     def read(path: Path, bits: int) -> Decoded:
-        return decoded(path, image_size, bits)
+        return decoded(path, image_size, bits, interpolation)
 
     def compute(earlier: Arrays) -> Arrays:
         with room_for_files(len(listing.files), image_size):
             images = np.empty((len(listing.files), 3, image_size, image_size), np.uint8)
             return _Pass(listing, earlier, read, images).run()
 
-    folder = listing.root / ".cache" / f"images-{image_size}"
-    key = key_of(listing, listing.files, image_size)
+    how = [str(image_size), *_unusual(interpolation)]
+    folder = listing.root / ".cache" / "-".join(["images", *how])
+    key = key_of(listing, listing.files, image_size, interpolation)
     return FolderRead(listing, renewed_arrays(folder, key, compute, _is_current))
 
 
@@ -107,10 +110,20 @@ def examine_all(listing: FolderListing, image_size: int, *, wholly: bool) -> Fol
     return FolderRead(listing, renewed_arrays(folder, key, compute, is_current))
 
 
-def key_of(listing: FolderListing, files: Sequence[ImageFile], image_size: int) -> str:
+def _unusual(interpolation: str) -> list[str]:
+    """The filter, where it is not the one that there used to be alone."""
+    return [interpolation] if interpolation != "bilinear" else []
+
+
+def key_of(
+    listing: FolderListing,
+    files: Sequence[ImageFile],
+    image_size: int,
+    interpolation: str = "bilinear",
+) -> str:
     """SHA-256 over what the pixels and labels depend on: names and contents of the files, what tables
-    say of them; image size."""
-    parts = [CACHE_FORMAT, image_size, listing.identities(files)]
+    say of them; image size and filter."""
+    parts = [CACHE_FORMAT, image_size, listing.identities(files), *_unusual(interpolation)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -31,9 +31,14 @@ class ImageData:
     """The images that were left out because they cannot be read: name and reason."""
     bits: int = 16
     """Of images of 16 bits, how many they use."""
+    interpolation: str = "bilinear"
+    """Pillow's filter by which files were brought to the size."""
     drawn_test: tuple[int, ...] | None = None
     """Where a fraction of the labeled images was drawn to test on: their places among all labeled
     images, in order of their names if they have any."""
+    labeled: tuple[int, ...] | None = None
+    """The images whose labels a run uses, ascending, where the data set says which; else the seed draws
+    them."""
 
     @classmethod
     def from_arrays(

@@ -71,21 +71,26 @@ class _PillowAtWork:
 _pillow_at_work = _PillowAtWork()
 
 
-def decode(path: Path, image_size: int, bits: int = 16) -> np.ndarray:
+def decode(
+    path: Path, image_size: int, bits: int = 16, interpolation: str = "bilinear"
+) -> np.ndarray:
     """The pixels of ``decoded``."""
-    return decoded(path, image_size, bits).pixels
+    return decoded(path, image_size, bits, interpolation).pixels
 
 
-def decoded(path: Path, image_size: int, bits: int = 16) -> Decoded:
+def decoded(
+    path: Path, image_size: int, bits: int = 16, interpolation: str = "bilinear"
+) -> Decoded:
     """The file's (first) image as (3, image_size, image_size) uint8.
 
     Turned as its EXIF orientation says, transparent parts over black, 16 bits as ``sixteen_bits`` has it,
-    other colour spaces through Pillow; then stretched by an antialiased bilinear filter, unless it
-    has the size already. Broken metadata are as none.
+    other colour spaces through Pillow; then stretched by an antialiased filter, unless it has the size
+    already. Broken metadata are as none.
 
     Parameters
     ----------
     bits : that images of 16 bits use
+    interpolation : name of the filter, as Pillow has it: nearest, bilinear, bicubic and so on
 
     Raises
     ------
@@ -97,7 +102,7 @@ def decoded(path: Path, image_size: int, bits: int = 16) -> Decoded:
 
     def as_square(image: Any, reopen: Callable[[], Any]) -> Decoded:
         colours, largest = _to_rgb(image, reopen, bits)
-        square = _resized(_upright(image, colours), (image_size, image_size))
+        square = _resized(_upright(image, colours), (image_size, image_size), interpolation)
         return Decoded(np.asarray(square).transpose(2, 0, 1), largest)
 
     return _read(path, as_square)
@@ -190,13 +195,16 @@ def _pixels_alone(path: Path) -> bytes | None:
         return pixels_alone(file)
 
 
-def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def fitted(
+    image: np.ndarray, shape: tuple[int, int, int], interpolation: str = "bilinear"
+) -> np.ndarray:
     """(c, h, w) uint8 of any size, c = 1 or 3, to ``shape``: resized as files are, grey or in colour."""
     from PIL import Image
 
     channels, height, width = shape
     pixels = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    values = np.asarray(_resized(pixels.convert("L" if channels == 1 else "RGB"), (width, height)))
+    pixels = pixels.convert("L" if channels == 1 else "RGB")
+    values = np.asarray(_resized(pixels, (width, height), interpolation))
     return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
@@ -254,8 +262,10 @@ def _over_black(image: Any) -> Any:
     return Image.alpha_composite(black, colours).convert("RGB")
 
 
-def _resized(image: Any, size: tuple[int, int]) -> Any:
+def _resized(image: Any, size: tuple[int, int], interpolation: str) -> Any:
     """To (width, height)."""
     from PIL import Image
 
-    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+    if image.size == size:
+        return image
+    return image.resize(size, Image.Resampling[interpolation.upper()])

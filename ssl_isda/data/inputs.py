@@ -108,9 +108,11 @@ def refuse_unreadable(parts: Iterable[Inputs], advice: str) -> None:
 class ImageFiles(Inputs):
     """Image files, which threads decode ahead."""
 
-    def __init__(self, found: FoundFiles, shape: tuple[int, ...], bits: int) -> None:
+    def __init__(self, found: FoundFiles, prepare: Preparation) -> None:
         super().__init__(found.images)
-        self._shape, self._bits = (shape[0], shape[1], shape[2]), bits
+        channels, height, width = prepare.shape
+        self._shape, self._bits = (channels, height, width), prepare.bits
+        self._interpolation = prepare.interpolation
         self.unreadable |= found.unreadable
 
     def _stored(self, batch_size: int) -> Iterator[Tensor]:
@@ -122,7 +124,9 @@ class ImageFiles(Inputs):
     def _pixels(self, place: int) -> np.ndarray:
         name = self.names[place]
         try:
-            return fitted(decode(Path(name), max(self._shape[1:]), self._bits), self._shape)
+            how = (self._bits, self._interpolation)
+            square = decode(Path(name), max(self._shape[1:]), *how)
+            return fitted(square, self._shape, self._interpolation)
         except Unreadable as error:
             self.unreadable[name] = error.reason
             return np.zeros(self._shape, np.uint8)
@@ -193,7 +197,7 @@ def inputs_in(found: FoundFiles, prepare: Preparation) -> list[Inputs]:
     shape = prepare.shape
     if len(shape) == 1:
         return _files_of_vectors(found, prepare)
-    images = [ImageFiles(found, shape, prepare.bits)] if found.images or not found.arrays else []
+    images = [ImageFiles(found, prepare)] if found.images or not found.arrays else []
     return [*images, *(_rows_of(path, shape) for path in found.arrays)]
 
 

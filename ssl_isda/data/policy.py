@@ -15,14 +15,15 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.cutout import Square
 from ssl_isda.data.pool import Pool
 from ssl_isda.data.preparation import PreparedImages
-from ssl_isda.data.weak import Weak
+from ssl_isda.data.views import Placement
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Translation and mirroring, the operations of ``pool``, and ``square``, if there is one."""
+    """A placement, which is translation or a resized crop, the operations of ``pool``, and ``square``, if
+    there is one."""
 
-    weak: Weak
+    weak: Placement
     pool: Pool
     square: Square | None
 

@@ -74,6 +74,7 @@ class Preparation:
         float64 ``mean`` and ``std`` (d,) of vectors
     digest : of the images that the run began with; empty where an older version kept none
     bits : that images of 16 bits use in training, and so do files that are decoded later
+    interpolation : Pillow's filter by which images are brought to the size, as those of training were
     columns, label_column : of a table of vectors, the names of the columns of numbers and of the labels
     """
 
@@ -83,6 +84,7 @@ class Preparation:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
     bits: int = 16
+    interpolation: str = "bilinear"
     columns: tuple[str, ...] = ()
     label_column: str = ""
 
@@ -106,7 +108,8 @@ class Preparation:
             raise ValueError(f"images must be torch.uint8, (n, 1 or 3, h, w); got {kind}")
         channels, height, width = self.shape
         if images.shape[1:] != self.shape:
-            resized = [fitted(image, (channels, height, width)) for image in images.numpy()]
+            size, how = (channels, height, width), self.interpolation
+            resized = [fitted(image, size, how) for image in images.numpy()]
             images = (
                 torch.from_numpy(np.stack(resized)) if resized else images.new_empty(0, *self.shape)
             )
@@ -148,6 +151,8 @@ class Preparation:
             "digest": self.digest,
             "bits": self.bits,
         }
+        if self.interpolation != "bilinear":  # older versions can read the file of the others
+            words["interpolation"] = self.interpolation
         if self.columns:
             words |= {"columns": self.columns, "label_column": self.label_column}
         content = io.BytesIO()

@@ -1,8 +1,9 @@
-"""From bytes to the network's input: four named ways, fitted to the training images alone."""
+"""From bytes to the network's input: named ways that are fitted to the training images alone, and the one
+that a network's weights were trained with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +46,48 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
     if len(data.train.shape) == 1:
         return Prepared(*prepare_vectors(name, data))
     prepared = PREPROCESSINGS[name](data, Path(cache_dir))
-    return prepared._replace(preparation=replace(prepared.preparation, bits=data.bits))
+    return _as_decoded(prepared, data)
+
+
+def prepare_by(mean: Sequence[float], std: Sequence[float], data: ImageData) -> Prepared:
+    """(x / 255 - mean) / std, with ``mean`` and ``std`` of each channel; where the images have another
+    number of channels, all have the means over the channels."""
+    channels = data.train.shape[0]
+    centre, spread = (torch.tensor(each, dtype=torch.float64) * 255 for each in (mean, std))
+    if len(centre) != channels:
+        centre, spread = (each.mean().expand(channels) for each in (centre, spread))
+    return _as_decoded(_pointwise("network", data, centre, spread), data)
+
+
+def prepare_like(kept: Preparation, data: ImageData) -> Prepared:
+    """By the numbers of another preparation.
+
+    Raises
+    ------
+    UsageError
+        They were made for images of other channels, or of another size where that matters.
+    """
+    shape = data.train.shape
+    compared = slice(None) if "matrix" in kept.arrays or len(shape) == 1 else slice(1)
+    if len(kept.shape) != len(shape) or kept.shape[compared] != shape[compared]:
+        raise UsageError(
+            f"the weights were trained with images of {_size(kept.shape)}, prepared by {kept.name}, "
+            f"which does not fit those of {_size(shape)} here: choose a --preprocessing"
+        )
+    if len(shape) == 1:
+        raise UsageError("--preprocessing network is for images: vectors take normalize")
+    here = replace(kept, shape=shape, class_names=data.class_names, digest="")
+    return _as_decoded(_prepared(here, data), data)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _as_decoded(prepared: Prepared, data: ImageData) -> Prepared:
+    """With what later files are decoded by."""
+    how = replace(prepared.preparation, bits=data.bits, interpolation=data.interpolation)
+    return prepared._replace(preparation=how)
 
 
 @PREPROCESSINGS.register("zca")

@@ -15,6 +15,7 @@ from torch import Tensor
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import DataSource
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 
 
@@ -49,6 +50,13 @@ class Augmentation(Protocol):
         ----------
         indices, draws : (n,) places in the source and (n, k) numbers from ``draw``, on the CPU
         """
+
+
+class Placement(Augmentation, Protocol):
+    """Where an image lies in its view: what policies begin with, translation or a resized crop."""
+
+    def moved(self, source: DataSource, indices: Tensor, draws: Tensor) -> Tensor:
+        """(n, C, H, W) of the source's own type on its device, in channels_last order."""
 
 
 AnyAugmentation = Augmentation | VectorAugmentation

@@ -12,6 +12,7 @@ CovarianceForm = Literal["full", "diagonal", "shared", "identity", "learned", "p
 Images = Literal["both", "labeled", "unlabeled"]
 LambdaSchedule = Literal["linear", "constant"]
 Augmentation = Literal["implicit", "explicit"]
+Classes = Literal["student", "average"]
 Consistency = Literal["upper_bound", "centered_bound", "second_order", "entropy"]
 
 
@@ -39,6 +40,9 @@ class IsdaConfig:
     """Share of the run in which that weight grows from 0, linearly."""
     semantic_threshold: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """Unlabeled images whose largest probability is lower do not enter the semantic consistency."""
+    semantic_classes: Classes = "student"
+    """upper_bound: whose prediction of an unlabeled image chooses the class of its covariance; average:
+    that of the averaged network that is tested, such as Mean Teacher's teacher."""
     covariance: CovarianceForm = "full"
     """Form of the class covariances; learned: by gradient descent; permuted: those of another class;
     rotated: turned to random directions."""
@@ -75,6 +79,11 @@ class IsdaConfig:
             raise ValueError("semantic_threshold goes with augmentation implicit alone")
         if explicit and self.max_exponent is not None:
             raise ValueError("max_exponent goes with augmentation implicit alone")
+        if self.semantic_classes != "student" and (explicit or self.consistency != "upper_bound"):
+            raise ValueError(
+                f"semantic_classes {self.semantic_classes} goes with consistency upper_bound and "
+                "augmentation implicit alone"
+            )
         if self.shrinkage and self.covariance != "full":
             raise ValueError(f"shrinkage is of full covariances; got covariance {self.covariance}")
         if self.matched_strength and self.covariance in ("full", "learned"):

@@ -185,6 +185,7 @@ def semantic_consistency(
     covariance: Covariance,
     strength: float | Tensor,
     *,
+    classes: Tensor | None = None,
     reduction: Reduction = "mean",
     max_exponent: float | None = None,
 ) -> Float[Tensor, "..."]:
@@ -193,12 +194,15 @@ def semantic_consistency(
     .. math:: \frac1n \sum_i \sum_k p_{ik} \Big(\log \sum_j
         e^{z_{ij} + \frac\lambda2 q_{\tilde y_i}[j, k]} - z_{ik}\Big)
 
-    with p = softmax(z) held constant and the pseudo-label y~ = argmax p. Less the entropy of p it
-    bounds the expected KL divergence (the paper drops that constant, Eq. 14). Mean over the unlabeled
-    rows, 0 without any. At ``strength`` = 0 its gradient is zero.
+    with p = softmax(z) held constant and the pseudo-label y~ = argmax p, unless ``classes``, (n,) or
+    (n, h, w) int64, have others. Less the entropy of p it bounds the expected KL divergence (the paper
+    drops that constant, Eq. 14). Mean over the unlabeled rows, 0 without any. At ``strength`` = 0 its
+    gradient is zero.
     """
     probabilities = rows_of(logits).detach().softmax(1)
-    each = _soft_bounds(rows_of(logits), probabilities, weight, covariance, strength, max_exponent)
+    chosen = probabilities.argmax(1) if classes is None else classes.flatten()
+    shared = (weight, covariance, strength, max_exponent)
+    each = _soft_bounds(rows_of(logits), probabilities, chosen, *shared)
     return reduced(each.view(row_shape(logits)), reduction)
 
 
@@ -213,19 +217,21 @@ def soft_isda_cross_entropies(
     max_exponent: float | None = None,
 ) -> Float[Tensor, " n"]:
     """Proposition 2 for each row, with targets p of any origin, held constant, and Sigma of argmax p."""
-    return _soft_bounds(logits, probabilities, weight, covariance, strength, max_exponent)
+    shared = (weight, covariance, strength, max_exponent)
+    return _soft_bounds(logits, probabilities, probabilities.argmax(1), *shared)
 
 
 def _soft_bounds(
     rows: Tensor,
     probabilities: Tensor,
+    chosen: Tensor,
     weight: Tensor,
     covariance: Covariance,
     strength: float | Tensor,
     most: float | None,
 ) -> Tensor:
     weight = flat_weight(rows, weight, covariance)
-    classes, positions = classes_in_use(probabilities.argmax(1), covariance.num_classes)
+    classes, positions = classes_in_use(chosen, covariance.num_classes)
     table = exponents(variance_table(weight, covariance, classes), strength, most)
     # q is symmetric and q[k, k] = 0: for each k this is a cross-entropy with target k.
     shifted = rows.unsqueeze(1) + table.index_select(0, positions)  # (m, k, j)

@@ -131,13 +131,16 @@ class IsdaTerms:
             _repeated(rows.labels, num_samples),
         )
 
-    def semantic(self, logits: Tensor, features: Tensor) -> Tensor:
-        """A closed form of the consistency of unlabeled images, or M draws of what Prop. 2 bounds."""
+    def semantic(self, logits: Tensor, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        """A closed form of the consistency of unlabeled images, or M draws of what Prop. 2 bounds;
+        ``classes`` are those of the covariances, unless the logits choose them."""
         num_samples = self.config.augmentation_samples
         if num_samples is None:
             closed_form: Callable[..., Tensor] = _CLOSED_FORMS[self.config.consistency]
             if self.config.consistency in _WITH_EXPONENTS:
                 closed_form = partial(closed_form, max_exponent=self.config.max_exponent)
+            if classes is not None:
+                closed_form = partial(closed_form, classes=classes)
             shared = (logits, self.weight, self.covariance, self.strength)
             if not self.config.semantic_threshold:
                 return closed_form(*shared)

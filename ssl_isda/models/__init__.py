@@ -6,6 +6,7 @@ A network imports ``base``, ``parallel`` and its contract, and torch alone.
 from ssl_isda.models.cnn13 import CNN13
 from ssl_isda.models.contract import MODELS, Network, Prediction
 from ssl_isda.models.densenet import DenseNet
+from ssl_isda.models.leaky_wide_resnet import LeakyWideResNet
 from ssl_isda.models.linear import Linear
 from ssl_isda.models.mlp import MLP
 from ssl_isda.models.pyramidnet import PyramidNet
@@ -13,6 +14,8 @@ from ssl_isda.models.resnet import ResNet
 from ssl_isda.models.resnext import ResNeXt
 from ssl_isda.models.se_resnet import SEResNet
 from ssl_isda.models.shake_shake import ShakeShakeNet
+from ssl_isda.models.timm_networks import TimmNetwork
+from ssl_isda.models.torchvision_networks import TorchvisionNetwork
 from ssl_isda.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "DenseNet",
+    "LeakyWideResNet",
     "Linear",
     "Network",
     "Prediction",
@@ -28,5 +32,7 @@ __all__ = [
     "ResNet",
     "SEResNet",
     "ShakeShakeNet",
+    "TimmNetwork",
+    "TorchvisionNetwork",
     "WideResNet",
 ]

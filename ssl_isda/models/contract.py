@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -34,12 +35,20 @@ class Network(nn.Module):
     """Images must have at least this height and width, in pixels."""
     source: str | None = None
     """Where it is from: authors, title, venue."""
-    preprocessing: str | None = None
-    """The preparation of images that its weights were trained with; None: any."""
 
     def features(self, images: Tensor) -> Tensor:
         """(n, channels, height, width), or (n, d) vectors, to (n, a) or (n, a, h, w)."""
         raise NotImplementedError
+
+    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state dict, as files from elsewhere may hold it, with the names that it has here.
+
+        Raises
+        ------
+        ValueError
+            It is none that could be brought to this network.
+        """
+        return state
 
     def refuse_small(self, images: Tensor) -> None:
         """For the first line of ``features``.

@@ -6,6 +6,6 @@ here.
 
 from ssl_isda.optim import adamw, sgd
 from ssl_isda.optim.contract import OPTIMIZERS, SCHEDULES
-from ssl_isda.optim.schedules import cosine, multistep
+from ssl_isda.optim.schedules import cosine, cosine_7_16, multistep
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "adamw", "cosine", "multistep", "sgd"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "adamw", "cosine", "cosine_7_16", "multistep", "sgd"]

@@ -34,12 +34,23 @@ def act_on_whole_batch(network: Network, *, synchronize_batchnorm: bool) -> Netw
 
 
 def _synchronized(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    twin: nn.Module
     if layer.weight.is_cuda:
-        return nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-any-return]
-    twin = WholeBatchNorm(layer.num_features, layer.eps, layer.momentum)
-    twin.weight, twin.bias = layer.weight, layer.bias
-    twin._buffers.update(layer._buffers)
+        twin = nn.SyncBatchNorm.convert_sync_batchnorm(layer)
+    else:
+        twin = WholeBatchNorm(layer.num_features, layer.eps, layer.momentum)
+        twin.weight, twin.bias = layer.weight, layer.bias
+        twin._buffers.update(layer._buffers)
+    if hasattr(layer, "act"):  # timm's BatchNorms end with dropout and an activation
+        twin.drop, twin.act = layer.drop, layer.act
+        twin.register_forward_hook(_activated)
     return twin
+
+
+def _activated(layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    """A hook finds the parts in the layer itself, so that a copy of the layer has its own."""
+    activated: Tensor = layer.act(layer.drop(output))  # type: ignore[operator]
+    return activated
 
 
 @contextmanager

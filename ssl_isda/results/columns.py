@@ -16,7 +16,7 @@ from ssl_isda.results.runs import Run
 from ssl_isda.runs.data_digest import other_images, usual_digests
 from ssl_isda.settings.label_words import in_words, name_of_data
 
-_DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+_DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "stl10": "STL-10"}
 _SHORT = 12
 """Characters of a digest in the name of a column."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -38,6 +39,9 @@ _WIDTH, _AXES_HEIGHT, _LINE_HEIGHT = 4.2, 2.4, 0.2
 """Inches."""
 _LONG_LABEL = 24
 
+_ONE_LINE = re.compile(rb"\s*\n(?=[^<\s])")
+"""Where matplotlib breaks a line within a tag: a path of a hundred points takes as many lines."""
+
 Drawn = ParamSpec("Drawn")
 Line = tuple[str, Curve, str, str, bool]
 """Label, curve, colour, line style, and whether it has a band."""
@@ -58,7 +62,7 @@ def as_svg(figure_of: Callable[Drawn, Figure]) -> Callable[Drawn, bytes]:
         with matplotlib.rc_context(settings):
             figure = figure_of(*args, **kwargs)
             figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-        return content.getvalue()
+        return _ONE_LINE.sub(b" ", content.getvalue())
 
     return svg
 

@@ -3,6 +3,7 @@
 A line is a JSON object: ``settings``, all but the seed and where the runs were; and by seed, in the
 order of ``seeds``, ``errors`` (%), ``losses`` (the supervised loss of the last epoch) and ``splits`` (the
 first characters of the digest of the labeled images); ``data_digest``, ``commit`` and ``versions`` once.
+Runs that failed have a line of their own: ``settings``, and by seed in ``failed`` what their logs say.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from ssl_isda.results.runs import Run
 SUFFIX = ".jsonl"
 KEPT_OF_A_DIGEST = 12
 _BY_SEED = ("seeds", "errors", "losses", "splits")
+_FAILED = "failed"
 _ONCE = ("data_digest", "commit", "versions")
+_NEEDED = ("dataset", "data_dir", "labels", "method", "isda")
 _WHERE_NAMED = ("data_dir",)
 """What is no part of an experiment, but names its column."""
 
 
 def gathered(runs: Sequence[Run]) -> str:
-    """The finished runs as such a file, cells in the order of their settings, seeds in theirs."""
+    """The finished and failed runs as such a file, sorted by settings, and in a cell by seed."""
     cells: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        if run.state == "finished":
-            once = {name: run.result.get(name) for name in _ONCE}
+    for run in sorted(runs, key=lambda run: int(str(run.settings.get("seed", 0)))):
+        if run.state in ("finished", "failed"):
+            once = {name: run.result.get(name) for name in _ONCE} if run.state == "finished" else {}
             cells[json.dumps({"settings": _settings(run), **once}, default=str)].append(run)
     return "".join(f"{_line(shared, cells[shared])}\n" for shared in sorted(cells))
 
@@ -47,12 +50,15 @@ def _settings(run: Run) -> Mapping[str, object]:
 
 def _line(shared: str, runs: Sequence[Run]) -> str:
     cell = json.loads(shared)
-    in_order = sorted(runs, key=lambda run: run.seed)
-    by_seed = {
-        "seeds": [run.seed for run in in_order],
-        "errors": [round(run.error, 6) for run in in_order],
-        "losses": [_last_loss(run) for run in in_order],
-        "splits": [run.split.digest[:KEPT_OF_A_DIGEST] if run.split else "" for run in in_order],
+    if runs[0].state == "failed":
+        return json.dumps(
+            {**cell, _FAILED: {run.seed: run.problem for run in runs}}, ensure_ascii=False
+        )
+    by_seed: dict[str, object] = {
+        "seeds": [run.seed for run in runs],
+        "errors": [round(run.error, 6) for run in runs],
+        "losses": [_last_loss(run) for run in runs],
+        "splits": [run.split.digest[:KEPT_OF_A_DIGEST] if run.split else "" for run in runs],
     }
     return json.dumps({"settings": cell.pop("settings"), **by_seed, **cell}, ensure_ascii=False)
 
@@ -81,8 +87,12 @@ def _runs(file: Path, number: int, line: str) -> list[Run]:
     where = f"{printed(file)}:{number}"
     try:
         cell = json.loads(line)
-        columns = [cell[name] for name in _BY_SEED]
         settings = {name: _hashable(value) for name, value in cell["settings"].items()}
+        if missing := [name for name in _NEEDED if name not in settings]:
+            raise KeyError(", ".join(missing))
+        if _FAILED in cell:
+            return [_failed(where, settings, int(s), str(why)) for s, why in cell[_FAILED].items()]
+        columns = [cell[name] for name in _BY_SEED]
         once = {name: cell.get(name) for name in _ONCE}
         return [_run(where, settings, once, *each) for each in zip(*columns, strict=True)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,6 +116,11 @@ def _run(
         result={**once, "error": float(error)},
         split=SplitFacts(seed, "", split, 0, 0) if split else None,
     )
+
+
+def _failed(where: str, settings: Mapping[str, object], seed: int, why: str) -> Run:
+    path = f"{where}, seed {seed}"
+    return Run(path, state="failed", problem=why, settings={**settings, "seed": seed})
 
 
 def _hashable(value: object) -> object:

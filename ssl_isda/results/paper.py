@@ -44,17 +44,21 @@ class Figure:
     error: Estimate
     place: Mapping[str, object]
     """The settings that its row and column name, ``isda`` among them."""
+    config: str = ""
+    """The settings file of its recipe, where its network and data set do not say which."""
 
     @property
     def flags(self) -> tuple[str, ...]:
         """The command line of such a run."""
         place = dict(self.place)
         flags = ["--isda"] if place.pop("isda") else []
-        if model := place.pop("model", None):
+        if self.config:
+            flags += ["--config", self.config]
+        elif model := place.pop("model", None):
             flags += ["--config", f"{model}_{place.pop('dataset')}"]
             del place["method"], place["labels"]
-        words = {f"--{name.replace('_', '-')}": value for name, value in place.items()}
-        return *flags, *(f"{flag}={written(value)}" for flag, value in words.items())
+        words = {name.replace("_", "-"): value for name, value in place.items()}
+        return *flags, *(_flag(name, value) for name, value in words.items())
 
     @property
     def recipe(self) -> Mapping[str, object]:
@@ -65,10 +69,17 @@ class Figure:
     def fits(self, settings: Mapping[str, object]) -> bool:
         """Whether it can stand beside runs with these settings, whatever their recipe is."""
         names = OF_A_CELL + (OF_A_NETWORK if "model" in self.place else ())
+        names += ("svhn_extra",) if "svhn_extra" in self.place else ()
         return all(
             settings.get(name) == (self.place if name in self.place else self.recipe)[name]
             for name in names
         )
+
+
+def _flag(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={written(value)}"
 
 
 @functools.cache
@@ -87,13 +98,13 @@ def _of_table(table: Mapping[str, Any]) -> Iterator[Figure]:
         errors = {isda: named.pop(name) for name, isda in _COLUMNS.items() if name in named}
         for isda, error in errors.items():
             place = {**table.get("settings", {}), **named, "isda": isda}
-            yield Figure(table["table"], _estimate(error, table["runs"]), place)
+            yield Figure(table["table"], printed_estimate(error, table["runs"]), place)
 
 
 _COLUMNS = {"plain": False, "isda": True}
 
 
-def _estimate(printed: float | str, runs: int) -> Estimate:
+def printed_estimate(printed: float | str, runs: int) -> Estimate:
     """ "7.39 ± 0.10", or a mean alone."""
     mean, _, std = str(printed).partition(" ± ")
     return Estimate(float(mean), float(std) if std else None, runs)
@@ -104,7 +115,7 @@ def figure_of(settings: Mapping[str, object]) -> Figure | None:
 
     Of several, such as with and without dropout, the one whose recipe is nearest.
     """
-    fitting = [figure for figure in _by_cell().get(_cell(settings), ()) if figure.fits(settings)]
+    fitting = [figure for figure in _by_cell().get(cell_of(settings), ()) if figure.fits(settings)]
     return min(fitting, key=lambda figure: len(deviations(settings, figure)), default=None)
 
 
@@ -112,11 +123,12 @@ def figure_of(settings: Mapping[str, object]) -> Figure | None:
 def _by_cell() -> Mapping[object, Sequence[Figure]]:
     found: dict[object, list[Figure]] = {}
     for figure in figures():
-        found.setdefault(_cell(figure.place), []).append(figure)
+        found.setdefault(cell_of(figure.place), []).append(figure)
     return found
 
 
-def _cell(settings: Mapping[str, object]) -> object:
+def cell_of(settings: Mapping[str, object]) -> object:
+    """What tells apart the runs that figures can be about."""
     return tuple(settings.get(name) for name in OF_A_CELL)
 
 
@@ -125,9 +137,9 @@ def deviations(settings: Mapping[str, object], figure: Figure) -> list[str]:
     searched = {"lambda_0": LAMBDA_0, "eta_1": ETA_1} if figure.place["isda"] else {}
     left_out = _NOT_COMPARED | (searched.keys() or ISDA_SETTINGS)
     recipe = dict(figure.recipe)
-    if settings.get("steps") is not None:
+    if settings.get("steps") is not None or recipe["steps"] is not None:
         left_out = left_out - {"steps"} | {"epochs"}
-        recipe["steps"] = _steps(recipe)
+        recipe["steps"] = recipe["steps"] or _steps(recipe)
     allowed = {name: (value,) for name, value in recipe.items() if name not in left_out}
     return [
         f"{name} {spelled(settings[name])} (paper: {' or '.join(map(spelled, values))})"

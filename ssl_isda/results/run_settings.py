@@ -13,7 +13,7 @@ from ssl_isda.settings.yaml_files import PARTS, read_settings
 
 ISDA_SETTINGS = frozenset(GROUPS["ISDA"])
 """They mean nothing without ISDA."""
-NOT_OF_THE_EXPERIMENT = frozenset({"seed", "split", *GROUPS[WHERE_AND_HOW]})
+NOT_OF_THE_EXPERIMENT = frozenset({"seed", "split", "fold", *GROUPS[WHERE_AND_HOW]})
 """Settings that may differ among runs that are averaged."""
 
 

@@ -77,6 +77,11 @@ class Run:
         return self.epochs[-1].get("test_error") if self.epochs else None
 
     @property
+    def best_error(self) -> float | None:
+        """The smallest test error of all epochs, in percent, chosen on the test images themselves."""
+        return min((e["test_error"] for e in self.epochs if "test_error" in e), default=None)
+
+    @property
     def selected_error(self) -> float | None:
         """Of the epoch that was best on the validation images, where there were some."""
         return number(self.result.get("selected_error"))

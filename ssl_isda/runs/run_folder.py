@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def cell_name(resolved: Resolved) -> str:
     start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
     if config.generated is not None:
         start.append(f"generated_{_name_of_weights(config.generated)}")
+    start += ["pretrained"] * bool(resolved.values.get("pretrained"))
     return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
 
 
@@ -53,6 +54,14 @@ def sha256_of_weights(place: Path) -> str | None:
     names = [*(f"checkpoint.pt{end}" for end in (".new", "", ".previous")), ""]
     file = next((file for name in names if (file := place / name).is_file()), None)
     return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _remove(made: Sequence[Path]) -> None:
+    """A folder and what is in it, then those of its parents, in their order, that are empty now."""
+    with suppress(OSError):
+        shutil.rmtree(made[0])
+        for parent in made[1:]:
+            parent.rmdir()
 
 
 class RunFolder:
@@ -104,7 +113,8 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Own the folder: alone, writable, with the settings recorded.
+        """Own the folder: alone, writable, with the settings recorded. A folder that was made for a run
+        which is refused before it begins goes again.
 
         Raises
         ------
@@ -115,21 +125,27 @@ class RunFolder:
         """
         from ssl_isda.runs.checkpoint import remove_stray_files  # needs torch
 
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        with self.locked():
-            if self.fresh:
-                self._empty()
-            if self._refuse_other_settings():
-                self._extend()
-            if not self.has_begun():
-                self.split_file.unlink(missing_ok=True)
-                self.weights_file.unlink(missing_ok=True)
-                write_atomically(self.config_file, self.resolved.to_yaml().encode())
-            remove_stray_files(self.path)
-            yield
+        try:
+            with self.locked():
+                if self.fresh:
+                    self._empty()
+                if self._refuse_other_settings():
+                    self._extend()
+                if not self.has_begun():
+                    self.split_file.unlink(missing_ok=True)
+                    self.weights_file.unlink(missing_ok=True)
+                    write_atomically(self.config_file, self.resolved.to_yaml().encode())
+                remove_stray_files(self.path)
+                yield
+        except UsageError:
+            if made and not self.has_begun():
+                _remove(made)
+            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -153,12 +169,15 @@ class RunFolder:
         with held:
             yield
 
-    def keep_origin(self) -> None:
-        """Note which weights the run starts from, as they are now."""
-        place = self.resolved.config.weights
-        if place is not None:
-            origin = {"place": str(place), "sha256": sha256_of_weights(place)}
-            write_json(self.weights_file, origin)
+    def keep_origin(self, place: Path) -> None:
+        """Note which weights the run starts from, as they are now: beside its settings, and in them as a
+        comment."""
+        origin = {"place": str(place), "sha256": sha256_of_weights(place)}
+        write_json(self.weights_file, origin)
+        note = f"# It starts from weights of SHA-256 {origin['sha256']}.\n"
+        settings = self.config_file.read_text("utf-8")
+        if note not in settings:
+            write_atomically(self.config_file, (settings + note).encode())
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the weights that the run started from; empty if they were drawn."""

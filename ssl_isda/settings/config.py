@@ -71,13 +71,18 @@ class Data(_Settings):
     """Hold out 25 % of the labeled images to choose settings on."""
     split: UsablePath | None = None
     """A split file to use instead of drawing labeled images by the seed."""
-    preprocessing: Literal["zca", "standardize", "scale", "normalize"] = "normalize"
+    preprocessing: Literal["zca", "standardize", "scale", "normalize", "network"] = "normalize"
     """zca whitens; standardize: mean 0 and variance 1 per image; scale: to [-0.5, 0.5]; normalize:
-    mean 0 and variance 1 per channel."""
+    mean 0 and variance 1 per channel; network: as for the weights that the network starts from."""
     max_translation: int = Field(2, ge=0)
     """Largest random translation of a training image, in pixels."""
     flip: bool = True
     """Flip half of the training images."""
+    resized_crop: Literal["none", "strong", "all"] = "none"
+    """Random resized crops in place of translation, for images of 64 pixels and more: of all views but
+    weak ones, or of all."""
+    smallest_crop: float = Field(0.08, gt=0, le=1)
+    """Of a resized crop, the smallest share of the image's area."""
     policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""

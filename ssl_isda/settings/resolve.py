@@ -33,6 +33,7 @@ from ssl_isda.settings.flags import Parser
 from ssl_isda.settings.label_words import AMOUNTS
 from ssl_isda.settings.places import folder, known_names, settings_file
 from ssl_isda.settings.setting import Setting
+from ssl_isda.settings.start import decided_by_weights
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
@@ -106,8 +107,11 @@ def resolve(
         chosen[kind] = _name(kind, layers, components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)
-    resolved = _checked(_joined([flags, *(file.layer(options) for file in files)]), options)
-    return replace(resolved, unusual=_unusual(chosen, files[-1]), arguments=tuple(arguments))
+    layers = [flags, *(file.layer(options) for file in files)]
+    layers.insert(-1, decided_by_weights(layers, options))
+    resolved = _checked(_joined(layers), options)
+    unusual = _unusual(chosen, files[-1], resolved.options)
+    return replace(resolved, unusual=unusual, arguments=tuple(arguments))
 
 
 def peek(arguments: Sequence[str]) -> dict[str, str]:
@@ -371,11 +375,21 @@ def _seeds(given: Given) -> tuple[int, ...]:
     return seeds
 
 
-def _unusual(chosen: Mapping[str, str], dataset_file: SettingsFile) -> tuple[str, ...]:
-    """The chosen parts that are not what the data set's own settings choose."""
+def _unusual(
+    chosen: Mapping[str, str],
+    dataset_file: SettingsFile,
+    options: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> tuple[str, ...]:
+    """The chosen parts that are not what the data set's own settings choose; of a library's networks, the
+    library and the name: "timm_resnet18"."""
     layer = dataset_file.layer(chosen.items())
     usual = {
         kind: layer[kind].value if kind in layer else RUN_SETTINGS[kind].default
         for kind in SHOWN_IN_FOLDERS
     }
-    return tuple(chosen[kind] for kind in SHOWN_IN_FOLDERS if chosen[kind] != usual[kind])
+    unusual = [kind for kind in SHOWN_IN_FOLDERS if chosen[kind] != usual[kind]]
+    named = (options[kind, chosen[kind]].get("name") for kind in unusual)
+    return tuple(
+        f"{chosen[kind]}_{name}" if name else chosen[kind]
+        for kind, name in zip(unusual, named, strict=True)
+    )

@@ -106,7 +106,7 @@ class SettingsFile:
             for is_of_every_run, layer in ((True, self.settings), *layers)
             for name, given in layer.items()
             if not (is_of_every_run and name in moved)
-            if name not in MOVED or given.value is not None
+            if not (is_of_every_run and name in MOVED and given.value is None)
         }
 
 

@@ -41,15 +41,20 @@ def words_of(
         "classes": json.dumps(preparation.class_names),
         "shape": json.dumps(preparation.shape),
         "input": f"{numbers}, (n, {', '.join(map(str, preparation.shape))})",
-        "resizing": "stretched to the size by Pillow's antialiased bilinear filter" * is_image,
+        "resizing": _resizing(preparation) * is_image,
         "preparation": preparation.name,
         "precision": precision,
         "bits": str(preparation.bits),
+        "interpolation": preparation.interpolation,
         "columns": json.dumps(preparation.columns),
         "label_column": preparation.label_column,
         "model": model,
         "options": json.dumps(asdict(options)),
     }
+
+
+def _resizing(preparation: Preparation) -> str:
+    return f"stretched to the size by Pillow's antialiased {preparation.interpolation} filter"
 
 
 def safetensors_bytes(
@@ -115,6 +120,7 @@ def read_safetensors(path: Path) -> tuple[Network, Preparation, str]:
         class_names,
         arrays,
         bits=int(words["bits"]),
+        interpolation=words.get("interpolation", "bilinear"),
         columns=tuple(json.loads(words.get("columns", "[]"))),
         label_column=words.get("label_column", ""),
     )

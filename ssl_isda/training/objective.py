@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig as IsdaConfig
@@ -136,7 +137,8 @@ class Objective(nn.Module):
         if augmented and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
             weights["semantic"] = augmented.config.semantic_weight(step.progress)
-            losses["semantic"] = augmented.semantic(rows.logits, rows.features)
+            classes = self._classes(student, batch, step)
+            losses["semantic"] = augmented.semantic(rows.logits, rows.features, classes)
             if augmented.config.semantic_threshold:
                 resting["semantic"] = ~augmented.is_certain(rows.logits).any()
         if isda and isinstance(self.covariance, LearnedCovariance):
@@ -152,6 +154,20 @@ class Objective(nn.Module):
                 resting["consistency"] = torch.stack(idle).all()
             losses["consistency"] = _sum(parts, augmented)
         return Terms(losses, weights, resting)
+
+    def _classes(self, student: Network, batch: Batch, step: Step) -> Tensor | None:
+        """Of the covariances of the first view's rows, where an average of the student chooses them."""
+        if self.isda is None or self.isda.semantic_classes == "student":
+            return None
+        average = self.evaluated(student)
+        if average is student:
+            raise UsageError(
+                "--semantic-classes average: no average of the network is tested; choose --method "
+                "mean_teacher, or add --evaluation-ema"
+            )
+        with torch.no_grad():
+            seen = separate_pass(average, batch.views[0], step, "classes of covariances")
+        return self.task.rows(seen, None).logits.argmax(1)
 
     def _take_in(
         self, student: Network, unmixed: Batch, batch: Batch, labeled: Prediction, step: Step

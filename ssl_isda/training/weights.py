@@ -17,6 +17,7 @@ from ssl_isda.runs.checkpoint import MAGIC
 
 INSIDE = ("state_dict", "model", "student")
 """Where files keep their weights that hold more than them."""
+MOST_NAMED = 3
 WRAPPED = "module."
 """How PyTorch's wrapper for several processes begins every name."""
 
@@ -40,11 +41,19 @@ class Weights:
         Raises
         ------
         UsageError
-            They are another network's: names the first key that does not fit, and both shapes.
+            They are another network's: names the first keys that are missing, too many, or of another
+            shape.
         """
         own, head = student.state_dict(), _names_of_head(student)
-        why = self._why_fresh(own, head, class_names)
-        taken = {name: tensor for name, tensor in self.state.items() if not (why and name in head)}
+        try:
+            state = student.renamed(self.state)
+        except Exception as error:  # a library's reader may stumble over anything in another's file
+            reason = " ".join(str(error).split())[:150]
+            raise UsageError(
+                f"--weights {self.place} does not fit this network ({reason})"
+            ) from error
+        why = self._why_fresh(own, state, head, class_names)
+        taken = {name: tensor for name, tensor in state.items() if not (why and name in head)}
         self._refuse_another_network(own, taken, left_out=head if why else frozenset())
         student.load_state_dict(taken, strict=not why)
         return f"starting from the weights of {self.place}" + (
@@ -52,12 +61,16 @@ class Weights:
         )
 
     def _why_fresh(
-        self, own: Mapping[str, Tensor], head: frozenset[str], class_names: Sequence[str]
+        self,
+        own: Mapping[str, Tensor],
+        state: Mapping[str, Tensor],
+        head: frozenset[str],
+        class_names: Sequence[str],
     ) -> str:
         """Why the head stays as it is drawn; empty if it does not."""
-        if not head & self.state.keys():
+        if not head & state.keys():
             return "there is none among them"
-        there = {len(self.state[name]) for name in head & self.state.keys()}
+        there = {len(state[name]) for name in head & state.keys()}
         if there != {len(own[name]) for name in head}:
             return f"it has {max(there)} classes there, {len(class_names)} here"
         if self.class_names is not None and self.class_names != tuple(class_names):
@@ -71,19 +84,26 @@ class Weights:
         lacking = [name for name in wanted if name not in taken]
         foreign = [name for name in taken if name not in own]
         reshaped = [n for n in wanted if n in taken and own[n].shape != taken[n].shape]
-        problem = ""
+        problems = []
         if reshaped:
-            name = reshaped[0]
-            problem = f"{name} is {tuple(taken[name].shape)} there, {tuple(own[name].shape)} here"
-        elif lacking:
-            beside = f", and has {foreign[0]}" * bool(foreign) if foreign else ""
-            problem = f"it lacks {lacking[0]}{beside}"
+            name, more = reshaped[0], len(reshaped) - 1
+            shapes = f"{tuple(taken[name].shape)} there, {tuple(own[name].shape)} here"
+            problems.append(f"{name} is {shapes}" + f", and so {more:,} more" * bool(more))
+        if lacking:
+            beside = f", and has {_some(foreign)}" * bool(foreign)
+            problems.append(f"it lacks {_some(lacking)}{beside}")
         elif foreign:
-            problem = f"it has {foreign[0]}, which the network does not have"
-        elif broken := [n for n in wanted if not taken[n].isfinite().all()]:
-            problem = f"{broken[0]} holds numbers that are not finite"
-        if problem:
+            problems.append(f"it has {_some(foreign)}, which the network does not have")
+        if broken := [n for n in wanted if n in taken and not taken[n].isfinite().all()]:
+            problems.append(f"{broken[0]} holds numbers that are not finite")
+        if problem := "; ".join(problems):
             raise UsageError(f"--weights {self.place} does not fit this network: {problem}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names, three at most, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + f" and {more:,} more" * (more > 0)
 
 
 def read_weights(path: Path) -> Weights:

@@ -8,11 +8,15 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ssl_isda import cli
+from ssl_isda.commands.analyze.comparison import Comparison
+from ssl_isda.results.runs import find_runs
 from ssl_isda.training.method import METHODS
 from tests.benchmarks import (
     augmentation,
@@ -23,6 +27,7 @@ from tests.benchmarks import (
     loss,
     mapping,
     networks,
+    quarter_hour,
     report,
     small_runs,
     startup,
@@ -253,3 +258,23 @@ def test_a_number_that_cannot_be_is_refused(flag: str, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([flag, "0"])
     assert f"{flag}: must be a whole number of at least 1, got '0'" in capsys.readouterr().err
+
+
+def test_a_quarter_of_an_hour_brings_pairs_home_and_goes_on(tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (70, 3, 32, 32), np.uint8)
+    quarter_hour.pack(images, np.arange(70) % 2, tmp_path)
+    data = quarter_hour.unpacked(tmp_path, num_test=10)
+    assert (data.train.images.numpy() == images[:60]).all()
+    kind = {"labels": 20, "seed": 0, "steps": 2, "preprocessing": "scale", "max_translation": 2}
+    pair = [
+        quarter_hour.Job("cnn13", "pi_model", isda=isda, schedule="cosine", width=0.05, **kind)
+        for isda in (False, True)
+    ]
+    out = tmp_path / "out"
+    assert quarter_hour.train_all(data, out, 5.0, pair) == 0
+    (effect,) = Comparison(find_runs([out / "runs.jsonl"])).effects
+    assert list(effect.differences) == [0] and not list(out.rglob("checkpoint*"))
+    before = (out / "done.jsonl").read_bytes()
+    assert quarter_hour.train_all(data, out, 5.0, pair) == 0  # nothing is left to do
+    assert (out / "done.jsonl").read_bytes() == before

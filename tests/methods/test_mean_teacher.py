@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from ssl_isda.base.errors import UsageError
+from ssl_isda.isda.config import IsdaConfig
 from tests.methods import tiny
 
 
@@ -80,3 +83,25 @@ def test_the_teacher_has_running_statistics_of_its_own() -> None:
     expected = 0.1 * method.teacher.body[:2](b.views[1]).mean(0)
     # The pass came before the average moved the teacher, which is still equal to the student.
     torch.testing.assert_close(mean, expected)
+
+
+def test_the_teacher_can_choose_the_class_of_a_covariance() -> None:
+    """Its own pass leaves no trace; a method without an average is refused."""
+    isda = IsdaConfig(semantic_classes="average", lambda_0=2.0)
+    network, objective, _ = tiny.train("mean_teacher", isda=isda, noisy=True)
+    teacher = objective.evaluated(network)
+    with torch.no_grad():
+        teacher.head.bias += torch.tensor([5.0, *[0.0] * (tiny.C - 1)])  # it sees class 0 alone
+    before = copy.deepcopy(dict(teacher.named_buffers()))
+    given = tiny.batch(5, 2)
+    classes = objective._classes(network, given, tiny.step(5))
+    assert classes is not None and classes.tolist() == [0] * 6 and not classes.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in teacher.named_buffers())
+    other = copy.deepcopy(objective)
+    other.isda = replace(isda, semantic_classes="student")
+    found, plain = (
+        each(network, given, tiny.step(5)).losses["semantic"] for each in (objective, other)
+    )
+    assert not torch.isclose(found, plain)
+    with pytest.raises(UsageError, match="no average of the network is tested"):
+        tiny.train("pi_model", isda=isda)

@@ -238,6 +238,22 @@ def test_one_process_trains_all_and_a_failure_ends_one_run(file, monkeypatch, ca
     assert printed.err == ""
 
 
+def test_a_grid_of_many_short_runs_tells_of_few_of_them(file, monkeypatch, capsys) -> None:
+    """The first and the last, and every one that fails; another after ten seconds."""
+    monkeypatch.setattr(progress, "MANY", 4)
+    runs, seen = watched(file, monkeypatch, "[0, 1, 2, 3]")
+
+    def train(resolved) -> None:
+        seed = resolved.config.seed
+        if seed == 2:
+            raise UsageError("--labels: too many")
+        write_run(file.parent / "runs", "--dataset", "digits", "--seed", str(seed), errors=[20.0])
+
+    one_by_one(runs, train, seen)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:6] for line in lines] == ["[1/4] ", "[3/4] ", "[4/4] "]
+
+
 def test_a_run_that_another_process_has_is_looked_at_again_after_the_others(
     file, monkeypatch
 ) -> None:

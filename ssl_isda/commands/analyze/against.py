@@ -84,7 +84,7 @@ class Against(Comparison):
         """In what each differs from the baseline: of what is named, or else of its options; and where
         that is the same for two, in what they differ."""
         names = [
-            _words(cell, [n for n, v in self.baseline.items() if cell.settings.get(n) != v])
+            _words(cell, [n for n, v in self.baseline.items() if _told_apart(cell, n, v)])
             or _words(cell, settings_that_differ([base, cell]))
             for cell in cells
         ]
@@ -123,6 +123,11 @@ class Against(Comparison):
     def json(self) -> str:
         rows = [_numbers(effect, p) for panel in self.panels for effect, p in _with_holm(panel)]
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def _told_apart(cell: Cell, name: str, value: object) -> bool:
+    """Whether it has another value, and one that means something: settings of ISDA do with ISDA."""
+    return cell.settings.get(name) != value and (cell.isda or name not in ISDA_SETTINGS)
 
 
 def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:

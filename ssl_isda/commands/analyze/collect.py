@@ -53,8 +53,8 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
 
 
 def collect_into_file(runs: Path, out: Path) -> tuple[int, list[str]]:
-    """Write the finished runs below ``runs`` into one file, a line for each cell; number and what is left
-    out as ``collect`` says.
+    """Write the finished and failed runs below ``runs`` into one file, a line for each cell; number and
+    what is left out as ``collect`` says.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def collect_into_file(runs: Path, out: Path) -> tuple[int, list[str]]:
         The file could not be written.
     """
     found = find_runs([runs])
-    left = [f"{run.path}: {run.state}" for run in found if run.state != "finished"]
+    left = [f"{run.path}: {run.state}" for run in found if run.state not in ("finished", "failed")]
     write_report({out.name: gathered(found)}, out.parent)
     return len(found) - len(left), left
 

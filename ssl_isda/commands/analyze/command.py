@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted, show
@@ -27,6 +27,9 @@ from ssl_isda.results.runs import find_runs
 from ssl_isda.results.writing import write_report
 from ssl_isda.settings.options import Options, read_options
 from ssl_isda.settings.recorded import settings_of_run
+
+if TYPE_CHECKING:
+    from ssl_isda.commands.analyze.comparison import Comparison
 
 HELP = """\
 usage: python run.py analyze ANALYSIS ...
@@ -67,9 +70,13 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
     from ssl_isda.commands.analyze.comparison import Comparison
 
     baseline = baseline_of(options.baseline)  # complains before the runs are read
+    if baseline and options.columns:
+        raise UsageError(
+            "--columns is for ISDA against none, and --baseline for other rows: give one"
+        )
     runs = find_runs([Path(place) for place in places or ["runs"]])
     compared = Against(runs, baseline) if baseline else Comparison(runs)
-    table = compared.table()
+    table = _table(compared, options.columns)
     if options.out is None:
         show(table.rstrip("\n"))
         return
@@ -81,6 +88,12 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
     show(f"{printed(options.out)}: {', '.join(files)}")
     for line in compared.odd_ones:
         show(f"warning: {line}")
+
+
+def _table(compared: Comparison, columns: str | None) -> str:
+    from ssl_isda.commands.analyze.by_columns import table_by_columns
+
+    return table_by_columns(compared, columns.replace("-", "_")) if columns else compared.table()
 
 
 def power(places: Sequence[str], options: PowerConfig) -> None:

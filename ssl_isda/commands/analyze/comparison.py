@@ -118,11 +118,8 @@ class Comparison:
     @property
     def left_out(self) -> list[str]:
         """What is in no number of the table, and why."""
-        problems = [
-            f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}"
-            for run in [*(run for cell in self.cells for run in cell.runs), *self.strays]
-            if run.state != "finished"
-        ]
+        problems = [problem for cell in self.cells for problem in _problems(cell)]
+        problems += [_problem(run) for run in self.strays]
         compared = {id(cell) for effect in self.effects for cell in (effect.plain, effect.isda)}
         alone = [cell for cell in self.cells if id(cell) not in compared]
         problems += [
@@ -155,6 +152,18 @@ class Comparison:
             for (effect, differing), corrected in zip(effects, self.corrected, strict=True)
         ]
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def _problems(cell: Cell) -> Iterator[str]:
+    """A line for each state; of several runs the first says why."""
+    for state in ("unfinished", "failed", "damaged", "repeated"):
+        if runs := cell.of_state(state):
+            others = seeds_name(run.seed for run in runs[1:])
+            yield _problem(runs[0]) + (f"; {state} like it: {others}" if runs[1:] else "")
+
+
+def _problem(run: Run) -> str:
+    return f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}"
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:

@@ -60,7 +60,7 @@ def cost_files(costs: Sequence[Cost], machine: str) -> dict[str, str]:
     numbers = {"machine": machine, "costs": [asdict(cost) for cost in costs]}
     return {
         "cost.md": "\n".join(_lines(costs, machine)) + "\n",
-        "cost.json": json.dumps(numbers, indent=1) + "\n",
+        "cost.json": json.dumps(numbers) + "\n",
     }
 
 

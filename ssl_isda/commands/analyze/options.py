@@ -25,6 +25,9 @@ networks and augmentations can be compared like that, as in Table 5.
   python run.py analyze comparison runs/sensitivity_small --out docs/results/sensitivity_small
   python run.py analyze comparison runs/table5_small --baseline loss=cross_entropy dropout=0 isda=false
 
+With --columns the table has a column for each value of a setting of ISDA, such as lambda_0, and a row for
+everything else: grids of many cells on one page.
+
   comparison.md           the table, and what is not counted
   comparison.json         its numbers, each seed's among them
   differences.svg         the differences with their intervals
@@ -50,8 +53,8 @@ runs that it leaves out. report and analyze comparison read DIR as they read RUN
 
   python run.py analyze collect runs/table6_small --out docs/results/table6_small
 
-With --out FILE.jsonl one file takes all finished runs, a line for each cell with the errors of its seeds:
-for grids of thousands of runs. The same commands read it.
+With --out FILE.jsonl one file takes them all, a line for each cell with the errors of its seeds: for
+grids of thousands of runs. The same commands read it.
 
   python run.py analyze collect runs/evidence_digits --out docs/results/evidence/digits.jsonl
 """
@@ -108,6 +111,9 @@ class ComparisonConfig(Options):
 
     baseline: tuple[str, ...] = ()
     """Compare with the cell of these settings, each as NAME=VALUE, in place of with and without ISDA."""
+
+    columns: str | None = None
+    """The setting of ISDA whose values are the table's columns; unset: each cell is a row."""
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -48,11 +47,17 @@ from ssl_isda.training.objective import Objective, Terms
 
 PEAKS = {"v100": 125, "a100": 312, "h100": 989, "rtx_3090": 71, "rtx_4090": 165}
 """TFLOP/s of dense matrix products in half precision, as their makers state them."""
-IMAGES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "svhn": (73_257, 26_032)}
-"""Training and test images of 32 x 32 pixels."""
-NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10}
+IMAGES = {
+    "cifar10": (50_000, 10_000, 32),
+    "cifar100": (50_000, 10_000, 32),
+    "svhn": (73_257, 26_032, 32),
+    "stl10": (105_000, 8_000, 96),
+}
+"""Training and test images, and their side in pixels."""
+NUM_CLASSES = {"cifar10": 10, "cifar100": 100, "svhn": 10, "stl10": 10}
 _COUNTED = 2
-"""Images of the step that is counted, of each kind."""
+"""Labeled images of the step that is counted, and unlabeled ones; a second step has twice as many of
+these, which tells what one of each kind costs."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def _rows(runs: Sequence[Resolved]) -> Iterator[Planned]:
         config, name = run.config, cell_name(run)
         if config.dataset not in IMAGES or config.imbalance is not None:
             raise UsageError(
-                "analyze cost --config knows how many images cifar10, cifar100 and svhn have, not "
+                f"analyze cost --config knows how many images {', '.join(IMAGES)} have, not "
                 f"{shown(config.dataset)}{' with --imbalance' if config.imbalance else ''}"
             )
         if (key := _what_costs(run)) not in known:
@@ -151,21 +156,23 @@ def _what_costs(run: Resolved) -> object:
 def of_one(run: Resolved) -> Planned:
     """Its training, and the tests after its epochs."""
     config = run.config
-    num_train, num_test = IMAGES[config.dataset]
+    num_train, num_test, _ = IMAGES[config.dataset]
     unlabeled_batch = min(config.unlabeled_batch_size, num_train)
     steps_per_epoch = num_train // unlabeled_batch + (
         config.partial_batches and num_train % unlabeled_batch > 0
     )
     num_steps = config.steps or config.epochs * steps_per_epoch
     num_tested = -(-num_steps // steps_per_epoch) * num_test
-    whole, labeled = _counted(run), _counted(_supervised(run))
-    unlabeled = whole.operations - labeled.operations
-    of_step = config.batch_size * labeled.operations + unlabeled_batch * unlabeled
+    whole, more = _counted(run), _counted(run, 2 * _COUNTED)
+    unlabeled = (more.operations - whole.operations) / _COUNTED
+    labeled = whole.operations / _COUNTED - unlabeled
+    alone = _counted(_supervised(run))
+    of_step = config.batch_size * labeled + unlabeled_batch * unlabeled
     return Planned(
         cell_name(run),
         1,
-        num_steps * of_step + num_tested * labeled.operations / 3,
-        num_steps * whole.kernels + num_tested / config.batch_size * labeled.kernels / 3,
+        num_steps * of_step + num_tested * alone.operations / _COUNTED / 3,
+        num_steps * whole.kernels + num_tested / config.batch_size * alone.kernels / 3,
     )
 
 
@@ -187,24 +194,28 @@ class _Kernels(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _counted(run: Resolved) -> Planned:
-    """Operations of a step for each pair of a labeled and an unlabeled image, and its kernels."""
-    num_classes = NUM_CLASSES[run.config.dataset]
-    student = chosen(MODELS, "model", run)(num_classes=num_classes, shape=(3, 32, 32))
+def _counted(run: Resolved, num_unlabeled: int = _COUNTED) -> Planned:
+    """Operations and kernels of a step of two labeled images and so many unlabeled ones."""
+    num_classes, (*_, side) = NUM_CLASSES[run.config.dataset], IMAGES[run.config.dataset]
+    student = chosen(MODELS, "model", run)(num_classes=num_classes, shape=(3, side, side))
     loss = loss_of(run, student)
     student = loss.prepared(student).train()
-    method = method_of(run, student, _COUNTED)
+    method = method_of(run, student, num_unlabeled)
     isda = run.isda if run.config.isda else None
     sizes = (num_classes, student.head.weight.shape[1])
     task = chosen(TASKS, "task", run)()
     objective = Objective(method, isda, *sizes, loss=loss, task=task).train()
-    labels = torch.arange(_COUNTED)
-    images, *views = (_noise() for _ in range(1 + len(method.views)))
+    images, *labeled_views = (
+        torch.randn(_COUNTED, 3, side, side) for _ in range(1 + len(method.labeled_views))
+    )
+    views = tuple(torch.randn(num_unlabeled, 3, side, side) for _ in method.views)
+    labels, indices = torch.arange(_COUNTED), torch.arange(num_unlabeled)
+    seen = Batch(images, labels, views, indices, tuple(labeled_views))
     operations = FlopCounterMode(display=False, custom_mapping={**IN_PLACE, **GROUPED})
     with operations, _Kernels() as kernels:
-        terms: Terms = objective(student, Batch(images, labels, tuple(views), labels), STEP)
+        terms: Terms = objective(student, seen, STEP)
         terms.total.backward()
-    return Planned("", 0, operations.get_total_flops() / _COUNTED, kernels.count)
+    return Planned("", 0, operations.get_total_flops(), kernels.count)
 
 
 def _backward(
@@ -217,10 +228,6 @@ def _backward(
 
 GROUPED = {torch.ops.aten.convolution_backward: _backward}
 """Torch counts the gradient of a grouped convolution's weights once for each group."""
-
-
-def _noise() -> Tensor:
-    return torch.randn(_COUNTED, 3, 32, 32)
 
 
 def _lines(rows: Sequence[Planned], options: CostConfig) -> Iterator[str]:

@@ -32,7 +32,7 @@ def tightness_files(moments: Sequence[Moment], num_samples: int) -> dict[str, st
     numbers = {"samples": num_samples, "moments": [asdict(moment) for moment in moments]}
     return {
         "tightness.md": "\n".join(_lines(moments, num_samples)) + "\n",
-        "tightness.json": json.dumps(numbers, indent=1) + "\n",
+        "tightness.json": json.dumps(numbers) + "\n",
         "tightness.svg": tightness_figure(moments).decode(),
     }
 

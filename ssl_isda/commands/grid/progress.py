@@ -23,6 +23,8 @@ from ssl_isda.runs.grid_expansion import GridRun
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""
+MANY, PAUSE = 100, 10.0
+"""A grid of so many runs, which are short ones, tells of one that has ended every so many seconds."""
 TAIL = 4096
 """Bytes at the end of log.txt that hold the last epochs."""
 
@@ -66,6 +68,7 @@ class Progress:
         """The reason for each that failed."""
         self._num_runs, self._work_done = len(runs), 0.0
         self._began = self._looked = time.monotonic()
+        self._told = float("-inf")
         self._digest = functools.cache(data_digests)
         self._stream = sys.stdout
         self._console: Any = None
@@ -109,7 +112,7 @@ class Progress:
     def started(self, path: Path) -> None:
         """Note that a run has begun, and say so where there is no table."""
         self._logs[path].started = True
-        if self._console is None:
+        if self._console is None and self._num_runs < MANY:
             show(f"started {path}", stream=self._stream)
 
     def ended(self, run: GridRun, outcome: Outcome) -> None:
@@ -130,6 +133,9 @@ class Progress:
         verdict = f"failed: {run.path}: {failure}"
         if failure is None:
             verdict = f"{run.path}: test error {self.errors[run.path]:.2f} %"
+            if self._num_runs >= MANY and self._logs and time.monotonic() - self._told < PAUSE:
+                return
+        self._told = time.monotonic()
         self.say(f"[{self._num_ended}/{self._num_runs}] {verdict}{self._time_left()}")
 
     def tick(self) -> None:

@@ -18,6 +18,7 @@ from ssl_isda.results.cells import (
     seeds_name,
 )
 from ssl_isda.results.columns import odd_ones
+from ssl_isda.results.literature import protocols
 from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import Run
 
@@ -33,6 +34,12 @@ COMPARED_IN_WORDS = (
     "number of rows; `analyze comparison` does that."
 )
 """How a method with ISDA is compared with the same without."""
+PUBLISHED_IN_WORDS = (
+    "Below it what is published of the method by others, each figure in a protocol of its own, none of "
+    "which can be held against another, and ours minus the figure, where it counts best errors our best "
+    "ones."
+)
+"""What the figures of the literature are."""
 BESIDE_IN_WORDS = (
     "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
     "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
@@ -85,6 +92,14 @@ class Report:
             if 3 in beside.values()
             else ""
         )
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """How the published figures beside ours were made: "USB: three runs, ..."."""
+        beside = {figure.table for cell in self.cells for figure in cell.published}
+        return [
+            f"{each.name}: {each.words}" for each in protocols().values() if each.name in beside
+        ]
 
     @property
     def has_deviations(self) -> bool:

@@ -11,6 +11,7 @@ from ssl_isda.base.progress import duration
 from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
     COMPARED_IN_WORDS,
+    PUBLISHED_IN_WORDS,
     SHORT,
     Report,
     by_value,
@@ -51,6 +52,7 @@ def html_page(report: Report) -> str:
         score_names=[*SCORES_BESIDE.values()],
         beside=BESIDE_IN_WORDS,
         compared=COMPARED_IN_WORDS,
+        published=PUBLISHED_IN_WORDS,
         detectable=detectable_in_words,
         paired=paired,
         report=report,

@@ -9,6 +9,7 @@ from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
     COMPARED_IN_WORDS,
     FACTS,
+    PUBLISHED_IN_WORDS,
     SHORT,
     Report,
     by_value,
@@ -41,6 +42,8 @@ def latex_page(report: Report) -> str:
         "% Test error in %: mean, standard deviation (n - 1) and number n of our runs.",
         *[f"% Below: {report.papers}; ours minus the paper's in percentage points."]
         * bool(report.papers),
+        *[f"% {latex(PUBLISHED_IN_WORDS)}"] * bool(report.protocols),
+        *[f"% {latex(each)}." for each in report.protocols],
     ]
     for cell in report.cells:
         if cell.remarks:
@@ -74,6 +77,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield "In %, mean ± standard deviation (n - 1) of n seeds, each the mean of its last epochs."
     if report.papers:
         yield f"In brackets: {report.papers}, and ours minus the paper's."
+    if report.protocols:
+        yield " ".join([PUBLISHED_IN_WORDS, *(f"{markdown(each)}." for each in report.protocols)])
     if report.has_deviations:
         yield "⚠ marks settings that are not the paper's."
     yield ""
@@ -121,6 +126,9 @@ def _entry(cell: Cell) -> Markup:
         mark = "⚠ " if cell.deviations else ""
         gap = f"; {cell.difference_in_words}" if cell.difference_in_words else ""
         parts.append(f"({mark}{markdown(cell.papers_in_words)}{gap})")
+    mark = "⚠ " if cell.deviations and not cell.papers else ""
+    published = cell.published_in_words.items()
+    parts += [f"({mark}{markdown(f'{protocol}: {words}')})" for protocol, words in published]
     parts += [f"*{markdown(remark)}*" for remark in cell.remarks]
     return Markup("<br>".join(parts))
 
@@ -179,6 +187,9 @@ def _latex_rows(cells: Sequence[Cell]) -> Iterator[list[str]]:
     for name, texts in (("paper", papers), ("difference", gaps)):
         if any(texts):
             yield [Markup(rf"\quad {name}"), *(text or "--" for text in texts)]
+    for protocol in dict.fromkeys(figure.table for cell in cells for figure in cell.published):
+        words = (cell.published_in_words.get(protocol, "--") for cell in cells)
+        yield [Markup(rf"\quad {latex(protocol)}"), *words]
 
 
 def _facts_of(run: Run) -> dict[str, object]:

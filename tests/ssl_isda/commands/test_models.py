@@ -20,7 +20,7 @@ def of_vectors(config, *, num_classes, shape):
 """
 
 
-KEPT = ("resnet20", "linear", "densenet_bc_100_12")
+KEPT = ("resnet20", "linear", "densenet_bc_100_12", "torchvision")
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,10 @@ def test_json_is_a_list_of_objects(capsys) -> None:
         ("densenet_bc_100_12", 769_162, 287_929_692, 342),
         ("linear", 30_730, 30_720, 3072),
         ("resnet20", 272_474, 40_813_184, 64),
+        ("torchvision", None, None, None),
     ]
     assert networks[2]["source"].startswith("He et al., Deep Residual Learning")
+    assert networks[3]["source"].startswith("TorchVision maintainers")
 
 
 def test_the_table_tells_the_same_and_leaves_out_what_does_not_apply(

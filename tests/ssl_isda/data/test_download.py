@@ -1,4 +1,4 @@
-"""CIFAR and SVHN from a server on this machine, with archives of a few images."""
+"""CIFAR, SVHN and STL-10 from a server on this machine, with archives of a few images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tests.ssl_isda.data.conftest import load
 @pytest.fixture(scope="module", autouse=True)
 def heavy_packages() -> None:
     """Imported here: every worker imports this file, and one of them runs its tests."""
-    global CIFAR10, CIFAR100, SVHN, scipy
+    global CIFAR10, CIFAR100, STL10, SVHN, scipy
     import scipy.io
-    from torchvision.datasets import CIFAR10, CIFAR100, SVHN
+    from torchvision.datasets import CIFAR10, CIFAR100, STL10, SVHN
 
 
 class Server:
@@ -74,21 +74,40 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
+def packed(folder: str, members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"{folder}/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def publish_stl10(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {"train_X.bin": 4, "unlabeled_X.bin": 2, "test_X.bin": 1}
+    members = {name: rng.bytes(n * 3 * 96 * 96) for name, n in sizes.items()}
+    members |= {"train_y.bin": bytes([10, 1, 3, 3]), "test_y.bin": bytes([2])}
+    members["fold_indices.txt"] = b"3 0 1 \n" * 9 + b"2 1 0 \n"
+    published = server.file(STL10.filename, packed(STL10.base_folder, members))
+    monkeypatch.setattr(STL10, "url", published.url)
+    monkeypatch.setattr(STL10, "tgz_md5", published.md5)
+    for parts in ("train_list", "test_list"):
+        listed = [[name, md5(members[name])] for name, _ in getattr(STL10, parts)]
+        monkeypatch.setattr(STL10, parts, listed)
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Publishes a CIFAR-10 of 2 images a file and an SVHN of 3, as torchvision then expects them."""
+    """Publishes a CIFAR-10 of 2 images a file, an SVHN of 3 and an STL-10 of 1 to 4, as torchvision then
+    expects them."""
     server = Server()
     members = {"batches.meta": pickle.dumps({"label_names": [f"class {c}" for c in range(10)]})}
     for k, name in enumerate(["data_batch_1", "data_batch_2", "test_batch"]):
         pixels = np.random.default_rng(k).integers(0, 256, (2, 3072), np.uint8)
         members[name] = pickle.dumps({"data": pixels, "labels": [k, 9]})
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(f"{CIFAR10.base_folder}/{name}")
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    published = server.file(CIFAR10.filename, buffer.getvalue())
+    published = server.file(CIFAR10.filename, packed(CIFAR10.base_folder, members))
     monkeypatch.setattr(CIFAR10, "url", published.url)
     monkeypatch.setattr(CIFAR10, "tgz_md5", published.md5)
     sums = {name: md5(content) for name, content in members.items()}
@@ -97,6 +116,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
+    publish_stl10(server, monkeypatch)
     split_list = {}
     for k, part in enumerate(["train", "test", "extra"]):
         buffer = io.BytesIO()
@@ -144,15 +164,38 @@ def test_svhn_digit_zero_layout_and_extra_images(server: Server, tmp_path: Path)
     assert torch.equal(data.train.images[:3], plain.train.images)
 
 
+def test_stl10_pixels_labels_and_folds(server: Server, tmp_path: Path) -> None:
+    plain = load("stl10", tmp_path)
+    for source, part in ((plain.train, "train+unlabeled"), (plain.test, "test")):
+        theirs = STL10(tmp_path, split=part)
+        assert torch.equal(source.images, torch.from_numpy(np.ascontiguousarray(theirs.data)))
+        assert source.labels.tolist() == theirs.labels.tolist()
+    assert plain.labeled is None and plain.class_names[7] == "monkey"
+    assert plain.train.labels.tolist() == [9, 0, 2, 2, -1, -1]
+    folds = [load("stl10", tmp_path, fold=fold).labeled for fold in (0, 9)]
+    assert folds == [(0, 1, 3), (0, 1, 2)] and len(server.requests) == 1
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize(
+    "content", ["3 0 1\n" * 9, "3 0 4\n" * 10, "3 0 a\n" * 10, "\n" * 10, "\xe4"]
+)
+def test_fault_21_folds_that_name_no_images(content: str, server: Server, tmp_path: Path) -> None:
+    load("stl10", tmp_path)
+    (tmp_path / "stl10_binary" / "fold_indices.txt").write_text(content, "utf-8")
+    with pytest.raises(UsageError, match=r"fold_indices.txt is damaged: .* 10 lines"):
+        load("stl10", tmp_path, fold=0)
+
+
 @pytest.mark.fault(20)
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10", "svhn"])
 def test_fault_20_no_network(name: str, monkeypatch, tmp_path: Path) -> None:
     """A closed port: one line that says where, how, why, and what needs no download."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}/file"
-    for cifar in (CIFAR10, CIFAR100):
-        monkeypatch.setattr(cifar, "url", closed)
+    for archive in (CIFAR10, CIFAR100, STL10):
+        monkeypatch.setattr(archive, "url", closed)
     parts = {part: [closed, *rest] for part, (_, *rest) in SVHN.split_list.items()}
     monkeypatch.setattr(SVHN, "split_list", parts)
     begin = time.monotonic()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_isda.assembly import Workspace, split_of
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
+from ssl_isda.runs.run_folder import RunFolder
+from ssl_isda.settings.resolve import resolve
+from tests.ssl_isda.data.conftest import load
 
 LABELS = torch.tensor([k % 4 if k % 5 else -1 for k in range(100)])  # 20 of each class
 
@@ -309,3 +314,32 @@ def test_other_test_images_are_refused(tmp_path) -> None:
 def test_a_split_without_held_out_images_is_none_for_validation() -> None:
     with pytest.raises(UsageError, match="holds out no images: leave --validation out"):
         check_split(Path("s.json"), tiny(), LABELS, 4, Amounts(16), True)
+
+
+def test_a_data_set_says_itself_which_images_are_labeled(tmp_path: Path) -> None:
+    """Such as a fold: for any seed, with its own number of labels, and never beside another split."""
+
+    def split_with(*words: str) -> Split:
+        common = "--dataset digits --method vat --threads 1".split()
+        resolved = resolve([*common, f"--runs-dir={tmp_path}/{len(words)}", *words])
+        folder = RunFolder(resolved)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return split_of(
+            folder, Workspace(resolved, replace(load("digits", tmp_path), labeled=fold))
+        )
+
+    labels = load("digits", tmp_path).train.labels
+    fold = tuple(sorted(int((labels == c).nonzero()[k]) for c in range(10) for k in (1, 5)))
+    for _ in "drawn", "read again":
+        split = split_with("--seed=3")
+        assert (split.labeled, split.seed, split.pool) == (fold, 3, None)
+    for words, says in (
+        (
+            ["--labels=30", "--seed=4"],
+            "the split of --fold has 20 labels; --labels are 30: give --labels 20",
+        ),
+        (["--validation", "--seed=5"], "leave --validation out"),
+        (["--split=x", "--seed=6"], "--split and --fold both say which images are labeled"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            split_with(*words)

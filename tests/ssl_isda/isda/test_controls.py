@@ -109,6 +109,23 @@ def test_a_threshold_leaves_out_uncertain_images() -> None:
     torch.testing.assert_close(ours.semantic(logits, features), expected)
 
 
+def test_other_classes_than_the_predicted_ones_choose_the_covariances() -> None:
+    """Prop. 2 row by row: sum_k p_k (log sum_j exp(z_j + lambda/2 q[j, k]) - z_k), q of a given class."""
+    ours, features, labels = terms(lambda_0=0.8)
+    logits, classes = ours.head(features), labels.flip(0)
+    assert isinstance(ours.covariance, ClassCovariance)
+    assert (logits.argmax(1) != classes).any()
+    rows = []
+    for z, c in zip(logits, classes, strict=True):
+        gaps = ours.weight.unsqueeze(1) - ours.weight
+        q = ((gaps @ ours.covariance.matrix(int(c))) * gaps).sum(2)
+        bounds = (z.unsqueeze(1) + ours.strength / 2 * q).logsumexp(0) - z
+        rows.append((z.softmax(0) * bounds).sum())
+    found = ours.semantic(logits, features, classes)
+    torch.testing.assert_close(found, torch.stack(rows).mean())
+    assert not torch.isclose(found, ours.semantic(logits, features))
+
+
 def test_entropy_takes_the_place_of_the_semantic_term_and_labeled_images_keep_theirs() -> None:
     ours, features, labels = terms(consistency="entropy", lambda_0=0.8)
     logits = ours.head(features)
@@ -127,6 +144,7 @@ def test_the_weight_of_the_semantic_term_grows_over_its_share_of_the_run() -> No
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"semantic_classes": "average", "consistency": "second_order"}, "upper_bound and"),
         ({"shrinkage": 0.1, "covariance": "diagonal"}, "shrinkage is of full covariances"),
         ({"matched_strength": True}, "got covariance full"),
         (

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.models import densenet, pyramidnet, resnet, resnext, shake_shake, wide_resnet
+from ssl_isda.models import (
+    densenet,
+    leaky_wide_resnet,
+    pyramidnet,
+    resnet,
+    resnext,
+    shake_shake,
+    wide_resnet,
+)
 from ssl_isda.models.se_resnet import SqueezeExcitation
 
 State = Mapping[str, Tensor]
@@ -83,6 +91,24 @@ def wide_block_that_keeps_the_size(x: Tensor, s: State) -> Tensor:
     return x + conv(relu(bn(conv(a, s["conv1.weight"]), s, "bn2")), s["conv2.weight"])
 
 
+def leaky(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 0.1 * x)
+
+
+def leaky_branch(x: Tensor, s: State) -> tuple[Tensor, Tensor]:
+    a = leaky(bn(x, s, "bn1"))
+    return a, conv(leaky(bn(conv(a, s["conv1.weight"], 2), s, "bn2")), s["conv2.weight"])
+
+
+def leaky_block(x: Tensor, s: State) -> Tensor:
+    return conv(x, s["shortcut.weight"], 2) + leaky_branch(x, s)[1]
+
+
+def first_leaky_block(x: Tensor, s: State) -> Tensor:
+    a, y = leaky_branch(x, s)
+    return conv(a, s["shortcut.weight"], 2) + y
+
+
 def resnext_block(x: Tensor, s: State) -> Tensor:
     y = relu(bn(conv(x, s["conv1.weight"]), s, "bn1"))
     y = relu(bn(conv(y, s["conv2.weight"], 2, groups=3), s, "bn2"))
@@ -121,12 +147,20 @@ def pyramid_block(x: Tensor, s: State) -> Tensor:
     return with_zeros(means, 6) + 0.75 * y
 
 
+def new_leaky_block(is_first: bool) -> nn.Module:
+    block = leaky_wide_resnet.Block(4, 5, 6, 2, norm=nn.BatchNorm2d)
+    block.is_first = is_first
+    return block
+
+
 BLOCKS: dict[Callable[[Tensor, State], Tensor], nn.Module] = {
     resnet_block: resnet.Block(4, 5, 6, 2),
     resnet_block_with_zeros: resnet.Block(4, 5, 6, 2, shortcut="zeros"),
     se_block: resnet.Block(4, 5, 6, 2, gate=lambda channels: SqueezeExcitation(channels, 3)),
     wide_block: wide_resnet.Block(4, 5, 6, 2),
     wide_block_that_keeps_the_size: wide_resnet.Block(4, 5, 4, 1),
+    leaky_block: new_leaky_block(is_first=False),
+    first_leaky_block: new_leaky_block(is_first=True),
     resnext_block: resnext.Block(4, 8, 6, 2, cardinality=3),
     dense_layer: densenet.Layer(4, 3),
     transition: densenet.Transition(4),

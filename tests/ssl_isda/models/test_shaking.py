@@ -124,6 +124,9 @@ RESUMED = [
     ("densenet_bc_100_12", "pi_model"),
     ("se_resnet110", "mean_teacher"),
     ("resnext29_8x64d", "supervised"),
+    ("wrn_37_2", "supervised"),
+    ("timm", "mean_teacher"),
+    ("torchvision", "supervised"),
 ]
 
 

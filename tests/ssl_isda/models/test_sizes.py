@@ -15,6 +15,7 @@ from ssl_isda.commands.analyze.cost_page import TABLE_3
 from ssl_isda.commands.models import listed as _listed
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
+from ssl_isda.models.leaky_wide_resnet import Block
 from ssl_isda.models.resnet import ResNet
 from tests.narrow_networks import build
 
@@ -79,13 +80,22 @@ def operations_of_the_paper(name: str) -> float:
     return int(counter.get_total_flops()) / 2
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+OF_THE_METHODS = {
+    "wrn_28_2": (1_467_610, 1_479_220, 128),
+    "wrn_28_8": (23_354_842, 23_401_012, 512),
+    "wrn_37_2": (5_929_434, 5_952_564, 256),
+}
+"""The networks of FixMatch's family, which the paper's tables do not have."""
+
+
+@pytest.mark.parametrize("name", [*PARAMETERS, *OF_THE_METHODS])
 def test_the_number_of_parameters_is_the_papers(name: str) -> None:
     found = listed(name)
     with_90_more_classes = found.parameters + 90 * (found.features + 1)
-    assert (found.parameters, with_90_more_classes, found.features) == PARAMETERS[name]
+    expected = (PARAMETERS | OF_THE_METHODS)[name]
+    assert (found.parameters, with_90_more_classes, found.features) == expected
     assert found.source is not None and "arXiv:" in found.source
-    with_unused = PARAMETERS[name][0] + UNUSED.get(name, 0)
+    with_unused = expected[0] + UNUSED.get(name, 0)
     assert f"{with_unused / 1e6:.1f}M" == TABLE_2.get(name, f"{with_unused / 1e6:.1f}M")
 
 
@@ -114,10 +124,10 @@ def test_the_papers_formula_is_close_to_what_table_3_prints(name: str) -> None:
         assert 0.92 * (float(printed) - 0.005) < formula < float(printed) + 0.005
 
 
-@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"cnn13"}))
+@pytest.mark.parametrize("name", sorted({*PARAMETERS, *OF_THE_METHODS} - {"cnn13"}))
 def test_initial_weights_are_hes(name: str) -> None:
     """Of variance 2 / (pixels of the kernel x outputs), or x inputs in Shake-Shake; the head has
-    PyTorch's own."""
+    PyTorch's own, save in the methods' networks."""
     torch.manual_seed(0)
     network = build(name, num_classes=100, width=1.0 if name.startswith(("res", "se")) else 0.5)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
@@ -127,4 +137,19 @@ def test_initial_weights_are_hes(name: str) -> None:
     variance = 2 / (math.prod(layer.kernel_size) * channels)
     assert layer.weight.var().item() == pytest.approx(variance, rel=0.1)
     bound = network.head.in_features**-0.5
-    assert 0.9 * bound < network.head.weight.abs().max() <= bound
+    if name not in OF_THE_METHODS:
+        assert 0.9 * bound < network.head.weight.abs().max() <= bound
+
+
+@pytest.mark.parametrize("name", OF_THE_METHODS)
+def test_batchnorm_and_the_initial_head_are_those_of_the_methods(name: str) -> None:
+    """Glorot's normal weights have variance 2 / (inputs + outputs)."""
+    torch.manual_seed(0)
+    network = build(name, num_classes=100, width=0.5)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {(each.eps, each.momentum) for each in norms} == {(0.001, 0.001)}
+    variance = 2 / (network.head.in_features + 100)
+    assert network.head.weight.var().item() == pytest.approx(variance, rel=0.1)
+    assert not network.head.bias.any()
+    first = [m.is_first for m in network.modules() if isinstance(m, Block)]
+    assert first == [True, *[False] * (len(network.body) - 1)]

@@ -62,6 +62,7 @@ def test_no_optimizer_loads_the_compiler() -> None:
     ("name", "options", "expected"),
     [
         ("cosine", {}, [1.0, 0.853553, 0.5, 0.146447]),
+        ("cosine_7_16", {}, [1.0, 0.941544, 0.77301, 0.514103]),
         ("multistep", {}, [1.0, 1.0, 0.1, 0.01]),
         ("multistep", {"milestones": (0.25,), "decay": 0.5}, [1.0, 0.5, 0.5, 0.5]),
     ],
@@ -70,7 +71,7 @@ def test_schedules(name: str, options: dict[str, object], expected: list[float])
     schedule = SCHEDULES[name](SCHEDULES.config(name)(**options))
     found = [schedule(Step(index, 4, 2)) for index in range(4)]
     assert found == pytest.approx(expected, abs=1e-6)
-    assert set(SCHEDULES) == {"cosine", "multistep"}, "a new schedule belongs above"
+    assert set(SCHEDULES) == {"cosine", "cosine_7_16", "multistep"}, "a new schedule belongs above"
 
 
 @pytest.mark.parametrize(

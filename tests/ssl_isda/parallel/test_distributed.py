@@ -51,10 +51,11 @@ def test_two_processes_train_as_one(runs, cell):
 
     float64: in fp32 rounding grows with the steps, and would hide a small mistake.
 
-    VAT's direction is a difference of two predictions over xi = 1e-6, hence its own tolerance.
+    VAT's direction is a difference of two predictions over xi = 1e-6, and timm's network has BatchNorms
+    of one pixel, hence their own tolerances.
     """
     one, two = (found[cell] for found in runs)
-    tolerance = 1e-6 if cell[0] == "vat" else 1e-11
+    tolerance = 1e-6 if cell[0] == "vat" else 1e-9 if cell[2] == "timm" else 1e-11
     assert len(one["losses"]) == len(two["losses"]) == num_steps(cell[2])
     for mine, theirs in zip(one["losses"], two["losses"], strict=True):
         assert theirs == pytest.approx(mine, abs=tolerance)

@@ -171,6 +171,20 @@ def test_settings_that_led_to_nothing_bind_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(14)
+def test_a_run_that_is_refused_before_it_begins_leaves_nothing(tmp_path: Path) -> None:
+    """But what was there before, and what a run has begun, stays."""
+    (tmp_path / "runs/others").mkdir(parents=True)
+    with pytest.raises(UsageError), RunFolder(settings(tmp_path)).opened():
+        raise UsageError("--max-translation must be 0 to 15")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["others"]
+    folder = begun(settings(tmp_path))
+    for refused in (settings(tmp_path), settings(tmp_path, "--seed", "1")):
+        with pytest.raises(UsageError), RunFolder(refused).opened():
+            raise UsageError("--weights: no such file")
+    assert {"config.yaml", "metrics.jsonl"} <= {*names(folder)}
+    assert [path.name for path in folder.path.parent.iterdir()] == ["seed0"]
+
+
 @pytest.mark.parametrize(
     "trace", ["checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl"]
 )

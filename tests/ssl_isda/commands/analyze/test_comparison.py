@@ -18,6 +18,8 @@ from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
 
+NO_SETTINGS = '{"seeds": [], "errors": [], "losses": [], "splits": [], "settings": {}}'
+
 
 def compared(runs: Path) -> Comparison:
     return Comparison(find_runs([runs]))
@@ -174,18 +176,44 @@ def test_power_says_how_many_pairs_would_see_an_effect(tmp_path: Path, capsys) -
 
 def test_cells_in_one_file_compare_as_their_runs_do(tmp_path: Path, capsys) -> None:
     write_sensitivity(tmp_path / "runs")
+    ten = ("--isda", "--lambda-0", "10.0")
+    write_run(tmp_path / "runs/failed", *ten, "--seed", "3", errors=[9.0], state="failed")
     file = tmp_path / "kept/cells.jsonl"
     assert cli.main(["analyze", "collect", str(tmp_path / "runs"), "--out", str(file)]) == 0
-    assert "12 runs" in capsys.readouterr().out
-    assert len(file.read_text("utf-8").splitlines()) == 4
+    assert "13 runs" in capsys.readouterr().out
+    assert len(file.read_text("utf-8").splitlines()) == 5
     of_file, of_runs = Comparison(find_runs([file])), compared(tmp_path / "runs")
-    assert (of_file.table(), of_file.json()) == (of_runs.table(), of_runs.json())
+    assert of_file.table().splitlines()[:15] == of_runs.table().splitlines()[:15]
+    assert of_file.json() == of_runs.json() and of_file.left_out[0].startswith(str(file))
+    assert [line[-50:] for line in of_file.left_out] == [line[-50:] for line in of_runs.left_out]
     again = tmp_path / "again.jsonl"
     again.write_text(gathered(find_runs([file])), "utf-8")
     assert again.read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"seeds": [1], "settings": {}}', "\xff"])
+def test_a_setting_can_be_the_columns_of_the_table(tmp_path: Path, capsys) -> None:
+    """Differences of -1, -1.1, ..., -1.4 have t = -17 and p < 0.001; those of lambda_0 = 2 cancel."""
+    write_seeds(tmp_path / "plain", last=[10.0, 11.0, 12.0, 13.0, 14.0])
+    one = [9.0, 9.9, 10.8, 11.7, 12.6]
+    write_seeds(tmp_path / "1", "--isda", "--lambda-0", "1", last=one)
+    write_seeds(tmp_path / "2", "--isda", "--lambda-0", "2", last=[11.0, 10.0, 12.0])
+    diagonal = ("--isda", "--lambda-0", "2", "--covariance", "diagonal")
+    write_run(tmp_path / "diagonal", *diagonal, errors=[9.0], state="failed")
+    words = ["analyze", "comparison", str(tmp_path), "--columns"]
+    assert cli.main([*words, "lambda-0"]) == 0
+    head, _, first, second, *_ = [s for s in capsys.readouterr().out.splitlines() if s[:1] == "|"]
+    assert head == r"| data, method | without ISDA | lambda\_0 1 | lambda\_0 2 |"
+    seen = f"({detectable_effect(statistics.stdev([0, 0.1, 0.2, 0.3, 0.4]), 5):.2f})"
+    assert first.endswith(
+        f"VAT + ISDA | 12.00 | **-1.20 ± 0.20** {seen} | +0.00 ± 2.48 (3.26), n = 3 |"
+    )
+    assert second.endswith("(covariance diagonal) | 12.00 |  | failed |")
+    assert cli.main([*words, "eta_1"]) == 2
+    assert "they differ in covariance, lambda_0" in capsys.readouterr().err
+    assert cli.main([*words, "lambda_0", "--baseline", "isda=false"]) == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[]", NO_SETTINGS, "\xff"])
 def test_a_file_that_holds_no_cells_is_told_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "cells.jsonl").write_text(text, "latin-1")
     with pytest.raises(UsageError, match=r"cells.jsonl") as caught:

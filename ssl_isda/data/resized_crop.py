@@ -1,0 +1,132 @@
+"""Random resized crops, the placement of images of 64 pixels and more.
+
+Szegedy et al., Going Deeper with Convolutions, CVPR 2015, Sec. 6, as torchvision's ``RandomResizedCrop``
+makes them.
+
+A window of the image is drawn: its share of the area uniformly between the smallest and 1, the logarithm
+of its width by its height uniformly between those of 3/4 and 4/3, its place uniformly where it fits. A
+window that is larger than the image is drawn anew, ten times in all; then it is the largest one in the
+middle. It is resized to the image's size, bilinearly and with antialiasing, and mirrored as a translated
+image is.
+
+Dimensions: n images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, is_dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ssl_isda.base.step import Step
+from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.source import DataSource, send
+from ssl_isda.data.views import AnyAugmentation
+from ssl_isda.data.weak import Weak, draw_flips
+
+BITS, TRIES = 31, 10
+"""A window is drawn as numbers of so many bits, before the size of the images is known; so many times."""
+SLIMMEST, WIDEST = 3 / 4, 4 / 3
+"""Width by height."""
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A window of at least ``smallest`` of the image's area, resized, and mirrored if ``flip``."""
+
+    flip: bool
+    smallest: float = 0.08
+
+    def draw(self, n: int, step: Step, purpose: str, flips_of: str | None = None) -> Tensor:
+        """(n, 22 or 23): areas, shapes and place of the windows; whether the image is mirrored."""
+        generator = step.generator(f"{purpose} resized crop")
+        draws = [torch.randint(1 << BITS, (n, 2 * TRIES + 2), generator=generator)]
+        if self.flip:
+            draws.append(draw_flips(n, step.generator(f"{flips_of or purpose} flip"))[:, None])
+        return torch.cat(draws, dim=1)
+
+    def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
+        """Pixels are resized before they are whitened or normalized."""
+        return prepared.prepare(self.moved(prepared.pixels, indices, draws))
+
+    def moved(self, source: DataSource, indices: Tensor, draws: Tensor) -> Tensor:
+        """(n, C, H, W) of the source's own type on its device, in channels_last order."""
+        height, width = source.shape[-2:]
+        drawn = windows(draws[:, : 2 * TRIES + 2], height, width, self.smallest)
+        flips = draws[:, -1:] if self.flip else torch.zeros_like(draws[:, :1])
+        sent = send(torch.cat([drawn, flips], dim=1), source.device)
+        return resized(source.fetch(indices), sent[:, :4], sent[:, 4].bool())
+
+
+def windows(draws: Tensor, height: int, width: int, smallest: float) -> Tensor:
+    """(n, 4) int64 of (n, 22) draws: row and column of the corner, height and width."""
+    shares, shapes, places = (draws.double() / 2**BITS).split([TRIES, TRIES, 2], dim=1)
+    area = height * width * (smallest + (1 - smallest) * shares)
+    shape = SLIMMEST * (WIDEST / SLIMMEST) ** shapes
+    high, wide = (area / shape).sqrt().round().long(), (area * shape).sqrt().round().long()
+    fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
+    first = fits.to(torch.int8).argmax(1, keepdim=True)  # of equal values argmax gives the first
+    middle = torch.tensor(_in_the_middle(height, width))
+    sizes = torch.cat([high.gather(1, first), wide.gather(1, first)], dim=1)
+    sizes = torch.where(fits.any(1, keepdim=True), sizes, middle)
+    room = torch.tensor([height, width]) - sizes
+    corners = (places * (room + 1)).long()
+    return torch.cat([torch.where(fits.any(1, keepdim=True), corners, room // 2), sizes], dim=1)
+
+
+def _in_the_middle(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the largest window of an allowed shape."""
+    return min(height, round(width / SLIMMEST)), min(width, round(height * WIDEST))
+
+
+def resized(images: Tensor, windows: Tensor, flips: Tensor) -> Tensor:
+    """Each image's window at the size of the image, mirrored where ``flips`` says so.
+
+    Parameters
+    ----------
+    images : (n, C, H, W), uint8 or float32
+    windows : (n, 4) int64: row and column of the corner, height and width
+    flips : (n,) bool
+
+    Returns
+    -------
+    (n, C, H, W) in channels_last order, of the dtype and on the device of ``images``, like all arguments
+    """
+    height, width = images.shape[-2:]
+    down = _shares(height, windows[:, 0], windows[:, 2])
+    across = _shares(width, windows[:, 1], windows[:, 3])
+    across = torch.where(flips[:, None, None], across.flip(1), across)
+    result = down[:, None] @ (images.float() @ across.mT[:, None])
+    if images.dtype == torch.uint8:
+        result = result.round_().to(torch.uint8)
+    return result.contiguous(memory_format=torch.channels_last)
+
+
+def _shares(length: int, firsts: Tensor, sizes: Tensor) -> Tensor:
+    """(n, length, length) float32: what of each pixel of the image goes into one of the result.
+
+    A triangle around the middle of the result's pixel in the window; it reaches to the next middle, or
+    as far as a pixel of the result is long where the window is larger than that.
+    """
+    places = torch.arange(length, device=firsts.device)
+    scale = sizes[:, None, None] / length
+    middles = scale * (places[:, None] + 0.5)
+    inside = places - firsts[:, None]
+    heights = 1 - (inside[:, None] + 0.5 - middles).abs() / scale.clamp(min=1)
+    counts = (inside >= 0) & (inside < sizes[:, None])
+    shares = heights.clamp(min=0) * counts[:, None]
+    return shares / shares.sum(2, keepdim=True)
+
+
+def cropped(augmentation: AnyAugmentation, smallest: float) -> AnyAugmentation | None:
+    """The same with resized crops in place of translation; None if it does not begin with ``Weak``."""
+    weak = augmentation if isinstance(augmentation, Weak) else getattr(augmentation, "weak", None)
+    if not isinstance(weak, Weak):
+        return None
+    crop = ResizedCrop(weak.flip, smallest)
+    if weak is augmentation:
+        return crop
+    assert is_dataclass(augmentation)
+    return cast(AnyAugmentation, replace(augmentation, weak=crop))
