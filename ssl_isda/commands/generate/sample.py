@@ -14,6 +14,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.base.progress import show
 from ssl_isda.base.words import nearest, printed, shown
+from ssl_isda.commands.generate.inception import fid_and_kid, refuse_missing
 from ssl_isda.commands.generate.making import make, picture
 from ssl_isda.commands.generate.sample_options import SampleConfig
 from ssl_isda.data.preparation import Preparation
@@ -33,6 +34,8 @@ def sample(place: Path, options: SampleConfig) -> int:
     assert options.out is not None
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.inception:
+        refuse_missing(options.inception)
     device = device_named(options.device or "auto")
     plugins.load(options.plugin)
     saved = read_generator(place, device)
@@ -78,11 +81,8 @@ def distances(run: Path, images: Tensor, options: SampleConfig) -> dict[str, obj
             f"generator makes {' x '.join(map(str, images.shape[1:]))}"
         )
     sets = {"training": workspace.data.train, "test": workspace.data.test}
-    real = {
-        name: _features(network, prepare, precision, _spread(source, len(images)))
-        for name, source in sets.items()
-        if len(source) > 1
-    }
+    pixels = {n: _spread(source, len(images)) for n, source in sets.items() if len(source) > 1}
+    real = {name: _features(network, prepare, precision, each) for name, each in pixels.items()}
     made = _features(network, prepare, precision, images)
     pairs = {f"generated_to_{name}": (made, each) for name, each in real.items()}
     if len(real) == 2:
@@ -91,6 +91,10 @@ def distances(run: Path, images: Tensor, options: SampleConfig) -> dict[str, obj
     for name, pair in pairs.items():
         found[f"frechet_{name}"] = frechet_distance(*pair)
         found[f"kernel_{name}"] = kernel_distance(*pair)
+    for name, each in pixels.items() if options.inception else ():
+        assert options.inception
+        fid, kid = fid_and_kid(images, each, options.inception)
+        found |= {f"fid_generated_to_{name}": fid, f"kid_generated_to_{name}": kid}
     return found
 
 
@@ -119,5 +123,6 @@ def _in_words(found: dict[str, object]) -> str:
         for name, value in found.items()
         if name.startswith("frechet")
     ]
+    told += [f"FID {n[4:].replace('_', ' ')} {v:.4g}" for n, v in found.items() if n[:4] == "fid_"]
     features = found["features_of"]
     return f"Frechet distance in the features of {features}, which is no FID: {', '.join(told)}"

@@ -25,6 +25,8 @@ class SampleConfig(Place):
     """Chooses the noise."""
     network: UsablePath | None = None
     """Run folder whose features measure the distance to the images that it was trained and tested on."""
+    inception: UsablePath | None = None
+    """Of --network: torch-fidelity's weights of Inception, for the FID and the KID to the same images."""
 
 
 def read_sample(arguments: Sequence[str]) -> tuple[Path, SampleConfig]:
@@ -41,6 +43,8 @@ def read_sample(arguments: Sequence[str]) -> tuple[Path, SampleConfig]:
             "generate sample needs one folder of generate train, such as "
             "runs/generators/digits-all/wgan/seed0"
         )
+    if options.inception and not options.network:
+        raise UsageError("--inception needs --network, whose images are compared with")
     if options.out is None:
         raise UsageError("generate sample needs --out FOLDER for its picture and its images")
     return Path(words[0]), options

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +133,7 @@ def test_a_folder_holds_what_it_says_and_reports_pass_it_over(tmp_path: Path) ->
     assert split["labeled"] == of_run["labeled"]
 
 
-def test_samples_and_their_distance_in_a_networks_features(tmp_path: Path) -> None:
+def test_samples_and_their_distance_in_a_networks_features(tmp_path: Path, monkeypatch) -> None:
     assert answer([*TRAIN, "--gan", "cgan"], tmp_path).code == 0
     assert answer(SUPERVISED, tmp_path).code == 0
     cell = "runs/generators/digits-all/cgan/seed0"
@@ -143,6 +146,21 @@ def test_samples_and_their_distance_in_a_networks_features(tmp_path: Path) -> No
     assert made["y"].tolist() == [*range(10)] * 2
     found = json.loads((tmp_path / "made/distances.json").read_text())
     assert found["frechet_training_to_test"] < found["frechet_generated_to_test"]
+    asked: dict[str, Any] = {}
+    fake = ModuleType("torch_fidelity")
+    fake.calculate_metrics = lambda **given: (
+        asked.update(given)
+        or {  # type: ignore[attr-defined]
+            "frechet_inception_distance": 7.0,
+            "kernel_inception_distance_mean": 0.5,
+        }
+    )
+    monkeypatch.setitem(sys.modules, "torch_fidelity", fake)
+    (tmp_path / "weights.pth").touch()
+    said = answer([*words, "--inception", "weights.pth"], tmp_path)
+    assert said.code == 0 and "FID generated to test 7" in said.out
+    assert asked["kid_subset_size"] == len(asked["input1"]) == 20
+    assert torch.equal(asked["input1"][3], torch.from_numpy(made["X"][3]).repeat(3, 1, 1))
     told = refusal(*words[:5], "--out", "made", "--class", "11", cwd=tmp_path)
     assert "has no class '11'" in told
 
