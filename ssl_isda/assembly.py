@@ -352,6 +352,7 @@ def starting_weights(resolved: Resolved) -> Weights | None:
     UsageError
         It is not there or cannot be used.
     """
+    plugins.load(resolved.config.plugin)
     config, library = resolved.config, _of_a_library(resolved)
     if library and library.pretrained:
         return read_weights(_pretrained_file(resolved, library))
