@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from ssl_isda.data.array_cache import cached_arrays
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
@@ -45,6 +46,7 @@ from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 from ssl_isda.data.vectors.prepared import PreparedVectors
 from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors
+from ssl_isda.generators.joining import BatchShare, joining
 from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
@@ -537,11 +539,12 @@ def batches_of(
     _refuse_settings_of_other_placements(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
     own, named = augmentations_of(resolved, method, is_vectors, largest)
+    generated = generated_of(resolved, workspace, split)
     batches = TwoStreamBatches(
         workspace.train_images,
         _labels(workspace.data.train),
         split,
-        labeled_batch_size=config.batch_size,
+        labeled_batch_size=config.batch_size - (generated.count if generated else 0),
         unlabeled_batch_size=config.unlabeled_batch_size,
         seed=config.seed,
         partial=config.partial_batches,
@@ -550,6 +553,7 @@ def batches_of(
         labeled_views=method.labeled_views,
         named=named,
         device=workspace.device,
+        generated=generated,
     )
     _refuse_batch_sizes(config, batches)
     return batches
@@ -584,6 +588,19 @@ def augmentations_of(
     of_vectors = {"weak": config.policy} if is_vectors else {}
     named = {name: augmentation(of_vectors.get(name, name)) for name in names}
     return augmentation(config.policy), named
+
+
+def generated_of(resolved: Resolved, workspace: Workspace, split: Split) -> Generated | None:
+    """The images of ``--generated``, if it is given. Raises as ``joining``."""
+    config = resolved.config
+    if config.generated is None:
+        return None
+    if num_launched() > 1:
+        raise UsageError("--generated works on one process; leave it out under torchrun")
+    of_seed = config.generated / f"seed{config.seed}"
+    place = of_seed if of_seed.is_dir() else config.generated
+    size = BatchShare(config.batch_size, config.generated_share)
+    return joining(place, size, workspace.data, split, workspace.preparation, workspace.device)
 
 
 def _placed(config: RunConfig, name: str, made: AnyAugmentation) -> AnyAugmentation:
@@ -791,8 +808,54 @@ def refuse_other_preparation(kept: Preparation, workspace: Workspace, config: Ru
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
     workspace = workspace_of(folder)
-    data, split = workspace.data, split_of(folder, workspace)
+    split = split_of(folder, workspace)
     predict, digest = _predicting(folder, workspace, split)
+    return _gathered(folder, workspace, split, predict, digest, test_only)
+
+
+def features_of(folder: RunFolder, run: Loaded, *, test_only: bool) -> Features:
+    """What its network makes of the images."""
+    trainer, workspace, split, digest = run
+    return _gathered(folder, workspace, split, trainer.predict, digest, test_only)
+
+
+class Loaded(NamedTuple):
+    """A run as its newest whole checkpoint has it, with its images."""
+
+    trainer: Trainer
+    workspace: Workspace
+    split: Split
+    checkpoint_sha256: str
+
+
+def loaded(folder: RunFolder) -> Loaded:
+    """The run that is there; no file of it is changed.
+
+    Raises
+    ------
+    UsageError
+        Its backbone is frozen: what it trained is no network of images.
+    """
+    if folder.resolved.config.freeze is not None:
+        raise UsageError(
+            f"{folder.path} was trained with --freeze backbone, on features alone; choose a run that "
+            "trained the whole network"
+        )
+    workspace = workspace_of(folder)
+    split = split_of(folder, workspace)
+    trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
+    return Loaded(trainer, workspace, split, _load_newest(trainer))
+
+
+def _gathered(
+    folder: RunFolder,
+    workspace: Workspace,
+    split: Split,
+    predict: _Predict,
+    digest: str,
+    test_only: bool,
+) -> Features:
+    data = workspace.data
     part = parts(len(data.train), split.labeled, split.validation, len(data.test))
     sets = [workspace.train_batches, workspace.test_batches]
     if test_only:

@@ -88,6 +88,10 @@ class Data(_Settings):
     policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""
+    generated: UsablePath | None = None
+    """Folder of generate train, or of its seeds: its images of all classes join every labeled batch."""
+    generated_share: float = Field(0.1667, gt=0, lt=1)
+    """Of --generated: the share of a labeled batch that is generated."""
 
 
 class Schedule(_Settings):

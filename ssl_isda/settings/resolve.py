@@ -359,6 +359,8 @@ def _checked(
     if config.imbalance_unlabeled is not None and config.imbalance is None:
         place = given["imbalance_unlabeled"].place
         raise UsageError(f"{place} needs --imbalance, the ratio of the labeled images")
+    if sources["generated_share"] == "flag" and config.generated is None:
+        raise UsageError("--generated-share needs --generated, whose images it is a share of")
     if config.extend and config.fresh:
         raise UsageError("--extend goes on with a run that --fresh deletes: leave one of them out")
     for name in () if config.isda else ISDA_SETTINGS:

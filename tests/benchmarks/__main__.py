@@ -37,6 +37,7 @@ PARTS = (
     "frozen",
     "networks",
     "fit",
+    "mapping",
 )
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
@@ -47,8 +48,9 @@ and backward passes that the method needs and the SGD step; on / off and isda, t
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
 image; loader, torchvision's DataLoader; streaming, all images in memory; frozen, a run of all layers;
-startup and vectors, see the case; checkpoint, the ten minutes of training before it (nominal, not
-measured); report, an idle Python; full_run, see the case: steps and the end of every epoch, extrapolated;
+startup, vectors and mapping, see the case; checkpoint, the ten minutes of training before it (nominal,
+not measured); report, an idle Python; full_run, see the case: steps and the end of every epoch,
+extrapolated;
 utilisation, the time that the run's products and convolutions take at the pace of the product above.
 images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes over
 the time of the reference; memory: the most that a call holds at once, ours / reference. A target is

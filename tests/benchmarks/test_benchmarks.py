@@ -28,6 +28,7 @@ from tests.benchmarks import (
     isda,
     loader,
     loss,
+    mapping,
     networks,
     quarter_hour,
     report,
@@ -62,6 +63,12 @@ def test_step_has_two_rows_a_method():
     assert all(row.flops > 0 for row in rows if row.part == "step")
     assert [row.part for row in rows[:4]] == ["step", "step", "on / off", "fp32 NCHW"]
     assert all(row.images in (4, 8, 4 * 8) for row in rows)
+
+
+def test_the_mapping_is_timed_per_image_of_a_batch_and_alone():
+    (row,) = mapping.measure(TINY, num_images=2)
+    assert row.case == "an image's iteration, 2 together / alone"
+    assert row.ours[0] > 0 and row.reference[0] > 0
 
 
 def test_targets_are_those_of_the_device():
