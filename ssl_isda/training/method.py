@@ -92,6 +92,9 @@ class Method(nn.Module):
     """Largest translation of all images, as a share of their shorter side; None: --max-translation."""
     semantic: bool = True
     """Whether ISDA adds its consistency of the first view; not where that shows mixed images."""
+    needs_images: str = ""
+    """What it does with images that their features cannot show, such as "mixes images", so that no frozen
+    backbone may stand before it (--freeze); empty: views and predictions are all that it needs."""
     any_loss: bool = True
     """Whether --loss may be any; not where labels are mixed or the supervised term is the method's."""
     num_unlabeled: int | None = None
