@@ -2,9 +2,9 @@
 ``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder_by_table`` says.
 
 Every image is decoded and resized once; the result is kept in ``.cache`` inside the data folder and
-used again as long as no file there has changed. With ``streaming`` an image is decoded whenever a step
-needs it and is not in memory, so that a set may be larger than the memory; no decoded image is kept
-on the disk.
+used again as long as no file there has changed. With ``streaming``, and of larger sets unless somebody
+says otherwise, an image is decoded whenever a step needs it and is not in memory, so that a set may be
+larger than the memory; no decoded image is kept on the disk.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.memory import in_words
 from ssl_isda.base.options import Interval
 from ssl_isda.data import folder_notes, sixteen_bits
 from ssl_isda.data.facts import ClassFolders
@@ -28,11 +29,11 @@ from ssl_isda.data.folder_reading import (
     examine_all,
     key_of,
 )
-from ssl_isda.data.folder_walk import ImageFile
+from ssl_isda.data.folder_walk import ImageFile, shown
 from ssl_isda.data.image_complaints import Unreadable
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_decoding import decode
-from ssl_isda.data.streaming import Streaming
+from ssl_isda.data.streaming import STREAMED_BEYOND, Streaming
 from ssl_isda.data.unreadable_images import refuse_unreadable
 
 FACTS = {"folder": ClassFolders()}
@@ -49,8 +50,8 @@ class Config:
         "bilinear"
     )
     """Pillow's filter that resizes them; none: as for the size."""
-    streaming: bool = False
-    """Decode images when a step needs them, for sets larger than the memory."""
+    streaming: bool | None = None
+    """Decode images when a step needs them; unset: beyond 1 GB of pixels, 7,100 images of 224 x 224."""
     follow_links: bool = False
     """Follow links that lead out of the data folder, or to folders."""
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] | None = None
@@ -75,15 +76,18 @@ def folder(config: Config, data_dir: Path) -> ImageData:
     if not 1 <= side <= 1024:
         raise UsageError(f"image size {side}: must be between 1 and 1024 pixels")
     listing = list_images(data_dir, ListingOptions.of(vars(config)))
-    if config.streaming:
+    is_large = 3 * len(listing.files) * side**2 > STREAMED_BEYOND
+    streams = is_large if config.streaming is None else config.streaming
+    if streams:
         read = examine_all(listing, side, wholly=config.skip_unreadable)
     else:
         read = decode_all(listing, side, interpolation)
     refuse_unreadable(read, skip=config.skip_unreadable)
-    found = _streamed(read, side, interpolation) if config.streaming else _in_memory(read)
+    found = _streamed(read, side, interpolation) if streams else _in_memory(read)
+    said = [_said(read, side)] if streams and config.streaming is None else []
     return replace(
         found,
-        notes=_notes(read),
+        notes=(*_notes(read), *said),
         unreadable=read.unreadable,
         bits=read.bits,
         interpolation=interpolation,
@@ -118,6 +122,7 @@ def _streamed(read: FolderRead, image_size: int, interpolation: str) -> ImageDat
             (3, image_size, image_size),
             torch.from_numpy(_labels(files)),
             key if read.bits == 16 else f"{key}-{read.bits}",
+            name=lambda place: shown(paths[place]),
         )
 
     return ImageData("folder", read.listing.class_names, source(read.train), source(read.test))
@@ -128,8 +133,7 @@ def _decoded_late(path: Path, image_size: int, bits: int, interpolation: str) ->
         return decode(path, image_size, bits, interpolation)
     except Unreadable as error:
         raise UsageError(
-            f"{error}; a new run with --skip-unreadable looks at every image first, and trains without "
-            "such"
+            f"{error}; --skip-unreadable trains without it, in a new run that looks at every image first"
         ) from error
 
 
@@ -139,6 +143,14 @@ def _notes(read: FolderRead) -> tuple[str, ...]:
         *folder_notes.left_out(read.unreadable),
         *sixteen_bits.note([file.name for file in (*read.train, *read.test)], read.largest),
         *folder_notes.copies(read.train, read.test, read.listing.hashes),
+    )
+
+
+def _said(read: FolderRead, image_size: int) -> str:
+    count, size = len(read.listing.files), 3 * len(read.listing.files) * image_size**2
+    return (
+        f"{count:,} images of {image_size} x {image_size} pixels are {in_words(size)}: each is decoded "
+        "when a step needs it; --no-streaming keeps all in memory"
     )
 
 

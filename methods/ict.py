@@ -74,6 +74,7 @@ class ICT(Method):
     """MSE between prediction of a mixture and mixture of predictions; the state is the teacher."""
 
     semantic = False
+    needs_images = "mixes images"
 
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int

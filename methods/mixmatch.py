@@ -85,6 +85,7 @@ class MixMatch(Method):
     views = (View("weak"), View("weak"))
     joined = 2
     semantic = False
+    needs_images = "mixes images"
     any_loss = False
 
     def __init__(

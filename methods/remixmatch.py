@@ -100,6 +100,7 @@ class ReMixMatch(Method):
 
     labeled_views = (View("strong"),)
     semantic = False
+    needs_images = "mixes and turns images"
     any_loss = False
 
     def __init__(

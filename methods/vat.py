@@ -78,6 +78,7 @@ class VAT(Method):
     """KL between clean and adversarial predictions; no state."""
 
     joined = 0
+    needs_images = "perturbs each image along the network's gradient"
 
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int

@@ -5,31 +5,37 @@ Everything that trains or evaluates goes through here: the commands and the Pyth
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import itertools
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.memory import in_words
-from ssl_isda.base.precision import Precision, fastest_precision
-from ssl_isda.base.progress import counted, show
+from ssl_isda.base.precision import Precision, autocast, fastest_precision
+from ssl_isda.base.progress import counted, duration, show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.array_cache import cached_arrays
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
 from ssl_isda.data.masks.building import mask_batches
@@ -40,15 +46,20 @@ from ssl_isda.data.resized_crop import cropped
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split, check_split, load_split, make_split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
+from ssl_isda.data.vectors.prepared import PreparedVectors
 from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors
+from ssl_isda.generators.joining import BatchShare, joining
 from ssl_isda.losses import LOSSES
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models import MODELS
 from ssl_isda.models.contract import Network
 from ssl_isda.models.library import LibraryConfig, TrainedOn
+from ssl_isda.models.linear import Linear
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
-from ssl_isda.optim.contract import Schedule
-from ssl_isda.parallel.distributed import num_processes
+from ssl_isda.optim.contract import Group, Schedule
+from ssl_isda.optim.groups import groups_of
+from ssl_isda.optim.warmup import warmed_up
+from ssl_isda.parallel.distributed import from_first, num_processes
 from ssl_isda.parallel.launch import local_rank, num_launched
 from ssl_isda.parallel.whole_batch import act_on_whole_batch
 from ssl_isda.results.features import Features, parts
@@ -62,9 +73,10 @@ from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
 from ssl_isda.tasks.contract import Task
-from ssl_isda.training import dense
+from ssl_isda.training import dense, frozen
 from ssl_isda.training.compilation import compile_networks
 from ssl_isda.training.evaluated import Evaluated
+from ssl_isda.training.evaluation import LabeledBatches
 from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import METHODS, Method
@@ -72,6 +84,7 @@ from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from ssl_isda.training.weights import Weights, read_weights
 
+_Predict = Callable[[LabeledBatches], Iterator[tuple[Tensor, Tensor, Tensor]]]
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
 
@@ -97,6 +110,8 @@ class Workspace:
         listed = () if own else data_digests(config.dataset, config.data_dir, options)
         self.digests: tuple[str, ...] = listed or self.data.digests
         """Of the images, in every version."""
+        self.backbone: frozen.Backbone | None = None
+        """What made features of the images, where those are trained on."""
 
     def set_threads(self) -> None:
         """Have PyTorch use as many threads as the run asks for."""
@@ -276,6 +291,7 @@ def build_trainer(
         (lambda: workspace.train_batches(sample)) if len(sample) else None,
         optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
         schedule=schedule_of(resolved, trainer_config),
+        groups=_groups_of(student, config),
     )
 
 
@@ -294,6 +310,13 @@ def task_of(resolved: Resolved, data: ImageData) -> Task:
         raise UsageError(f"--task {config.task}: {error}") from error
     dense.refuse_other_task(config, task, data)
     return task
+
+
+def _groups_of(student: Network, config: RunConfig) -> list[Group]:
+    try:
+        return groups_of(student, layer_decay=config.layer_decay, decay_norms=config.decay_norms)
+    except ValueError as error:
+        raise UsageError(f"--layer-decay: {error}") from error
 
 
 def _average_for_evaluation(objective: Objective, student: Network, config: RunConfig) -> None:
@@ -333,12 +356,30 @@ def schedule_of(resolved: Resolved, config: TrainerConfig) -> Schedule:
         schedule(Step(0, config.num_steps, config.steps_per_epoch))
     except ValueError as error:
         raise UsageError(f"--schedule {resolved.config.schedule}: {error}") from error
-    return schedule
+    steps = _warmup_steps(resolved.config, config)
+    return warmed_up(schedule, steps) if steps else schedule
+
+
+def _warmup_steps(config: RunConfig, length: TrainerConfig) -> int:
+    """Of the warm-up; 0 without one."""
+    steps, epochs = config.warmup_steps, config.warmup_epochs
+    if steps is not None and epochs is not None:
+        raise UsageError("warmup_steps and warmup_epochs are both given; one of them is enough")
+    found = steps or math.ceil((epochs or 0) * length.steps_per_epoch)
+    if found >= length.num_steps:
+        flag = f"--warmup-steps {steps}" if steps else f"--warmup-epochs {epochs:g}"
+        raise UsageError(
+            f"{flag}: the run has {length.num_steps:,} steps, and the warm-up must end before it does"
+        )
+    return found
 
 
 def student_of(resolved: Resolved, workspace: Workspace) -> Network:
-    """The run's network for the data of the workspace."""
+    """The run's network for the data of the workspace; of a frozen backbone, its head alone."""
     data = workspace.data
+    if workspace.backbone:
+        with global_draws(resolved.config.seed, 0, "initial weights", torch.device("cpu")):
+            return workspace.backbone.student().to(workspace.device)
     return network_of(resolved, len(data.class_names), data.train.shape, workspace.device)
 
 
@@ -362,6 +403,100 @@ def network_of(
     if num_processes() > 1:
         act_on_whole_batch(student, synchronize_batchnorm=config.sync_batchnorm)
     return student
+
+
+def ready_to_train(
+    folder: RunFolder, workspace: Workspace, weights: Weights | None = None
+) -> tuple[Workspace, list[str]]:
+    """The workspace that a run trains on, and what there is to say of it: with ``--freeze backbone`` that
+    of the images' features, under the backbone that the run keeps, or ``weights`` if it begins.
+
+    Raises
+    ------
+    UsageError
+        The network gives no features to train a head on, or the run's backbone is gone.
+    """
+    resolved = folder.resolved
+    if resolved.config.freeze is None:
+        return workspace, []
+    network = student_of(resolved, workspace)
+    frozen.refuse_head(network, resolved.config.model)
+    has_begun = from_first(folder.has_begun)
+    kept = from_first(lambda: frozen.read_backbone(folder.path)) if has_begun else None
+    lines = []
+    if kept:
+        network.load_state_dict(kept["network"])
+    elif weights:
+        lines.append(weights.load_into(network, workspace.data.class_names))
+    arrays, line = _features(resolved, workspace, network)
+    parts = [torch.from_numpy(arrays[name]) for name in ("train", "test")]
+    backbone = frozen.standardising(network, parts[0])
+    if kept is None:
+        from_first(lambda: backbone.save(folder.path))
+    ready = copy.copy(workspace)
+    ready.backbone, ready.data = backbone, frozen.of_features(workspace.data, *parts)
+    ready.train_images, ready.test_images = (
+        PreparedVectors(part, backbone.std, backbone.mean).to(workspace.device)
+        for part in (ready.data.train, ready.data.test)
+    )
+    return ready, [*lines, line]
+
+
+def _features(
+    resolved: Resolved, workspace: Workspace, network: Network
+) -> tuple[dict[str, np.ndarray], str]:
+    """Of the training and the test images, kept beside them, or in the folder of runs; and in words."""
+    config, began = resolved.config, time.monotonic()
+    parts = {"train": workspace.train_images, "test": workspace.test_images}
+    about = (config.model, options_of(MODELS, config.model, resolved))
+    how = (workspace.preparation, workspace.data, workspace.precision)
+    key = frozen.key_of(network, about, *how)
+    place = config.data_dir if config.data_dir.is_dir() else config.runs_dir
+    folder = place / ".cache" / f"features-{key[:16]}"
+    seconds: list[float] = []
+
+    def compute() -> dict[str, np.ndarray]:
+        show("computing the features of all images, once ...")
+        found = frozen.computed(network, parts, workspace.precision)
+        seconds.append(time.monotonic() - began)
+        return found
+
+    arrays = cached_arrays(folder, key, compute)
+    size = in_words(sum(each.nbytes for each in arrays.values()))
+    count, width = sum(map(len, arrays.values())), arrays["train"].shape[1]
+    how_long = f"computed in {duration(seconds[0])}" if seconds else "read"
+    return (
+        arrays,
+        f"features of {count:,} images, {width:,} numbers each, {size}: {how_long}, {folder}",
+    )
+
+
+def refuse_to_freeze(resolved: Resolved) -> None:
+    """Refuse ``--freeze backbone`` where there is nothing to freeze, or features cannot stand in for
+    images.
+
+    Raises
+    ------
+    UsageError
+        The network has no weights yet, or the method does with images what features do not show.
+    """
+    config = resolved.config
+    if config.freeze is None:
+        return
+    plugins.load(config.plugin)
+    if config.weights is None and not resolved.values.get("pretrained"):
+        raise UsageError(
+            "--freeze backbone trains the last layer of a network that has learned already: add "
+            "--weights RUN_OR_FILE, or --pretrained to a network of a library"
+        )
+    method = method_of(resolved, Linear(2, 1), num_images=1)
+    if method.needs_images:
+        raise UsageError(
+            f"--freeze backbone: {config.method} {method.needs_images}, which features that are computed "
+            "once cannot show; take another method, or leave the flag out"
+        )
+    _refuse_settings_of_images(resolved)
+    augmentations_of(resolved, method, is_vectors=True, largest=0)
 
 
 def loss_of(resolved: Resolved, student: Network) -> SupervisedLoss:
@@ -437,6 +572,43 @@ def batches_of(
         _refuse_settings_of_images(resolved)
     _refuse_settings_of_other_placements(resolved)
     largest = 0 if is_vectors else largest_translation(resolved, method, shape)
+    own, named = augmentations_of(resolved, method, is_vectors, largest)
+    generated = generated_of(resolved, workspace, split)
+    batches = TwoStreamBatches(
+        workspace.train_images,
+        _labels(workspace.data.train),
+        split,
+        labeled_batch_size=config.batch_size - (generated.count if generated else 0),
+        unlabeled_batch_size=config.unlabeled_batch_size,
+        seed=config.seed,
+        partial=config.partial_batches,
+        augmentation=own,
+        views=method.views,
+        labeled_views=method.labeled_views,
+        named=named,
+        device=workspace.device,
+        generated=generated,
+    )
+    _refuse_batch_sizes(config, batches)
+    return batches
+
+
+def augmentations_of(
+    resolved: Resolved, method: Method, is_vectors: bool, largest: int
+) -> tuple[AnyAugmentation, dict[str, AnyAugmentation]]:
+    """The run's own augmentation, and those that the method's views name; a weak view of vectors is the
+    run's own.
+
+    Parameters
+    ----------
+    largest : translation, in pixels
+
+    Raises
+    ------
+    UsageError
+        One is made for images and the run is on vectors, or the other way round.
+    """
+    config = resolved.config
 
     def augmentation(name: str) -> AnyAugmentation:
         options = options_of(AUGMENTATIONS, name, resolved)
@@ -447,24 +619,22 @@ def batches_of(
 
     views = (*method.views, *method.labeled_views)
     names = dict.fromkeys(v.augmentation for v in views if v.augmentation is not None)
-    of_vectors = {"weak": config.policy} if is_vectors else {}  # a weak view is the run's own
+    of_vectors = {"weak": config.policy} if is_vectors else {}
     named = {name: augmentation(of_vectors.get(name, name)) for name in names}
-    batches = TwoStreamBatches(
-        workspace.train_images,
-        _labels(workspace.data.train),
-        split,
-        labeled_batch_size=config.batch_size,
-        unlabeled_batch_size=config.unlabeled_batch_size,
-        seed=config.seed,
-        partial=config.partial_batches,
-        augmentation=augmentation(config.policy),
-        views=method.views,
-        labeled_views=method.labeled_views,
-        named=named,
-        device=workspace.device,
-    )
-    _refuse_batch_sizes(config, batches)
-    return batches
+    return augmentation(config.policy), named
+
+
+def generated_of(resolved: Resolved, workspace: Workspace, split: Split) -> Generated | None:
+    """The images of ``--generated``, if it is given. Raises as ``joining``."""
+    config = resolved.config
+    if config.generated is None:
+        return None
+    if num_launched() > 1:
+        raise UsageError("--generated works on one process; leave it out under torchrun")
+    of_seed = config.generated / f"seed{config.seed}"
+    place = of_seed if of_seed.is_dir() else config.generated
+    size = BatchShare(config.batch_size, config.generated_share)
+    return joining(place, size, workspace.data, split, workspace.preparation, workspace.device)
 
 
 def _batches_of_masks(
@@ -558,8 +728,8 @@ def _refuse_settings_of_images(resolved: Resolved) -> None:
     for name in ("flip", "max_translation", "resized_crop", "smallest_crop"):
         if resolved.sources[name] == "flag":
             raise UsageError(
-                f"--{name.replace('_', '-')} is for images, and {resolved.config.dataset} has vectors: "
-                "leave it out"
+                f"--{name.replace('_', '-')} is for images, and {_vectors_of(resolved.config)}: leave it "
+                "out"
             )
 
 
@@ -577,16 +747,22 @@ def _refuse_settings_of_other_placements(resolved: Resolved) -> None:
 
 def _refuse_augmentation(config: RunConfig, name: str, is_vectors: bool) -> None:
     """One that is made for images does not change vectors, nor the other way round."""
-    made_for, given = ("images", "vectors") if is_vectors else ("vectors", "images")
+    made_for = "images" if is_vectors else "vectors"
+    given = _vectors_of(config) if is_vectors else f"{config.dataset} has images"
     if name == config.policy:
         fitting = f"one of {', '.join(names_for_vectors())}" if is_vectors else "weak"
-        raise UsageError(
-            f"--policy {name} is made for {made_for}, and {config.dataset} has {given}: take {fitting}"
-        )
+        raise UsageError(f"--policy {name} is made for {made_for}, and {given}: take {fitting}")
     raise UsageError(
-        f"--method {config.method} needs {name}, which is made for {made_for}, and {config.dataset} "
-        f"has {given}: take another method"
+        f"--method {config.method} needs {name}, which is made for {made_for}, and {given}: take another "
+        "method"
     )
+
+
+def _vectors_of(config: RunConfig) -> str:
+    """Why the run is on vectors."""
+    if config.freeze:
+        return "a frozen backbone has features"
+    return f"{config.dataset} has vectors"
 
 
 def split_of(folder: RunFolder, workspace: Workspace) -> Split:
@@ -664,7 +840,10 @@ def workspace_of(folder: RunFolder) -> Workspace:
     with listed_once():
         workspace = Workspace(folder.resolved)
     path, place = folder.path, folder.resolved.config.data_dir
-    began = Preparation.read(path).digest if (path / FILE_NAME).is_file() else ""
+    preparation = Preparation.read(path) if (path / FILE_NAME).is_file() else None
+    if preparation:
+        refuse_other_preparation(preparation, workspace, folder.resolved.config)
+    began = preparation.digest if preparation else ""
     for kept in (began, folder.recorded_digest()):
         refuse_other_images(
             *(kept, workspace.digests, f"{path} was made on other images", place),
@@ -673,21 +852,101 @@ def workspace_of(folder: RunFolder) -> Workspace:
     return workspace
 
 
+def refuse_other_preparation(kept: Preparation, workspace: Workspace, config: RunConfig) -> None:
+    """Refuse to go on where weights, which say how images are prepared, say something else by now.
+
+    Raises
+    ------
+    UsageError
+        They were exchanged, or are gone.
+    """
+    if config.preprocessing == "network" and not kept.computes_as(workspace.preparation):
+        raise UsageError(
+            f"the run began with images prepared by {kept.name}, as --weights {config.weights} said, "
+            "which is gone or has changed: bring it back"
+        )
+
+
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
     dense.refuse_features(folder.path, folder.resolved.config)
     workspace = workspace_of(folder)
-    data, split = workspace.data, split_of(folder, workspace)
+    split = split_of(folder, workspace)
+    predict, digest = _predicting(folder, workspace, split)
+    return _gathered(folder, workspace, split, predict, digest, test_only)
+
+
+def features_of(folder: RunFolder, run: Loaded, *, test_only: bool) -> Features:
+    """What its network makes of the images."""
+    trainer, workspace, split, digest = run
+    return _gathered(folder, workspace, split, trainer.predict, digest, test_only)
+
+
+class Loaded(NamedTuple):
+    """A run as its newest whole checkpoint has it, with its images."""
+
+    trainer: Trainer
+    workspace: Workspace
+    split: Split
+    checkpoint_sha256: str
+
+
+def loaded(folder: RunFolder) -> Loaded:
+    """The run that is there; no file of it is changed.
+
+    Raises
+    ------
+    UsageError
+        Its backbone is frozen: what it trained is no network of images.
+    """
+    if folder.resolved.config.freeze is not None:
+        raise UsageError(
+            f"{folder.path} was trained with --freeze backbone, on features alone; choose a run that "
+            "trained the whole network"
+        )
+    workspace = workspace_of(folder)
+    split = split_of(folder, workspace)
     trainer = build_trainer(folder.resolved, workspace, split, Tracker(folder.path, quiet=True))
-    digest = _load_newest(trainer)
+    return Loaded(trainer, workspace, split, _load_newest(trainer))
+
+
+def _gathered(
+    folder: RunFolder,
+    workspace: Workspace,
+    split: Split,
+    predict: _Predict,
+    digest: str,
+    test_only: bool,
+) -> Features:
+    data = workspace.data
     part = parts(len(data.train), split.labeled, split.validation, len(data.test))
     sets = [workspace.train_batches, workspace.test_batches]
     if test_only:
         part, sets = part[len(data.train) :], sets[1:]
-    batches = itertools.chain.from_iterable(map(trainer.predict, sets))
+    batches = itertools.chain.from_iterable(map(predict, sets))
     show(f"{folder.path}: {len(part):,} images through the network ...")
     shown = counted(batches, len(part), "image", lambda batch: len(batch[0]))
     return Features.gathered(shown, part, data.class_names, digest, workspace.digests[0])
+
+
+def _predicting(folder: RunFolder, workspace: Workspace, split: Split) -> tuple[_Predict, str]:
+    """What gives logits, features and labels of batches, and the SHA-256 of the checkpoint."""
+    if folder.resolved.config.freeze is None:
+        tracker = Tracker(folder.path, quiet=True)
+        trainer = build_trainer(folder.resolved, workspace, split, tracker)
+        return trainer.predict, _load_newest(trainer)
+    network, used = _tested_network(
+        folder.resolved, folder.path, workspace.preparation, workspace.device
+    )
+    precision = workspace.precision
+
+    @torch.no_grad()
+    def predict(batches: LabeledBatches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for images, labels in batches():
+            with autocast(workspace.device, precision):
+                yield *network.eval()(images), labels
+
+    return predict, hashlib.sha256(used.read_bytes()).hexdigest()
 
 
 def _load_newest(trainer: Trainer) -> str:
@@ -718,7 +977,7 @@ def opened_trainer(path: Path, place: Place) -> Iterator[Trainer]:
 
     folder = RunFolder(resolved, path)
     with folder.locked():
-        workspace = workspace_of(folder)
+        workspace, _ = ready_to_train(folder, workspace_of(folder))
         split = split_of(folder, workspace)
         yield build_trainer(resolved, workspace, split, Tracker(path, quiet=True))
 
@@ -736,7 +995,18 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
     folder = RunFolder(resolved, path)
     preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
-    student = network_of(resolved, len(preparation.class_names), preparation.shape, where)
+    network, _ = _tested_network(resolved, path, preparation, where)
+    return network, preparation, precision_of(resolved, where)
+
+
+def _tested_network(
+    resolved: Resolved, path: Path, preparation: Preparation, where: torch.device
+) -> tuple[nn.Module, Path]:
+    """The network that a run's method tests, and the checkpoint that it is from."""
+    num_classes = len(preparation.class_names)
+    student = network_of(resolved, num_classes, preparation.shape, where)
+    backbone = _kept_backbone(student, path) if resolved.config.freeze else None
+    student = backbone.student() if backbone else student
     student = loss_of(resolved, student).prepared(student)
     state, used = _newest(path / "checkpoint.pt", where)
     try:
@@ -745,7 +1015,19 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{used} belongs to another network or method: {reason}") from error
-    return network.to(where), preparation, precision_of(resolved, where)
+    whole = backbone.whole(cast(Network, network).head) if backbone else network
+    return whole.to(where), used
+
+
+def _kept_backbone(network: Network, path: Path) -> frozen.Backbone:
+    """The backbone in the folder of a run, as this network."""
+    kept = frozen.read_backbone(path)
+    try:
+        network.load_state_dict(kept["network"])
+        return frozen.Backbone(network, kept["mean"], kept["std"])
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path / frozen.FILE_NAME} is another network: {reason}") from error
 
 
 def evaluated_passes(path: Path, network: nn.Module, place: Place) -> nn.Module:

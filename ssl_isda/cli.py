@@ -30,6 +30,14 @@ COMMANDS: Mapping[str, Command] = {
         "RUN photos   # the class of each image, as a table and a page to look at",
         "ssl_isda.commands.predict.command",
     ),
+    "visualize": Command(
+        "RUN --neighbours --out FOLDER   # what its classes vary along",
+        "ssl_isda.commands.visualize.command",
+    ),
+    "generate": Command(
+        "train --gan wgan   # a generator of images, and images of it",
+        "ssl_isda.commands.generate.command",
+    ),
     "export-model": Command(
         "RUN     # the network as one file: safetensors, torch.export or ONNX",
         "ssl_isda.commands.export_model",

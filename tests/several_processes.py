@@ -20,8 +20,9 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.preparation import PreparedImages
-from ssl_isda.data.source import InMemory
+from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split
+from ssl_isda.data.streaming import Streaming
 from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13, MLP, MODELS
@@ -46,6 +47,7 @@ CELLS = [*itertools.product(sorted(METHODS), ("plain", "isda"), ("small",))]
 CELLS += [("temporal_ensembling", name, "small") for name in ("explicit", "learned")]
 CELLS += [("mean_teacher", "isda", "cnn13"), ("vat", "isda", "cnn13")]
 CELLS += [("mean_teacher", "isda", "own_batchnorm"), ("mean_teacher", "isda", "mlp")]
+CELLS += [("fixmatch", "isda", "streamed")]
 CELLS += [("mean_teacher", "isda", "shake_shake_26_2x32d"), ("vat", "isda", "pyramidnet272")]
 CELLS += [("mean_teacher", "isda", "timm")]
 
@@ -117,7 +119,8 @@ def build(
     """A small run whose learning rate is that of the recipe and whose terms all have weight.
 
     Its network is any of the registry, a narrow one, or ``small``; ``own_batchnorm`` is the small one,
-    not synchronized.
+    not synchronized, and ``streamed`` the small one on images that several processes decode when a step
+    needs them.
     """
     draws = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -143,7 +146,7 @@ def build(
     objective = Objective(regularizer, ISDA[isda], NUM_CLASSES, student.head.in_features)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     images = torch.randn(NUM_IMAGES, 3, 16, 16, generator=draws) + labels.view(-1, 1, 1, 1) / 2
-    prepared = PreparedImages(InMemory(images))
+    prepared = streamed(images) if network == "streamed" else PreparedImages(InMemory(images))
     batches = TwoStreamBatches(
         prepared,
         labels,
@@ -171,11 +174,21 @@ def build(
     )
 
 
+def streamed(images: Tensor) -> PreparedImages:
+    """As bytes, of which one process has all in memory; others decode them when a step needs them."""
+    pixels = (32 * images + 128).clamp(0, 255).to(torch.uint8)
+    source: DataSource = InMemory(pixels)
+    if num_processes() > 1:
+        nothing = torch.full((len(pixels),), -1)
+        source = Streaming(lambda k: pixels[k].numpy(), (3, 16, 16), nothing, "random")
+    return PreparedImages(source, torch.full((3, 1, 1), 1 / 32), torch.full((3, 1, 1), -4.0))
+
+
 def num_steps(network: str) -> int:
     """Fewer of a network that is slower, or whose steps double what is rounded."""
     if network == "timm":
         return 2
-    return NUM_STEPS if network in ("small", "own_batchnorm", "mlp") else 4
+    return NUM_STEPS if network in ("small", "own_batchnorm", "mlp", "streamed") else 4
 
 
 def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:

@@ -191,3 +191,23 @@ def test_a_network_of_the_project_takes_over_the_preparation_of_its_weights(tmp_
     train(*words, *quiet, *f"--weights {first}/seed0 --preprocessing network".split(), cwd=tmp_path)
     second = Preparation.read(tmp_path / f"{first}-from_supervised-linear/seed0")
     assert second.name == "scale" and second.arrays["scale"].flatten()[0] == np.float32(1 / 255)
+
+
+def test_a_run_is_not_continued_under_another_preparation_than_it_began_with(
+    tmp_path: Path,
+) -> None:
+    words = "--dataset digits --method supervised --model timm --name test_vit --threads 1".split()
+    words += ["--wandb", "disabled"]
+    train(*words, "--steps", "1", "--preprocessing", "scale", cwd=tmp_path)
+    first = "runs/digits-20/supervised-timm_test_vit"
+    more = [*words, "--weights", f"{first}/seed0", "--checkpoint-epochs", "1"]
+    train(*more, "--steps", "1", cwd=tmp_path)
+    second = tmp_path / f"{first}-from_supervised-timm_test_vit/seed0"
+    assert Preparation.read(second).name == "scale"
+    shutil.rmtree(tmp_path / first)
+    line = refusal("export", str(second), "--out", "f.npz", cwd=tmp_path)
+    assert line.endswith(
+        f"as --weights {first}/seed0 said, which is gone or has changed: bring it back"
+    )
+    again = refusal(*more, "--steps", "2", "--extend", cwd=tmp_path)
+    assert again.endswith("bring it back")

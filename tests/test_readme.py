@@ -24,9 +24,12 @@ from ssl_isda.commands.analyze.options import (
 from ssl_isda.commands.dashboard import DashboardConfig
 from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.export_model import ExportModelConfig
+from ssl_isda.commands.generate.options import read_train
+from ssl_isda.commands.generate.sample_options import read_sample
 from ssl_isda.commands.models import ModelsConfig
 from ssl_isda.commands.predict.command import PredictConfig
 from ssl_isda.commands.report.command import ReportConfig
+from ssl_isda.commands.visualize.command import VisualizeConfig
 from ssl_isda.settings.options import read_command
 from ssl_isda.settings.resolve import answer, resolve
 from tests.pages import snippet
@@ -54,6 +57,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "cost": CostConfig,
     "collect": CollectConfig,
     "redraw": RedrawConfig,
+    "visualize": VisualizeConfig,
 }
 """Of commands and analyses that cannot be started without runs."""
 
@@ -99,7 +103,10 @@ def test_every_command_is_understood(command: str, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     arguments = shlex.split(command)
     name = next(word for word in arguments if word != "analyze")
-    if name in OPTIONS:
+    if name == "generate":
+        word, *after = arguments[1:]
+        assert {"train": read_train, "sample": read_sample}[word](after)
+    elif name in OPTIONS:
         after = arguments[arguments.index(name) + 1 :]
         assert read_command(after, OPTIONS[name])
     elif name in cli.COMMANDS:

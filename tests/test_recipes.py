@@ -182,6 +182,7 @@ def test_a_modern_grid_has_the_recipe_of_its_papers(name: str) -> None:
         assert (config.dataset, config.model, values["weight_decay"]) == (dataset, model, decay)
         assert (config.steps, config.schedule, config.learning_rate) == (2**20, "cosine_7_16", 0.03)
         assert (config.batch_size, config.preprocessing) == (64, "normalize")
+        assert not config.decay_norms
         assert config.unlabeled_batch_size == (448 if method in SEVEN_TIMES else 64)
         assert config.evaluation_ema == (None if method in {"mean_teacher", "ict"} else 0.999)
         assert (config.flip, config.labels in labels) == (dataset != "svhn", True)
@@ -250,3 +251,13 @@ def test_extra_images_of_svhn_belong_to_the_protocols_that_have_them() -> None:
     assert [figure.table for figure in published_for(plain)] == ["FixMatch's paper"]
     assert [figure.table for figure in published_for(extra)] == ["TorchSSL", "USB"]
     assert all(not deviations(extra, figure) for figure in published_for(extra))
+
+
+def test_folds_of_stl10_are_runs_of_one_cell(tmp_path: Path) -> None:
+    for k in (0, 1):
+        recipe = "--config modern --dataset stl10 --model wrn_37_2 --max-translation 12".split()
+        write_run(tmp_path, *recipe, "--method", "uda", f"--fold={k}", f"--seed={k}")
+    (cell,) = Report(find_runs([tmp_path])).cells
+    assert (len(cell.finished), cell.variant, cell.deviations) == (2, "", [])
+    assert [*cell.published_in_words] == ["FixMatch's paper", "TorchSSL"]
+    assert cell.full_name == "STL-10, 1,000 labels, uda"

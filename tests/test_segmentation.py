@@ -135,6 +135,7 @@ REFUSED = {
     "--method supervised --model cnn13": "gives one class for a whole image",
     "--method supervised --loss center": "reads a feature of each pixel",
     "--method supervised --policy weak": "--policy weak changes an image and not its mask",
+    "--method supervised --generated set": "--generated has no form for pixels",
     "--method supervised --resized-crop all": "--resized-crop changes an image and not its mask",
     "--method supervised --preprocessing zca": "crops have many",
     "--method supervised --labels 7": "masks has 6 training images with a mask; valid are 1 to 6",

@@ -32,11 +32,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"base", "parallel", "settings"},
     "results": {"base", "settings", "runs"},
     "training": MATHEMATICS | OF_RUNS,
+    "generators": {"base", "data", "runs.checkpoint"},
     "methods": {"training", "losses", "base", "data", "parallel"},
     "datasets": {"base", "data"},
     "plugins": {"base", "data", "methods", "datasets"},
-    "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins"},
-    "commands": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "assembly"},
+    "assembly": MATHEMATICS | {"settings", "runs", "results", "training", "plugins", "generators"},
+    "commands": MATHEMATICS
+    | {"settings", "runs", "results", "training", "plugins", "generators", "assembly"},
     "api": {"base", "data", "settings", "runs", "training", "assembly", "commands.train"},
     "estimator": {
         *("base", "data", "settings", "runs", "assembly", "api"),
@@ -50,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 COMPUTED = {"__init__", "cli", "old_names", "plugins", "settings"}
 """Where imports stand that no reader can see: public names, commands, old names, a user's plugin."""
 
-CORE = {*MATHEMATICS, "training", "old_names"}
+CORE = {*MATHEMATICS, "training", "generators", "old_names"}
 """Floors that run with torch and numpy alone, as far as their files are imported."""
 
 WITHOUT_TORCH = {"settings", "results", "cli", "api", "old_names", "__init__"}

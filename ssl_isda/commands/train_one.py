@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 
-from ssl_isda.assembly import Workspace, build_trainer, split_of, starting_weights
+from ssl_isda.assembly import (
+    Workspace,
+    build_trainer,
+    ready_to_train,
+    refuse_other_preparation,
+    refuse_to_freeze,
+    split_of,
+    starting_weights,
+)
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
@@ -33,6 +41,7 @@ from ssl_isda.training.weights import Weights
 
 def weights_to_begin_with(folder: RunFolder) -> Weights | None:
     """Those of ``--weights``, if the run begins here: one that goes on has its own."""
+    refuse_to_freeze(folder.resolved)
     has_its_own = bool(checkpoint.candidates(folder.path / "checkpoint.pt"))
     return None if has_its_own else starting_weights(folder.resolved)
 
@@ -48,6 +57,7 @@ def train_one(
         raise UsageError("the images of this machine are not those of the first one")
     from_first(lambda: _keep_preparation(folder, workspace))
     from_first(lambda: folder.write_unreadable(workspace.data.unreadable))
+    workspace, notes = ready_to_train(folder, workspace, weights)
     try:
         peak, batches = _dry_step(folder, workspace, split)
     except OutOfMemory as error:
@@ -55,7 +65,8 @@ def train_one(
         raise
     if weights:
         from_first(lambda: folder.keep_origin(weights.place))
-    trainer = build_trainer(resolved, workspace, split, tracker, batches, weights)
+    of_student = None if workspace.backbone else weights
+    trainer = build_trainer(resolved, workspace, split, tracker, batches, of_student)
     if trainer.resume():
         tracker.say(f"resuming at step {trainer.next_step} of {trainer.config.num_steps}")
         _tell_of_extension(folder, tracker, trainer.config.num_steps)
@@ -63,7 +74,8 @@ def train_one(
         tracker.say(_opening_line(resolved, workspace, split, trainer))
         for note in workspace.data.notes:
             tracker.say(note)
-    tracker.say(peak)
+    for note in (*notes, peak):
+        tracker.say(note)
     if is_first():
         tracker.view = open_run_view(
             *(resolved, folder.path),
@@ -143,6 +155,7 @@ def _keep_preparation(folder: RunFolder, workspace: Workspace) -> None:
     path, preparation = folder.path / FILE_NAME, workspace.preparation
     if folder.has_begun() and path.exists():
         preparation = Preparation.read(folder.path)
+        refuse_other_preparation(preparation, workspace, folder.resolved.config)
         refuse_other_images(
             *(preparation.digest, workspace.digests, f"{folder.path} began with other images"),
             folder.resolved.config.data_dir,
@@ -184,11 +197,12 @@ def _opening_line(resolved: Resolved, workspace: Workspace, split: Split, traine
     num_labels = len(split.labeled) + len(split.validation)
     num_images = len(data.train if split.pool is None else split.pool)
     all_labels = Amounts.of(config).takes_all_labels and split.pool is None
-    things = "vectors" if len(data.train.shape) == 1 else "images"
+    things = "vectors" if len(workspace.preparation.shape) == 1 else "images"
     count = sum(parameter.numel() for parameter in trainer.student.parameters())
+    network = f"the head of {config.model}" if config.freeze else config.model
     return (
         f"{config.method}{' + ISDA' if config.isda else ''} on {data.name}: "
         f"{'all' if all_labels else num_labels} labels of {num_images:,} {things}, "
-        f"{len(data.class_names)} classes; {config.model} with {count:,} parameters; "
+        f"{len(data.class_names)} classes; {network} with {count:,} parameters; "
         f"{trainer.config.num_steps:,} steps on {workspace.device.type} in {workspace.precision}"
     )

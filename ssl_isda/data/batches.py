@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
+from ssl_isda.data.generated import Generated
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
 from ssl_isda.data.source import DataSource, in_order, send
@@ -41,6 +42,7 @@ class TwoStreamBatches:
     labeled_views : further ones of each labeled image, as the method declares them
     named : the augmentations that ``views`` name
     partial : as for the sampler
+    generated : images that stand behind the labeled ones in every batch, and are augmented alike
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class TwoStreamBatches:
         labeled_views: tuple[View, ...] = (),
         named: Mapping[str, AnyAugmentation] | None = None,
         device: torch.device | str = "cpu",
+        generated: Generated | None = None,
     ) -> None:
+        self._generated = generated
         self.device = torch.device(device)
         self._prepared = prepared.to(self.device)
         labeled = torch.tensor(split.labeled)
@@ -85,15 +89,17 @@ class TwoStreamBatches:
         """The batch of ``step``, or this process's part, on the device, images in channels_last order."""
         self._expect(step)
         labeled, unlabeled = self._indices(step.index)
+        made = self._generated.at(step) if self._generated else None
+        labels = part(self._labels[labeled])
         return Batch(
-            images=self._view(self._labeled_view, step, labeled, "labeled"),
-            labels=send(part(self._labels[labeled]), self.device),
+            images=self._of_labeled(self._labeled_view, step, labeled, "labeled", made),
+            labels=send(torch.cat([labels, made[1]]) if made else labels, self.device),
             views=tuple(
                 self._view(view, step, unlabeled, f"view {k}") for k, view in enumerate(self.views)
             ),
             indices=send(part(unlabeled), self.device),
             labeled_views=tuple(
-                self._view(view, step, labeled, f"labeled view {k}")
+                self._of_labeled(view, step, labeled, f"labeled view {k}", made)
                 for k, view in enumerate(self.labeled_views)
             ),
         )
@@ -111,9 +117,34 @@ class TwoStreamBatches:
                 for indices in self._indices(index):
                     source.expect(part(indices))
 
-    def _view(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
-        """(B, C, H, W): the images under a draw of their own, keyed by step and purpose."""
-        images = self._augmented(view, step, indices, purpose)
+    def _of_labeled(
+        self,
+        view: View,
+        step: Step,
+        indices: Tensor,
+        purpose: str,
+        made: tuple[PreparedImages, Tensor] | None,
+    ) -> Tensor:
+        """A view of the labeled images and behind them of the generated ones, if there are any."""
+        images = self._view(view, step, indices, purpose)
+        if made is None:
+            return images
+        places = torch.arange(len(made[1]))
+        return torch.cat([images, self._view(view, step, places, f"generated {purpose}", made[0])])
+
+    def _view(
+        self,
+        view: View,
+        step: Step,
+        indices: Tensor,
+        purpose: str,
+        prepared: PreparedImages | None = None,
+    ) -> Tensor:
+        """(B, C, H, W): the images under a draw of their own, keyed by step and purpose.
+
+        ``prepared`` are those that ``indices`` mean, if not the training images.
+        """
+        images = self._augmented(view, step, indices, purpose, prepared or self._prepared)
         if view.noise == 0:
             return images
         generator = step.generator(f"{purpose} noise", self.device)
@@ -121,15 +152,17 @@ class TwoStreamBatches:
         noise = torch.randn(whole(images.shape), generator=generator, device=self.device)
         return images.add(part(noise), alpha=view.noise)
 
-    def _augmented(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
+    def _augmented(
+        self, view: View, step: Step, indices: Tensor, purpose: str, prepared: PreparedImages
+    ) -> Tensor:
         name = view.augmentation
         augmentation = self._augmentation if name is None else self._named[name]
         if isinstance(augmentation, VectorAugmentation):
-            assert isinstance(self._prepared, PreparedVectors)
-            return augmentation.rows(self._prepared, indices, step, purpose)
+            assert isinstance(prepared, PreparedVectors)
+            return augmentation.rows(prepared, indices, step, purpose)
         flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
         draws = augmentation.draw(len(indices), step, purpose, flips_of)
-        return augmentation.view(self._prepared, part(indices), part(draws))
+        return augmentation.view(prepared, part(indices), part(draws))
 
 
 def evaluated_at_once(shape: Sequence[int]) -> int:

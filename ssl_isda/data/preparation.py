@@ -135,6 +135,12 @@ class Preparation:
         """The source's images, which are prepared already, with their pixels and without their labels."""
         return PreparedImages(prepared, raw=source.mapped(lambda images: images), whole=self._whole)
 
+    def computes_as(self, other: Preparation) -> bool:
+        """Whether both make the same numbers of images of one size."""
+        if (self.name, self.arrays.keys()) != (other.name, other.arrays.keys()):
+            return False
+        return all(np.array_equal(self.arrays[name], other.arrays[name]) for name in self.arrays)
+
     def save(self, path: Path) -> None:
         """Write it to ``path``, whole or not at all.
 

@@ -15,6 +15,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.words import unknown_name
+from ssl_isda.data.array_cache import cached_arrays
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import DataSource, InMemory, in_order
@@ -96,7 +97,7 @@ def zca(data: ImageData, cache_dir: Path) -> Prepared:
     if not (isinstance(data.train, InMemory) and isinstance(data.test, InMemory)):
         raise UsageError(
             "zca keeps all whitened images in memory, which streamed images may not fit into; choose "
-            "--preprocessing normalize, scale or standardize, or leave out --streaming"
+            "--preprocessing normalize, scale or standardize, or --no-streaming"
         )
     whitening, train, test = cached_whitened(data.train, data.test, cache_dir)
     arrays = {"mean": whitening.mean.numpy(), "matrix": whitening.matrix.float().numpy()}
@@ -120,8 +121,18 @@ def scale(data: ImageData, cache_dir: Path) -> Prepared:
 
 @PREPROCESSINGS.register("normalize")
 def normalize(data: ImageData, cache_dir: Path) -> Prepared:
-    """(x - mean) / std with mean and std of each channel over all training images."""
-    return _pointwise("normalize", data, *_channel_statistics(data.train))
+    """(x - mean) / std with mean and std of each channel over all training images; of streamed ones they
+    are kept in ``cache_dir``."""
+    if isinstance(data.train, InMemory):
+        return _pointwise("normalize", data, *_channel_statistics(data.train))
+    kept = cached_arrays(
+        Path(cache_dir) / ".cache" / "channels",
+        data.train.fingerprint,
+        lambda: dict(
+            zip(("mean", "std"), map(Tensor.numpy, _channel_statistics(data.train)), strict=True)
+        ),
+    )
+    return _pointwise("normalize", data, *(torch.from_numpy(kept[n]) for n in ("mean", "std")))
 
 
 def _pointwise(name: str, data: ImageData, centre: Tensor, spread: Tensor) -> Prepared:

@@ -6,8 +6,8 @@ makes them.
 A window of the image is drawn: its share of the area uniformly between the smallest and 1, the logarithm
 of its width by its height uniformly between those of 3/4 and 4/3, its place uniformly where it fits. A
 window that is larger than the image is drawn anew, ten times in all; then it is the largest one in the
-middle. It is resized to the image's size, bilinearly and with antialiasing, and mirrored as a translated
-image is.
+middle. It is resized to the image's size, bilinearly, and mirrored as a translated image is. A window is
+never larger than the result, so that antialiasing would change nothing.
 
 Dimensions: n images, C channels, H x W pixels.
 """
@@ -18,6 +18,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.step import Step
@@ -95,29 +96,26 @@ def resized(images: Tensor, windows: Tensor, flips: Tensor) -> Tensor:
     (n, C, H, W) in channels_last order, of the dtype and on the device of ``images``, like all arguments
     """
     height, width = images.shape[-2:]
-    down = _shares(height, windows[:, 0], windows[:, 2])
-    across = _shares(width, windows[:, 1], windows[:, 3])
-    across = torch.where(flips[:, None, None], across.flip(1), across)
-    result = down[:, None] @ (images.float() @ across.mT[:, None])
+    rows = _places(height, windows[:, 0], windows[:, 2])[:, :, None].expand(-1, -1, width)
+    across = _places(width, windows[:, 1], windows[:, 3])
+    columns = torch.where(flips[:, None], across.flip(1), across)[:, None].expand(-1, height, -1)
+    grid = torch.stack([columns, rows], dim=-1)
+    result = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
     if images.dtype == torch.uint8:
         result = result.round_().to(torch.uint8)
     return result.contiguous(memory_format=torch.channels_last)
 
 
-def _shares(length: int, firsts: Tensor, sizes: Tensor) -> Tensor:
-    """(n, length, length) float32: what of each pixel of the image goes into one of the result.
+def _places(length: int, firsts: Tensor, sizes: Tensor) -> Tensor:
+    """(n, length) float32: where the middle of each pixel of the result lies in the image.
 
-    A triangle around the middle of the result's pixel in the window; it reaches to the next middle, or
-    as far as a pixel of the result is long where the window is larger than that.
+    From -1 at one edge of the image to 1 at the other; never beyond the middles of the window's outer
+    pixels.
     """
-    places = torch.arange(length, device=firsts.device)
-    scale = sizes[:, None, None] / length
-    middles = scale * (places[:, None] + 0.5)
-    inside = places - firsts[:, None]
-    heights = 1 - (inside[:, None] + 0.5 - middles).abs() / scale.clamp(min=1)
-    counts = (inside >= 0) & (inside < sizes[:, None])
-    shares = heights.clamp(min=0) * counts[:, None]
-    return shares / shares.sum(2, keepdim=True)
+    middles = (torch.arange(length, device=firsts.device) + 0.5) / length
+    inside = (middles * sizes[:, None]).clamp(min=0.5)
+    inside = torch.minimum(inside, sizes[:, None] - 0.5)
+    return (inside + firsts[:, None]) * (2 / length) - 1
 
 
 def cropped(augmentation: AnyAugmentation, smallest: float) -> AnyAugmentation | None:

@@ -11,18 +11,26 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.memory import available_bytes
 from ssl_isda.data.source import Shape, send
 
 KEPT_BYTES = 1 << 30
 """Decoded pixels that are kept at once, beyond the batch in hand; or a quarter of the free memory."""
+STREAMED_BEYOND = 1 << 30
+"""Bytes of pixels of a folder beyond which it is streamed, unless somebody says otherwise: what is kept
+decoded anyway. ``tests/benchmarks/streaming.py`` measures what either way costs."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
+"""Pillow decodes and resizes outside the interpreter's lock: threads outrun as many processes, which
+would have to send what they decode (``tests/benchmarks/loader.py``), and none of them can die alone."""
+STALLED_SECONDS = 300.0
+"""Without a single image, after which a disk counts as gone."""
 
 
 class Streaming:
@@ -34,12 +42,18 @@ class Streaming:
     shape : (C, H, W) of every image
     labels : (N,) int64, -1 where an image has none
     fingerprint : what tells these images and labels from all others
+    name : of image k, for people
     """
 
     lookahead = 2
 
     def __init__(
-        self, decode: Callable[[int], np.ndarray], shape: Shape, labels: Tensor, fingerprint: str
+        self,
+        decode: Callable[[int], np.ndarray],
+        shape: Shape,
+        labels: Tensor,
+        fingerprint: str,
+        name: Callable[[int], str] = "image {}".format,
     ) -> None:
         self.shape = shape
         self.labels: Tensor | None = labels
@@ -49,7 +63,7 @@ class Streaming:
         kept = KEPT_BYTES if free is None else min(KEPT_BYTES, free // 4)
         self.most_kept = max(1, kept // math.prod(shape))
         self._num_images = len(labels)
-        self._decode = decode
+        self._decode, self._name = decode, name
         self._functions: tuple[Callable[[Tensor], Tensor], ...] = ()
         self._threads = ThreadPoolExecutor(NUM_THREADS, "decoding")
         self._kept: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
@@ -68,12 +82,12 @@ class Streaming:
         Raises
         ------
         UsageError
-            What ``decode`` says of a file that cannot be read.
+            What ``decode`` says of a file that cannot be read, or nothing is read any more.
         """
         waiting = [self._decoding(place) for place in indices.tolist()]
         pixels = np.empty((len(waiting), *self.shape), dtype=np.uint8)
-        for k, decoding in enumerate(waiting):
-            pixels[k] = decoding.result()
+        for k, (place, decoding) in enumerate(zip(indices.tolist(), waiting, strict=True)):
+            pixels[k] = self._decoded(place, decoding)
         self._forget()
         images = torch.from_numpy(pixels)
         for function in self._functions:
@@ -104,6 +118,24 @@ class Streaming:
             self._kept[place] = self._threads.submit(self._decode, place)
         self._kept.move_to_end(place)
         return self._kept[place]
+
+    def _decoded(self, place: int, decoding: Future[np.ndarray]) -> np.ndarray:
+        """Its pixels, waited for as long as any image is decoded meanwhile."""
+        while True:
+            before = self._num_decoded()
+            try:
+                return decoding.result(STALLED_SECONDS)
+            except TimeoutError as error:
+                if decoding.done():
+                    return decoding.result()
+                if self._num_decoded() == before:
+                    raise UsageError(
+                        f"{self._name(place)}: no image could be read for {STALLED_SECONDS:g} s; once "
+                        "the disk answers again, the same command goes on from the last checkpoint"
+                    ) from error
+
+    def _num_decoded(self) -> int:
+        return sum(decoding.done() for decoding in self._kept.values())
 
     def _forget(self) -> None:
         """Those that nothing has asked for longest, until few enough are kept."""

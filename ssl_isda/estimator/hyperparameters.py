@@ -21,7 +21,7 @@ DEFAULTS: Mapping[str, Any] = {"precision": "fp32", "threads": 1}
 NO_SETTINGS = {
     *("labels", "labels_per_class", "label_fraction", "validation", "split", "test_fraction"),
     *("imbalance", "imbalance_unlabeled", "seed", "seeds", "config", "print_config", "runs_dir"),
-    *("label_column", "help", "version", "task"),
+    *("label_column", "help", "version", "task", "freeze"),
 }
 """Flags that choose data, labels or runs, which X, y and random_state do here."""
 LARGEST_SEED = 2**31 - 1

@@ -162,8 +162,8 @@ def attempted(name: str, shape: tuple[int, ...], work: Callable[[], Result]) -> 
         raise ValueError(f"{name} does not take images of {size} ({reason})") from error
 
 
-def known_name(library: str, name: str | None, known: Collection[str]) -> str:
-    """``name``, which is one of ``known``.
+def known_name(library: str, name: str | None, names: Callable[[], Collection[str]]) -> str:
+    """``name``, which is one of ``names()``, for which the library is imported.
 
     Raises
     ------
@@ -172,6 +172,7 @@ def known_name(library: str, name: str | None, known: Collection[str]) -> str:
     """
     if not name:
         raise ValueError(f"needs --name, the network of {library}, such as resnet18")
+    known = names()
     if name in known:
         return name
     near = difflib.get_close_matches(name.casefold(), known, n=5, cutoff=0.5)

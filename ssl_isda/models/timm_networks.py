@@ -108,13 +108,13 @@ def timm(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> TimmNet
     ValueError
         timm is not installed or has no such network, or the network does not take these images.
     """
-    name = known_name("timm", config.name, _names())
+    name = known_name("timm", config.name, _names)
     return TimmNetwork(name, num_classes, shape, config.drop_path)
 
 
 def _about(name: str | None) -> Any:
     """What timm knows of the weights of a network."""
-    known = known_name("timm", name, _names())
+    known = known_name("timm", name, _names)
     from timm import get_pretrained_cfg
 
     return get_pretrained_cfg(known)

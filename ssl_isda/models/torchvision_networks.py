@@ -114,7 +114,7 @@ def torchvision(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> 
     ValueError
         torchvision has no such network, or the network does not take these images.
     """
-    name = known_name("torchvision", config.name, _names())
+    name = known_name("torchvision", config.name, _names)
     return TorchvisionNetwork(name.partition(".")[0], num_classes, shape, config.drop_path)
 
 
@@ -132,7 +132,7 @@ def _weights(name: str | None) -> Any:
     """The member of torchvision's enumeration of weights that ``--name`` means."""
     from torchvision.models import get_model_weights
 
-    base, _, tag = known_name("torchvision", name, _names()).partition(".")
+    base, _, tag = known_name("torchvision", name, _names).partition(".")
     known: Any = get_model_weights(base)
     return next((each for each in known if each.name.lower() == tag), known.DEFAULT)
 

@@ -31,6 +31,8 @@ State = Literal["finished", "unfinished", "failed", "damaged", "repeated"]
 
 RUN_FILES = frozenset({"config.yaml", "metrics.jsonl", "result.json"})
 """A folder that holds one of them is a run."""
+GENERATOR_FILE = "generator.json"
+"""What tells a folder of ``generate train`` from a run."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,12 @@ def read_run(folder: Path) -> Run:
 
 
 def _run_folders(place: Path) -> Iterator[Path]:
-    """Folders inside a run's folder are its own affair."""
+    """Folders inside a run's folder are its own affair; a generator has no error to report."""
     for folder, below, files in os.walk(place):
         if RUN_FILES & set(files):
             below.clear()
-            yield Path(folder)
+            if GENERATOR_FILE not in files:
+                yield Path(folder)
         below[:] = sorted(name for name in below if not name.startswith("."))
 
 

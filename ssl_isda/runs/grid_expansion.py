@@ -19,7 +19,9 @@ from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import Given
 
 MOST_RUNS = 10_000
-IN_THE_RUNS_OWN_PATH = frozenset({"dataset", *IN_FOLDERS, "method", "isda", "seed", "runs_dir"})
+IN_THE_RUNS_OWN_PATH = frozenset(
+    {"dataset", *IN_FOLDERS, "method", "isda", "seed", "runs_dir", "generated"}
+)
 """Settings by which run folders differ anyway."""
 RIVALS = (frozenset({"epochs", "steps"}), frozenset(AMOUNTS))
 """Ways of saying how long a run is, and how many labels it has."""

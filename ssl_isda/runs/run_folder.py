@@ -30,14 +30,18 @@ TRACES = ("checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metri
 def cell_name(resolved: Resolved) -> str:
     """What all seeds of an experiment share: ``cifar10-4000/vat+isda``, and after it the network, loss,
     view and task where they are not the data set's own: ``cifar10-4000/vat+isda-resnet32``; and where it
-    starts, if not from drawn weights: ``digits-20/vat-from_supervised``."""
+    starts, if not from drawn weights: ``digits-20/vat-from_supervised``, of a frozen backbone
+    ``digits-20/mean_teacher-frozen-from_supervised``; and whose generated images it takes."""
     config = resolved.config
     dataset = name_of_data(config.dataset, config.data_dir.resolve()) or config.dataset
     labels = for_folder(resolved.values)
     method = f"{config.method}{'+isda' if config.isda else ''}"
     start = [] if config.weights is None else [f"from_{_name_of_weights(config.weights)}"]
+    if config.generated is not None:
+        start.append(f"generated_{_name_of_weights(config.generated)}")
     start += ["pretrained"] * bool(resolved.values.get("pretrained"))
-    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *start])}"
+    frozen = ["frozen"] if config.freeze else []
+    return f"{dataset}-{labels}/{'-'.join([method, *resolved.unusual, *frozen, *start])}"
 
 
 def _name_of_weights(path: Path) -> str:

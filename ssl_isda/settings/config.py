@@ -46,6 +46,8 @@ class WhatToTrain(_Settings):
     """What is learned of an image."""
     weights: UsablePath | None = None
     """Start from the network of this run folder, or from this file of a state dict."""
+    freeze: Literal["backbone"] | None = None
+    """Train the last layer alone, on features of all images that are computed once: backbone."""
     sync_batchnorm: bool = True
     """On several processes: normalize by the whole batch, not by each process's part."""
     seed: int = Field(0, ge=0)
@@ -86,6 +88,10 @@ class Data(_Settings):
     policy: Name = "weak"
     """The augmentation of labeled images, and of unlabeled ones where the method names none; those
     that its file names can be set, too."""
+    generated: UsablePath | None = None
+    """Folder of generate train, or of its seeds: its images of all classes join every labeled batch."""
+    generated_share: float = Field(0.1667, gt=0, lt=1)
+    """Of --generated: the share of a labeled batch that is generated."""
 
 
 class Schedule(_Settings):
@@ -103,7 +109,16 @@ class Schedule(_Settings):
     """End each pass with a smaller batch, if images are left; else labeled ones go into the next pass,
     unlabeled ones are left out."""
     learning_rate: float = Field(0.1, gt=0)
-    """At the first step, before the schedule changes it."""
+    """At the first step, before schedule and warm-up change it."""
+    warmup_steps: int | None = Field(None, ge=1)
+    """Steps in which the learning rate grows linearly to what the schedule says; unset: none."""
+    warmup_epochs: float | None = Field(None, gt=0)
+    """The same in epochs, also parts of one."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate from each stage of the network to the one below it; the head has the
+    whole."""
+    decay_norms: bool = True
+    """Weight decay of biases and of the norms' scales and shifts, too."""
     evaluation_ema: float | None = Field(None, ge=0, lt=1)
     """Test the average of the network over the steps, with this decay a step, such as 0.999; unset:
     the network itself."""
@@ -159,6 +174,8 @@ GROUPS: Mapping[str, Mapping[str, Setting]] = {
 RUN_SETTINGS: Mapping[str, Setting] = {
     name: setting for group in GROUPS.values() for name, setting in group.items()
 }
+FORMER_DEFAULTS = {"streaming": False}
+"""What files of older versions say of settings that were left alone and are unset today."""
 FLAG_ONLY = frozenset({"fresh", "extend", "plugin"})
 """Settings that no file may decide: a file that deletes whenever it is used again, or that runs code,
 is a trap."""
@@ -245,6 +262,8 @@ def differences(stored: Path, resolved: Resolved) -> dict[str, str]:
     there = read_settings(stored, printed(stored)).layer(resolved.options)
     phrases = {}
     for name, value in experiment_settings(resolved).items():
+        if name in there and value is None and there[name].value == FORMER_DEFAULTS.get(name):
+            continue
         if name in there and there[name].value != value:
             phrases[name] = f"{name}: {there[name].text} there, {written(value)} now"
         elif name not in there and resolved.sources[name] != "default":

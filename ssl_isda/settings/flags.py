@@ -95,7 +95,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             return super()._format_action_invocation(action)
         setting = action.setting
         if setting.is_switch:
-            return setting.flag if setting.default is None else f"--[no-]{setting.flag[2:]}"
+            is_answer = setting.default is None and NoneType not in setting.members
+            return setting.flag if is_answer else f"--[no-]{setting.flag[2:]}"
         return f"{setting.flag} {value_word(setting)}"
 
 
@@ -126,6 +127,8 @@ class _Taken(argparse.Action):
 
     def _given(self, flag: str, values: Any) -> Given:
         setting = self.setting
+        if setting.is_switch and NoneType in setting.members and values in _UNSET:
+            return Given(None, values, "flag", flag)
         if setting.is_switch and values:
             both = f"{setting.flag} or --no-{setting.flag[2:]}"
             raise UsageError(f"{flag} stands alone: {both}, without a value")

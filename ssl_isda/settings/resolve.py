@@ -37,6 +37,9 @@ from ssl_isda.settings.start import decided_by_weights
 from ssl_isda.settings.yaml_files import MOVED, PARTS, Given, SettingsFile, read_settings
 
 NO_COMMANDS: Mapping[str, str] = {}
+WARM_UPS = {"warmup_steps", "warmup_epochs"}
+POLICY_OF_FEATURES = "vector_noise"
+"""What --policy is unless somebody says otherwise, where a frozen backbone makes features of images."""
 SHOWN_IN_FOLDERS = ("model", "loss", "policy", "task")
 """Choices by which run folders differ where they are not the data set's own."""
 
@@ -103,14 +106,16 @@ def resolve(
     files.append(_dataset_file(chosen["dataset"], components, flags))
     chosen["method"] = _name("method", [*layers, files[-1].settings], components)
     layers = [flags, *(file.layer(chosen.items()) for file in files)]
+    last = _of_features(layers)
     for kind in (kind for kind in PARTS if kind not in chosen):
-        chosen[kind] = _name(kind, layers, components)
+        chosen[kind] = _name(kind, [*layers, last], components)
     options = components.of_run(chosen)
     _refuse_options_of_others(flags, chosen, options.keys(), components)
     layers = [flags, *(file.layer(options) for file in files)]
     layers.insert(-1, decided_by_weights(layers, options))
-    resolved = _checked(_joined(layers), options)
-    unusual = _unusual(chosen, files[-1], resolved.options)
+    resolved = _checked(_joined([*layers, last]), options)
+    usual = {**last, **files[-1].layer(chosen.items())}
+    unusual = _unusual(chosen, usual, resolved.options)
     return replace(resolved, unusual=unusual, arguments=tuple(arguments))
 
 
@@ -180,9 +185,12 @@ def _read_flags(
             "without a command run.py trains"
         )
     flags, _ = _reading_parser(components).read(arguments)
-    for one, other in (("seed", "seeds"), ("epochs", "steps")):
+    for one, other in (("seed", "seeds"), ("epochs", "steps"), ("warmup_steps", "warmup_epochs")):
         if {one, other} <= flags.keys():
-            raise UsageError(f"--{one} and --{other} are both given; one of them is enough")
+            first, second = (
+                RUN_SETTINGS[n].flag if n in RUN_SETTINGS else f"--{n}" for n in (one, other)
+            )
+            raise UsageError(f"{first} and {second} are both given; one of them is enough")
     if "config" in flags and not flags["config"].value:
         raise UsageError("--config must be a file, got nothing")
     return flags
@@ -312,11 +320,13 @@ def _name(kind: str, layers: Sequence[Mapping[str, Given]], components: Componen
 
 
 def _joined(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
-    """Each setting as the first of the layers says; of two lengths of a run, and of two ways of saying
-    how many labels it has, the nearer one counts."""
+    """Each setting as the first of the layers says; of two lengths of a run or of its warm-up, and of two
+    ways of saying how many labels it has, the nearer one counts."""
     given: dict[str, Given] = {}
     for layer in layers:
         dropped = {"steps"} if "epochs" in given and "steps" not in given else set()
+        if WARM_UPS & given.keys():
+            dropped |= WARM_UPS
         if _amounts(given):
             dropped |= {*AMOUNTS}
         if len(rivals := _amounts(layer)) > 1:
@@ -349,6 +359,8 @@ def _checked(
     if config.imbalance_unlabeled is not None and config.imbalance is None:
         place = given["imbalance_unlabeled"].place
         raise UsageError(f"{place} needs --imbalance, the ratio of the labeled images")
+    if sources["generated_share"] == "flag" and config.generated is None:
+        raise UsageError("--generated-share needs --generated, whose images it is a share of")
     if config.extend and config.fresh:
         raise UsageError("--extend goes on with a run that --fresh deletes: leave one of them out")
     for name in () if config.isda else ISDA_SETTINGS:
@@ -373,14 +385,20 @@ def _seeds(given: Given) -> tuple[int, ...]:
     return seeds
 
 
+def _of_features(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
+    """What a frozen backbone decides unless another layer does."""
+    freeze = next((layer["freeze"].value for layer in layers if "freeze" in layer), None)
+    name = POLICY_OF_FEATURES
+    return {"policy": Given(name, name, "default", "policy")} if freeze else {}
+
+
 def _unusual(
     chosen: Mapping[str, str],
-    dataset_file: SettingsFile,
+    layer: Mapping[str, Given],
     options: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """The chosen parts that are not what the data set's own settings choose; of a library's networks, the
-    library and the name: "timm_resnet18"."""
-    layer = dataset_file.layer(chosen.items())
+    """The chosen parts that are not what the data set's own settings choose, ``layer``; of a library's
+    networks, the library and the name: "timm_resnet18"."""
     usual = {
         kind: layer[kind].value if kind in layer else RUN_SETTINGS[kind].default
         for kind in SHOWN_IN_FOLDERS

@@ -61,7 +61,7 @@ class Setting:
     @property
     def is_switch(self) -> bool:
         """Whether the flag stands alone: ``--isda``, ``--no-isda``."""
-        return self.type is bool
+        return set(self.members) - {types.NoneType} == {bool}
 
     @cached_property
     def item(self) -> Setting | None:

@@ -130,6 +130,9 @@ def refuse_policy(config: Any) -> None:
     UsageError
         The policy does, or resized crops.
     """
+    for name in ("generated", "freeze"):
+        if getattr(config, name) is not None:
+            raise UsageError(f"--{name} has no form for pixels: leave it out")
     if config.resized_crop != "none":
         raise UsageError(
             "--resized-crop changes an image and not its mask: --crop-size, --smallest-scale and "

@@ -107,6 +107,9 @@ class Method(nn.Module):
     dense: bool = False
     """Whether its term is also that of pixels: where predictions are (n, c, h, w), as the network gives
     them, and the views of an image show the same window. Classes are always along dimension 1."""
+    needs_images: str = ""
+    """What it does with images that their features cannot show, such as "mixes images", so that no frozen
+    backbone may stand before it (--freeze); empty: views and predictions are all that it needs."""
     any_loss: bool = True
     """Whether --loss may be any; not where labels are mixed or the supervised term is the method's."""
     num_unlabeled: int | None = None

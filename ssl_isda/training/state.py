@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import output_failed
 from ssl_isda.base.precision import Precision
-from ssl_isda.models.contract import Network
 from ssl_isda.parallel import distributed
 from ssl_isda.runs import checkpoint
-from ssl_isda.training.objective import Objective
 from ssl_isda.training.watching import Watch
 
 
@@ -28,8 +26,8 @@ class RunState:
 
     def __init__(
         self,
-        student: Network,
-        objective: Objective,
+        student: nn.Module,
+        objective: nn.Module,
         optimizer: torch.optim.Optimizer,
         watch: Watch,
         precision: Precision,

@@ -26,14 +26,18 @@ PARTS = (
     "isda",
     "loss",
     "augmentation",
+    "loader",
+    "streaming",
     "startup",
     "vectors",
     "checkpoint",
     "report",
     "small_runs",
     "full_run",
+    "frozen",
     "networks",
     "fit",
+    "mapping",
 )
 COLUMNS = "{:<13}{:<43}{:>11}{:>11}  {:<22}{:<16}{:>9}{:>9}  {}"
 BATCH_SIZES = {"cuda": 128, "cpu": 64}
@@ -43,8 +47,10 @@ ratio: ours / reference, median over the rounds [quartiles]. references: step, n
 and backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
-image; startup and vectors, see the case; checkpoint, the ten minutes of training before it (nominal, not
-measured); report, an idle Python; full_run, see the case: steps and the end of every epoch, extrapolated;
+image; loader, torchvision's DataLoader; streaming, all images in memory; frozen, a run of all layers;
+startup, vectors and mapping, see the case; checkpoint, the ten minutes of training before it (nominal,
+not measured); report, an idle Python; full_run, see the case: steps and the end of every epoch,
+extrapolated;
 utilisation, the time that the run's products and convolutions take at the pace of the product above.
 images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes over
 the time of the reference; memory: the most that a call holds at once, ours / reference. A target is
@@ -138,10 +144,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--models",
         nargs="+",
-        choices=sorted(MODELS),
+        type=_network,
         default=(),
         metavar="NAME",
-        help="those of the part networks; unset: all",
+        help="those of the part networks, such as resnet20 or timm:resnet18; unset: all of the project",
     )
     parser.add_argument(
         "--batch-size",
@@ -156,6 +162,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measured times too")
     return parser.parse_args(arguments)
+
+
+def _network(text: str) -> str:
+    if text.partition(":")[0] not in MODELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(sorted(MODELS))}")
+    return text
 
 
 def _at_least_1(text: str) -> int:

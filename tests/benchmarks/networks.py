@@ -17,7 +17,7 @@ NUMBERS_OF_CLASSES = (10, 100)
 
 def measure(settings: Settings) -> Iterator[Row]:
     """Three rows a network."""
-    for model in settings.models or sorted(set(MODELS) - {"linear", "mlp"}):
+    for model in settings.models or sorted(set(MODELS) - {"linear", "mlp", "timm", "torchvision"}):
         yield from _measure_model(model, settings)
 
 

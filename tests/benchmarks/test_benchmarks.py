@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,19 @@ from tests.benchmarks import (
     augmentation,
     bare_passes,
     checkpoint,
+    frozen,
     full_run,
     isda,
+    loader,
     loss,
+    mapping,
     networks,
     quarter_hour,
     report,
     small_runs,
     startup,
     step,
+    streaming,
     vectors,
 )
 from tests.benchmarks.__main__ import PARTS, line, main
@@ -38,7 +43,7 @@ from tests.benchmarks.measurement import Row, Settings
 from tests.benchmarks.training import NUM_IMAGES, build_trainer
 
 TINY = Settings(rounds=1, width=1 / 32, batch_size=4, seconds=0, warm_up=0)
-CUDA = torch.device("cuda")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +63,12 @@ def test_step_has_two_rows_a_method():
     assert all(row.flops > 0 for row in rows if row.part == "step")
     assert [row.part for row in rows[:4]] == ["step", "step", "on / off", "fp32 NCHW"]
     assert all(row.images in (4, 8, 4 * 8) for row in rows)
+
+
+def test_the_mapping_is_timed_per_image_of_a_batch_and_alone():
+    (row,) = mapping.measure(TINY, num_images=2)
+    assert row.case == "an image's iteration, 2 together / alone"
+    assert row.ours[0] > 0 and row.reference[0] > 0
 
 
 def test_targets_are_those_of_the_device():
@@ -87,6 +98,36 @@ def test_networks_have_a_row_of_their_own_and_one_for_each_number_of_classes():
         f"{model}, ISDA, C ={isda}" if isda else model for model, isda in cases
     ]
     assert [row.target for row in rows] == [1.03, 1.02, 1.02] * 2
+
+
+def test_frozen_compares_computed_and_read_features_with_a_run_of_all_layers():
+    rows = list(frozen.measure(TINY, num_steps=2))
+    assert [row.case.split(", ")[1] for row in rows] == [
+        "features computed / of all",
+        "features read / of all",
+    ]
+
+
+def test_loader_reads_the_same_folder_as_torchvisions(monkeypatch):
+    monkeypatch.setattr(loader, "SIDE", 16)
+    (row,) = loader.measure(TINY, num_images=8, batch=4)
+    assert row.images == 8 and row.target == 1.0
+
+
+def test_streaming_has_three_rows_for_each_number_of_images(monkeypatch):
+    monkeypatch.setattr(streaming, "SIDE", 16)
+    monkeypatch.setattr(
+        streaming,
+        "measured",  # in this process
+        lambda place, flag, settings: streaming.trained(Path(place), flag, CPU, time.time()),
+    )
+    rows = list(streaming.measure(TINY, counts=(18,)))
+    assert [row.case.rpartition(", ")[2] for row in rows] == [
+        "to the first step / decoded",
+        "to the first step / kept on disk",
+        "a step",
+    ]
+    assert all(ours > 0 and theirs > 0 for row in rows[:2] for ours, theirs in [row.memory])
 
 
 def test_isda_compares_at_two_widths_and_two_numbers_of_classes():

@@ -33,8 +33,9 @@ STEPS_PER_EPOCH = 390  # CIFAR-10's: gradients are looked at once in so many ste
 
 
 def network(model: str, num_classes: int, settings: Settings) -> Network:
-    """A network of the settings' width, as far as it has one."""
-    config = MODELS.config(model)()
+    """A network of the settings' width, as far as it has one; a library's as "timm:resnet18"."""
+    model, _, name = model.partition(":")
+    config = MODELS.config(model)(**({"name": name} if name else {}))
     if hasattr(config, "width"):
         config = replace(config, width=settings.width)
     return MODELS[model](config, num_classes=num_classes, shape=(3, 32, 32))

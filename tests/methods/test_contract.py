@@ -9,12 +9,14 @@ import importlib
 import pytest
 import torch
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13, MLP
 from ssl_isda.models.contract import Network
+from ssl_isda.models.linear import Linear
 from ssl_isda.training.method import METHODS, Method
 from ssl_isda.training.objective import Objective
 from tests.methods import tiny
@@ -114,6 +116,36 @@ def test_state_dict_is_the_whole_state(name: str, isda: bool) -> None:
     objective.load_state_dict(saved[1])
     again = steps_taken(student, objective, "digits", 3, 8)
     assert [t.total.item() for t in again] == [t.total.item() for t in expected]
+
+
+def of_features(network: tiny.TinyClassifier, batch: Batch) -> Batch:
+    """The features of the batch's images in their place."""
+    with torch.no_grad():
+        views, labeled_views = (
+            tuple(map(network.features, each)) for each in (batch.views, batch.labeled_views)
+        )
+        return Batch(
+            network.features(batch.images), batch.labels, views, batch.indices, labeled_views
+        )
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_features_can_stand_in_for_images_unless_the_method_says_why_not(name: str) -> None:
+    """A network of one linear layer gives their losses, where a method asks for views alone."""
+    network, head = tiny.student(), Linear(tiny.C, tiny.A).double()
+    head.head.load_state_dict(network.head.state_dict())
+    step, losses = tiny.step(5), []
+    for student in (network, head):
+        method = tiny.build(name, student, **tiny.LIVELY.get(name, {}))
+        batch = tiny.batch(5, len(method.views), labeled_views=len(method.labeled_views))
+        given = of_features(network, batch) if student is head else batch
+        try:
+            losses.append(
+                Objective(method, None, tiny.C, tiny.A)(student, given, step).total.item()
+            )
+        except UsageError:
+            losses.append(float("nan"))
+    assert (losses[0] == pytest.approx(losses[1], rel=1e-9)) != bool(METHODS[name].needs_images)
 
 
 @pytest.mark.parametrize("isda", [False, True])

@@ -19,7 +19,8 @@ from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import Table, markdown_table
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import RUN_SETTINGS
-from ssl_isda.settings.yaml_files import PARTS, Given, scalar
+from ssl_isda.settings.flags import from_text
+from ssl_isda.settings.yaml_files import PARTS
 
 Baseline = Mapping[str, object]
 
@@ -42,8 +43,7 @@ def baseline_of(words: Sequence[str]) -> Baseline:
             raise UsageError(f"--baseline takes NAME=VALUE, such as isda=false, got {shown(word)}")
         if name not in known or name in NOT_OF_THE_EXPERIMENT:
             raise UsageError(f"--baseline: unknown setting {shown(name)}{nearest(name, known)}")
-        value = text if known[name].takes_text else scalar(text)
-        baseline[name] = known[name].check(Given(value, shown(text), "flag", f"--baseline {name}"))
+        baseline[name] = known[name].check(from_text(known[name], text, f"--baseline {name}"))
     return baseline
 
 

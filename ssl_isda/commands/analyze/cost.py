@@ -99,7 +99,8 @@ def costs_of(options: CostConfig) -> tuple[list[Cost], str]:
     plugins.load()
     try:
         for model in options.model:
-            MODELS[model]
+            if "name" in MODELS.config(model).__dataclass_fields__:
+                raise ValueError(f"{model} stands for many networks: take networks of the project")
     except ValueError as error:
         raise UsageError(f"--model: {error}") from error
     if options.threads:

@@ -11,6 +11,7 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.masks.crops import Crops
+from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.views import View
 from ssl_isda.parallel.distributed import part
@@ -44,10 +45,12 @@ class MaskBatches(TwoStreamBatches):
         masks = self._augmentation.masks(self._masks, part(labeled), part(draws))
         return replace(super().batch(step), labels=masks)
 
-    def _augmented(self, view: View, step: Step, indices: Tensor, purpose: str) -> Tensor:
+    def _augmented(
+        self, view: View, step: Step, indices: Tensor, purpose: str, prepared: PreparedImages
+    ) -> Tensor:
         crops = self._augmentation if view.augmentation is None else self._named[view.augmentation]
         assert isinstance(crops, Crops)
         is_labeled = purpose == LABELED
         windows_of = LABELED if is_labeled else UNLABELED_WINDOWS
         draws = crops.draw(len(indices), step, purpose, windows_of)
-        return crops.view(self._prepared, part(indices), part(draws), covers=not is_labeled)
+        return crops.view(prepared, part(indices), part(draws), covers=not is_labeled)

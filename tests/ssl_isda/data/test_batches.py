@@ -11,6 +11,7 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
+from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.preprocessing import prepare
@@ -298,3 +299,31 @@ def test_a_gpu_is_never_waited_for(data: ImageData, tmp_path) -> None:
         for ours, theirs in zip(tensors(batch), tensors(on_cpu.batch(step(index))), strict=True):
             assert ours.device.type == "cuda"
             assert torch.allclose(ours.cpu(), theirs, atol=1e-5)
+
+
+def test_generated_images_stand_behind_the_labeled_ones_and_leave_them_as_they_are(
+    data: ImageData, tmp_path: Path
+) -> None:
+    _, _, preparation = prepare("scale", data, tmp_path)
+    prepared = preparation.of(data.train)
+
+    def images(step: Step, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        grey = torch.arange(n, dtype=torch.uint8).view(-1, 1, 1, 1) + step.index
+        return grey.expand(n, *data.train.shape).contiguous(), torch.arange(n) % 4
+
+    views = {"views": TWO, "labeled_views": (View(),)}
+    plain = make(data, prepared, **views).batch(step(3))
+    batch = make(data, prepared, **views, generated=Generated(images, 5, preparation)).batch(
+        step(3)
+    )
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.labels[6:].tolist() == [0, 1, 2, 3, 0]
+    assert torch.equal(batch.labels[:6], plain.labels)
+    for found, real in (
+        (batch.images, plain.images),
+        (batch.labeled_views[0], plain.labeled_views[0]),
+    ):
+        assert torch.equal(found[:6], real)
+        grey = ((torch.arange(5) + 3) / 255 - 0.5).view(-1, 1, 1, 1)
+        assert torch.allclose(found[6:], grey.expand_as(found[6:]), atol=1e-6)
+    assert all(map(torch.equal, batch.views, plain.views))

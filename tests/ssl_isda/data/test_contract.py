@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ssl_isda.data.facts import (
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource
+from ssl_isda.data.streaming import Streaming
 from ssl_isda.data.views import AUGMENTATIONS, names_for_vectors
 from tests.ssl_isda.data.conftest import load, pixels_of, streamed
 
@@ -212,6 +214,26 @@ def test_an_expected_image_is_decoded_once(make_folder, monkeypatch) -> None:
     source.fetch(torch.tensor([2]))
     source.fetch(torch.tensor([0]))
     assert len(decoded) == 3, "the one that nothing has asked for longest is forgotten"
+
+
+@pytest.mark.fault(48)
+def test_fault_48_a_disk_that_does_not_answer_is_told(monkeypatch) -> None:
+    """Not one that is slow: an image may take long as long as others come."""
+    monkeypatch.setattr("ssl_isda.data.streaming.STALLED_SECONDS", 0.2)
+    answers = threading.Event()
+
+    def decode(place: int) -> np.ndarray:
+        if place == 3:
+            answers.wait(60)
+        return np.full((1, 2, 2), place, np.uint8)
+
+    source = Streaming(decode, (1, 2, 2), torch.full((4,), -1), "", name="{}.png".format)
+    with pytest.raises(
+        UsageError, match=r"3\.png: no image could be read for 0\.2 s; once the disk"
+    ):
+        source.fetch(torch.tensor([0, 3]))
+    answers.set()
+    assert source.fetch(torch.tensor([0, 3])).flatten(1)[:, 0].tolist() == [0, 3]
 
 
 # ---- augmentations -----------------------------------------------------------------------------

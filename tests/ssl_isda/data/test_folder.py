@@ -22,6 +22,8 @@ from ssl_isda.data import file_hashes, folder_reading
 from ssl_isda.data.folder_listing import list_images, listed_once
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.preprocessing import prepare
+from ssl_isda.data.streaming import Streaming
 from tests.ssl_isda.data.conftest import load, pixels_of
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +61,26 @@ def test_image_size(make_folder) -> None:
     for size in (0, -1, 5000):
         with pytest.raises(UsageError, match="image size"):
             load_folder(make_folder(), image_size=size)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_folder_is_resized_by_the_filter_that_is_asked_for(make_folder, streaming: bool) -> None:
+    """Each filter has a cache of its own, and images that come later are resized by it too."""
+    root = make_folder()
+    with Image.open(sorted((root / "train").rglob("*.png"))[0]) as image:
+        first = image.convert("RGB")
+    digests = set()
+    for name in ("bilinear", "bicubic", "nearest"):
+        data = load_folder(root, 20, interpolation=name, streaming=streaming)
+        expected = np.asarray(first.resize((20, 20), Image.Resampling[name.upper()]))
+        expected = np.ascontiguousarray(expected.transpose(2, 0, 1))
+        assert np.array_equal(data.train.fetch(torch.tensor([0]))[0].numpy(), expected)
+        preparation = prepare("scale", data, root).preparation
+        original = torch.from_numpy(np.asarray(first).copy()).permute(2, 0, 1)
+        prepared = [preparation(it[None]) for it in (original, torch.from_numpy(expected))]
+        assert torch.equal(*prepared)
+        digests.add(data.digest)
+    assert len(digests) == 3
 
 
 def test_nested_and_hidden_files(make_folder) -> None:
@@ -292,6 +314,42 @@ def test_fault_39_any_damage_gives_pixels_or_one_line(tmp_path_factory, seed, su
         assert decode(path, 8).shape == (3, 8, 8)
     except UsageError as error:
         assert path.name in str(error) and "\n" not in str(error)
+
+
+# ---- streaming by itself -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("least", "asked", "streams"),
+    [(0, None, True), (0, False, False), (10**9, None, False), (10**9, True, True)],
+)
+def test_large_sets_are_streamed_unless_somebody_says_otherwise(
+    make_folder, monkeypatch, least: int, asked: bool | None, streams: bool
+) -> None:
+    monkeypatch.setattr("ssl_isda.datasets.folder.STREAMED_BEYOND", least)
+    data = load_folder(make_folder(), streaming=asked)
+    assert isinstance(data.train, Streaming) == isinstance(data.test, Streaming) == streams
+    told = [note for note in data.notes if "--no-streaming keeps all in memory" in note]
+    assert told == (
+        [
+            "10 images of 8 x 8 pixels are 2 kB: each is decoded when a step needs it; --no-streaming "
+            "keeps all in memory"
+        ]
+        if streams and asked is None
+        else []
+    )
+
+
+def test_channel_statistics_of_streamed_images_are_computed_once(make_folder, monkeypatch) -> None:
+    root, decodes = make_folder(), []
+    in_memory = prepare("normalize", load_folder(root), root).preparation.arrays
+    monkeypatch.setattr(
+        "ssl_isda.datasets.folder.decode", lambda *given: decodes.append(given) or decode(*given)
+    )
+    for _ in range(2):
+        arrays = prepare("normalize", load_folder(root, streaming=True), root).preparation.arrays
+        assert all(np.array_equal(arrays[name], in_memory[name]) for name in ("scale", "shift"))
+    assert len(decodes) == 8
 
 
 # ---- digests -----------------------------------------------------------------------------------

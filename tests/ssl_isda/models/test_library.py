@@ -83,6 +83,19 @@ def test_a_head_of_other_classes_is_left_out_and_gray_images_are_as_in_color() -
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize(
+    ("library", "name"), [("timm", "mobilenetv2_035"), ("torchvision", "shufflenet_v2_x0_5")]
+)
+def test_images_may_have_any_number_of_channels(library: str, name: str) -> None:
+    """Six channels that repeat RGB are seen as RGB is."""
+    many, color = ours(library, channels=6, name=name), ours(library, name=name)
+    for network in (many, color):
+        loaded(network, theirs(library, name).state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    found = many.eval().features(images.repeat(1, 2, 1, 1)), color.eval().features(images)
+    torch.testing.assert_close(*found)
+
+
 def test_a_transformers_position_embeddings_are_brought_to_the_size_of_the_images() -> None:
     state = theirs("timm", "test_vit").state_dict()  # for images of 160 pixels
     network = ours("timm", side=64, name="test_vit")

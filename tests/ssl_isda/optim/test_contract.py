@@ -8,13 +8,14 @@ import sys
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_isda.base.step import Step
 from ssl_isda.models import CNN13
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
 from ssl_isda.optim.contract import Group
 from ssl_isda.optim.groups import groups_of, merged
+from ssl_isda.optim.warmup import warmed_up
 
 CPU = torch.device("cpu")
 PLAIN = {
@@ -126,4 +127,76 @@ def test_a_parameter_that_no_stage_names_is_refused() -> None:
     network = CNN13(3, width=0.05)
     network.stages = lambda: [list(network.head.parameters())]
     with pytest.raises(ValueError, match=r"CNN13\.stages\(\) must name each parameter once"):
-        groups_of(network)
+        groups_of(network, layer_decay=0.5)
+
+
+def test_what_a_network_says_is_not_decayed_either() -> None:
+    """As timm's transformers do."""
+
+    class WithToken(CNN13):
+        def __init__(self) -> None:
+            super().__init__(3, width=0.05)
+            self.token = nn.Parameter(torch.zeros(1, 1, 4))
+
+        def no_weight_decay(self) -> set[str]:
+            return {"token", "absent"}
+
+    network = WithToken()
+    undecayed = [g for g in groups_of(network, decay_norms=False) if g.weight_decay == 0]
+    assert any(p is network.token for group in undecayed for p in group.parameters)
+    (all_of_them,) = groups_of(network)
+    assert any(p is network.token for p in all_of_them.parameters)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_schedule_warms_up_linearly(name: str) -> None:
+    schedule = SCHEDULES[name](SCHEDULES.config(name)())
+    steps = [Step(index, 12, 3) for index in range(12)]
+    found = [warmed_up(schedule, 4)(step) for step in steps]
+    factors = [0.25, 0.5, 0.75, 1.0, *[1.0] * 8]
+    assert found == [f * schedule(step) for f, step in zip(factors, steps, strict=True)]
+
+
+def plain_adamw(
+    weights: dict[str, Tensor], rates: dict[str, float], decays: dict[str, float], gradients
+) -> None:
+    """Alg. 2 of Loshchilov & Hutter, number by number, with PyTorch's default betas."""
+    means = {name: torch.zeros_like(w) for name, w in weights.items()}
+    squares = {name: torch.zeros_like(w) for name, w in weights.items()}
+    for t in range(1, 6):
+        for name, g in gradients(t).items():
+            rate = rates[name] * min(1.0, t / 3)  # a warm-up of three steps
+            means[name] = 0.9 * means[name] + 0.1 * g
+            squares[name] = 0.999 * squares[name] + 0.001 * g * g
+            step = (means[name] / (1 - 0.9**t)) / ((squares[name] / (1 - 0.999**t)).sqrt() + 1e-8)
+            weights[name] = weights[name] * (1 - rate * decays[name]) - rate * step
+
+
+def test_adamw_with_layer_decay_and_warm_up_is_the_plain_one() -> None:
+    network = CNN13(3, width=0.05).double()
+
+    def gradients(t: int) -> dict[str, Tensor]:
+        g = torch.Generator().manual_seed(t)
+        named = network.named_parameters()
+        return {n: torch.randn(p.shape, generator=g, dtype=p.dtype) for n, p in named}
+
+    depth = {id(p): 3 - k for k, stage in enumerate(network.stages()) for p in stage}
+    expected = {name: p.detach().clone() for name, p in network.named_parameters()}
+    rates = {name: 0.01 * 0.65 ** depth[id(p)] for name, p in network.named_parameters()}
+    decays = {name: 0.05 * (p.ndim > 1) for name, p in network.named_parameters()}
+    plain_adamw(expected, rates, decays, gradients)
+
+    groups = groups_of(network, layer_decay=0.65, decay_norms=False)
+    optimizer = OPTIMIZERS["adamw"](OPTIMIZERS.config("adamw")(weight_decay=0.05))(
+        groups, torch.device("cpu")
+    )
+    schedule = warmed_up(lambda step: 1.0, 3)
+    for t in range(1, 6):
+        for group, described in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = 0.01 * schedule(Step(t - 1, 5, 5)) * described.rate_scale
+        given = gradients(t)
+        for name, parameter in network.named_parameters():
+            parameter.grad = given[name]
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-12, atol=1e-14)

@@ -142,6 +142,23 @@ def test_of_two_lengths_the_nearer_counts(tmp_path: Path) -> None:
     assert [(config.steps, config.epochs) for config in given] == [(7, 3), (None, 5)]
 
 
+def test_of_two_warm_ups_the_nearer_counts(tmp_path: Path) -> None:
+    mine = tmp_path / "my.yaml"
+    mine.write_text("warmup_steps: 7\n")
+    config = run("--method=vat", f"--config={mine}", "--warmup-epochs=2").config
+    assert (config.warmup_steps, config.warmup_epochs) == (None, 2.0)
+
+
+def test_the_policy_of_a_frozen_backbone_is_one_of_features_unless_somebody_says_otherwise() -> (
+    None
+):
+    frozen = ("--method=pi_model", "--dataset=digits", "--freeze=backbone")
+    resolved, other = run(*frozen, "--noise-std=0.1"), run(*frozen, "--policy=vector_dropout")
+    assert (resolved.config.policy, resolved.sources["policy"]) == ("vector_noise", "default")
+    assert resolved.values["noise_std"] == 0.1 and resolved.unusual == ()
+    assert other.config.policy == "vector_dropout" and other.unusual == ("vector_dropout",)
+
+
 # ---- help
 
 

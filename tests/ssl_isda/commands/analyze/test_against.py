@@ -28,6 +28,10 @@ ERRORS = {
 }
 
 
+def test_a_baseline_may_be_a_setting_that_is_not_set() -> None:
+    assert baseline_of(["generated=none", "dropout=0"]) == {"generated": None, "dropout": 0}
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     for number, (flags, errors) in enumerate(ERRORS.items()):

@@ -1,0 +1,90 @@
+"""The folder of one generator: its words, who may write into it, and what stands in it.
+
+generator.json  split.json  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  samples.png  result.json
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ssl_isda.base.errors import FolderInUse, UsageError
+from ssl_isda.base.files import write_json
+from ssl_isda.base.words import printed
+from ssl_isda.generators.saved import FILE_NAME, read_words
+
+NOT_SETTINGS = ("format",)
+
+
+class GeneratorFolder:
+    """A folder and the words that describe its generator."""
+
+    def __init__(self, path: Path, words: Mapping[str, Any]) -> None:
+        self.path, self.words = path, words
+        self.result_file = path / "result.json"
+
+    @contextmanager
+    def opened(self, *, fresh: bool) -> Iterator[None]:
+        """Own the folder, with the words recorded.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written, or holds a generator that was trained otherwise.
+        FolderInUse
+            Another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        from ssl_isda.runs.checkpoint import remove_stray_files
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = FileLock(self.path / ".lock", timeout=0).acquire()
+        except Timeout as error:
+            raise FolderInUse(f"{printed(self.path)} is in use by another process") from error
+        except OSError as error:
+            raise UsageError(f"cannot write to {printed(self.path)}: {error.strerror}") from error
+        with held:
+            if fresh:
+                self._empty()
+            self._refuse_other_words()
+            write_json(self.path / FILE_NAME, self.words)
+            remove_stray_files(self.path)
+            yield
+
+    def result(self) -> dict[str, Any] | None:
+        """Of a training that is done; else None."""
+        if not self.result_file.is_file():
+            return None
+        found: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
+        return found
+
+    def _refuse_other_words(self) -> None:
+        if not any(self.path.glob("checkpoint.pt*")):
+            return
+        there = read_words(self.path)
+        now = json.loads(json.dumps(self.words))
+        differing = [
+            f"{name}: {there.get(name)} there, {now[name]} now"
+            for name in now
+            if name not in NOT_SETTINGS and there.get(name) != now[name]
+        ]
+        if differing:
+            raise UsageError(
+                f"{printed(self.path)} holds a generator that was trained otherwise "
+                f"({'; '.join(differing)[:200]}): take another --runs-dir, or --fresh to delete it"
+            )
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == ".lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()

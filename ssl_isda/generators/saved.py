@@ -1,0 +1,174 @@
+"""A generator as ``generate train`` leaves it, or as somebody else wrote it, ready to make images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import UNREADABLE_ARCHIVE
+from ssl_isda.base.words import printed
+from ssl_isda.generators.contract import GANS, GENERATORS, NUM_NOISE, Gan, Generator
+from ssl_isda.runs import checkpoint
+
+FILE_NAME = "generator.json"
+FORMAT = "ssl-isda generator 1"
+EXPORTED = ".pt2"
+"""How a file of ``torch.export.save`` ends."""
+
+
+class Saved(NamedTuple):
+    """A generator in evaluation mode, without gradients for its weights.
+
+    class_names : of the images that it was trained on; empty where nothing says so
+    num_steps : that it was trained for; None where nothing says so
+    """
+
+    generator: Generator
+    name: str
+    class_names: tuple[str, ...]
+    num_steps: int | None
+
+
+class Foreign(Generator):
+    """A module that maps z, or z and classes, to images, as a ``Generator``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.num_noise = int(getattr(module, "num_noise", NUM_NOISE))
+        self.knows_classes = bool(getattr(module, "knows_classes", False))
+
+    def forward(self, z: Tensor, classes: Tensor) -> Tensor:
+        images: Tensor = self.module(z, classes) if self.knows_classes else self.module(z)
+        return images
+
+
+def read_words(folder: Path) -> dict[str, Any]:
+    """What a folder of ``generate train`` says of its generator.
+
+    Raises
+    ------
+    UsageError
+        It is no such folder, or the file is damaged.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise UsageError(f"{printed(folder)} is no folder of generate train: it has no {FILE_NAME}")
+    try:
+        words: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if words["format"] != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+    except UNREADABLE_ARCHIVE as error:
+        raise UsageError(f"{printed(path)} cannot be read: {error}") from error
+    return words
+
+
+def built(words: Mapping[str, Any]) -> Gan:
+    """The pair that the words describe, with fresh weights.
+
+    Raises
+    ------
+    UsageError
+        There is no such pair, or it does not fit the images.
+    """
+    if words["gan"] not in GANS:
+        raise UsageError(f"the pair {words['gan']!r} is not registered: --plugin reads its file")
+    config = GANS.config(words["gan"])(**words["options"])
+    try:
+        return GANS[words["gan"]](
+            config, num_classes=len(words["class_names"]), shape=tuple(words["shape"])
+        )
+    except ValueError as error:
+        raise UsageError(f"--gan {words['gan']}: {error}") from error
+
+
+def read_generator(place: Path, device: torch.device) -> Saved:
+    """The generator of a folder of ``generate train``, or of a file of ``torch.export.save``; or one that
+    a plugin has registered under this name.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    if str(place) in GENERATORS:
+        return _ready(Foreign(GENERATORS[str(place)]()), str(place), device)
+    if place.suffix == EXPORTED and place.is_file():
+        return _ready(_exported(place), printed(place), device)
+    if not place.is_dir():
+        named = f" or a name of --plugin ({', '.join(GENERATORS)})" if len(GENERATORS) else ""
+        raise UsageError(
+            f"{printed(place)}: no such folder of generate train, no file that ends in {EXPORTED}{named}"
+        )
+    words = read_words(place)
+    pair = built(words)
+    try:
+        state, _ = checkpoint.load_latest(place / "checkpoint.pt")
+        if state is None:
+            raise UsageError(f"{printed(place)} has no checkpoint yet: train it first")
+        pair.load_state_dict(state["student"])
+    except (checkpoint.CheckpointDamaged, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{printed(place)}: its checkpoint cannot be used: {reason}") from error
+    ready = _ready(pair.generator, printed(place), device)
+    names = tuple(words["class_names"])
+    return ready._replace(class_names=names, num_steps=int(state["next_step"]))
+
+
+def refuse_misfit(saved: Saved, shape: tuple[int, ...], num_classes: int) -> None:
+    """Make an image of each class and look at it.
+
+    Raises
+    ------
+    UsageError
+        The generator fails, or its images are not of this shape or have pixels outside -1 to 1.
+    """
+    where = next((each.device for each in saved.generator.parameters()), torch.device("cpu"))
+    z = saved.generator.draw(num_classes, torch.Generator().manual_seed(0)).to(where)
+    try:
+        with torch.no_grad():
+            images = saved.generator(z, torch.arange(num_classes, device=where))
+    except Exception as error:  # somebody's own code may fail in any way
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UsageError(f"--generator {saved.name} makes no images of z: {reason}") from error
+    if tuple(images.shape) != (num_classes, *shape):
+        made = " x ".join(map(str, images.shape[1:]))
+        raise UsageError(
+            f"--generator {saved.name} makes images of {made}, and those of the run are "
+            f"{' x '.join(map(str, shape))} (channels, height, width)"
+        )
+    if not bool((images.abs() <= 1).all()):
+        raise UsageError(
+            f"--generator {saved.name} makes pixels from {images.min():.3g} to {images.max():.3g}; "
+            "they must be from -1 to 1"
+        )
+
+
+def _exported(place: Path) -> Foreign:
+    """The program's first example input says how many numbers z has."""
+    try:
+        program = torch.export.load(place)
+        foreign = Foreign(program.module())
+        (z, *others), _ = program.example_inputs
+    except Exception as error:  # unchecked bytes: the reader may fail in any way
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UsageError(f"--generator {printed(place)} cannot be read: {reason}") from error
+    foreign.num_noise, foreign.knows_classes = z.shape[1], bool(others)
+    return foreign
+
+
+def _ready(generator: Generator, name: str, device: torch.device) -> Saved:
+    _to_evaluation(generator.module if isinstance(generator, Foreign) else generator)
+    return Saved(generator.to(device).requires_grad_(False), name, (), None)
+
+
+def _to_evaluation(module: nn.Module) -> None:
+    with suppress(NotImplementedError):  # an exported program has the mode that it was exported in
+        module.eval()

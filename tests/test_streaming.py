@@ -1,0 +1,78 @@
+"""Runs on images that are decoded when a step needs them end as those on images in memory, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ssl_isda
+from ssl_isda.training.trainer import Trainer
+from tests.commands import MLP, answer, train
+
+SETTINGS = [
+    *("--dataset", "folder", "--data-dir", "images", "--image-size", "16", *MLP, "--isda"),
+    *("--labels-per-class", "4", "--batch-size", "8", "--unlabeled-batch-size", "10"),
+    *("--steps", "6", "--wandb", "disabled", "--optimizer", "adamw", "--learning-rate", "0.01"),
+    *("--layer-decay", "0.65", "--no-decay-norms", "--warmup-steps", "4"),
+]
+
+
+class Killed(Exception):
+    """Stands for kill -9."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With 30 images of two classes to train on, three steps of an epoch, and 4 to test on."""
+    place = tmp_path_factory.mktemp("streaming")
+    draws = np.random.default_rng(0)
+    for part, count in (("train", 30), ("test", 4)):
+        for k in range(count):
+            path = place / "images" / part / "ab"[k % 2] / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draws.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
+    return place
+
+
+def ends(folder: Path, runs: str) -> dict[str, bytes]:
+    """The final checkpoint and the metrics of the only run there."""
+    (run,) = (path.parent for path in (folder / runs).rglob("config.yaml"))
+    return {name: (run / name).read_bytes() for name in ("checkpoint.pt", "metrics.jsonl")}
+
+
+@pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
+def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
+    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SETTINGS, "--method", method]
+    train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
+    streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
+    taken = Trainer.train_step
+
+    def killed(trainer: Trainer, step):
+        if step.index == 4:
+            trainer.save()
+            raise Killed
+        return taken(trainer, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "train_step", killed)
+        with pytest.raises(Killed):
+            answer(streamed, folder)
+    assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
+    assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
+
+
+def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:
+    words = [*SETTINGS, "--method", "supervised", "--runs-dir", "older"]
+    printed = train(*words, cwd=folder)
+    (config,) = (folder / "older").rglob("config.yaml")
+    text = config.read_text()
+    assert "    streaming: null  # default" in text
+    config.write_text(text.replace("streaming: null", "streaming: false"))
+    assert train(*words, cwd=folder) == printed.splitlines(keepends=True)[-1]
+    code, _, err = answer([*words, "--streaming"], folder)
+    assert code == 2 and "streaming: false there, true now" in err
