@@ -3,13 +3,28 @@
 A data set imports ``ssl_isda.base`` and ``ssl_isda.data``, never another data set or a method.
 """
 
-from . import cifar, digit_pairs, digits, folder, sklearn_vectors, stl10, svhn, vectors
+from . import (
+    cifar,
+    cityscapes,
+    digit_pairs,
+    digits,
+    folder,
+    masks,
+    photo_digits,
+    sklearn_vectors,
+    stl10,
+    svhn,
+    vectors,
+)
 
 __all__ = [
     "cifar",
+    "cityscapes",
     "digit_pairs",
     "digits",
     "folder",
+    "masks",
+    "photo_digits",
     "sklearn_vectors",
     "stl10",
     "svhn",

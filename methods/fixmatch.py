@@ -74,6 +74,7 @@ class FixMatch(Method):
 
     views = (View("weak"), View("strong"))
     joined = 2
+    dense = True
 
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int

@@ -67,6 +67,8 @@ class Config:
 class MeanTeacher(Method):
     """MSE between student and teacher; the state is the teacher."""
 
+    dense = True
+
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:

@@ -60,6 +60,8 @@ class Config:
 class PiModel(Method):
     """MSE between the predictions for two views; no state."""
 
+    dense = True
+
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int
     ) -> None:

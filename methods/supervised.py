@@ -27,6 +27,7 @@ class Supervised(Method):
     """No views, and therefore no term."""
 
     views = ()
+    dense = True
 
     def __init__(
         self, config: Config, *, student: Network, num_images: int, num_classes: int

@@ -169,8 +169,11 @@ class Model:
         import torch
 
         from ssl_isda.data.inputs import inputs_of, refuse_unreadable
+        from ssl_isda.training.dense import is_dense
         from ssl_isda.training.prediction import predictions
 
+        if is_dense(self.network):
+            raise UsageError("the run has a class for each pixel: predict_masks gives its masks")
         parts = inputs_of(images, self.prepare)
         network = (self.network, self.prepare, self.precision)
         found = [
@@ -190,6 +193,42 @@ class Model:
             [self.class_names[k] for k in labels], labels, probabilities, features, inputs
         )
 
+    def predict_masks(
+        self, images: Any, batch_size: int | None = None, *, skip_unreadable: bool = False
+    ) -> list[np.ndarray]:
+        """For each image the class of each pixel, (h, w) uint8, at its own size.
+
+        Parameters
+        ----------
+        images, batch_size, skip_unreadable : as in ``predict``
+
+        Raises
+        ------
+        UsageError
+            The run has one class for an image; and as in ``predict``.
+        """
+        from ssl_isda.data.batches import evaluated_at_once
+        from ssl_isda.data.inputs import inputs_of, refuse_unreadable
+        from ssl_isda.training.dense import is_dense
+        from ssl_isda.training.prediction import mask_of, predictions
+
+        if not is_dense(self.network):
+            raise UsageError("the run has one class for an image: predict gives it")
+        parts = inputs_of(images, self.prepare)
+        size = batch_size or evaluated_at_once(self.prepare.shape)
+        network = (self.network, self.prepare, self.precision)
+        found = [
+            mask_of(logits, part.size(place)).numpy()
+            for part in parts
+            for places, prediction in predictions(
+                *network, part, batch_size=size, skip_unreadable=skip_unreadable
+            )
+            for place, logits in zip(places.tolist(), prediction.logits, strict=True)
+        ]
+        if not skip_unreadable or not found:
+            refuse_unreadable(parts, "skip_unreadable=True predicts the others, if any")
+        return found
+
 
 def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -> Model:
     """The trained network of a run folder, as its newest whole checkpoint has it, or of a file that
@@ -206,10 +245,14 @@ def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -
         There is no such run, it has no checkpoint yet, or what stands there is damaged.
     """
     try:
-        from ssl_isda.assembly import evaluated_network
+        from ssl_isda.assembly import evaluated_network, evaluated_passes
         from ssl_isda.settings.options import Place
+        from ssl_isda.training.dense import is_dense
 
         place = Place.model_construct(device=device, plugin=plugin)
-        return Model(*evaluated_network(Path(path), place))
+        network, prepare, precision = evaluated_network(Path(path), place)
+        if is_dense(network):
+            network = evaluated_passes(Path(path), network, place)
+        return Model(network, prepare, precision)
     except ModuleNotFoundError as error:
         raise missing_package(error) from error

@@ -38,6 +38,8 @@ from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.data.generated import Generated
 from ssl_isda.data.image_data import DATASETS, ImageData
 from ssl_isda.data.image_memory import room_for_data
+from ssl_isda.data.masks.building import mask_batches
+from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import Prepared, prepare, prepare_by, prepare_like
 from ssl_isda.data.resized_crop import cropped
@@ -70,8 +72,10 @@ from ssl_isda.settings.config import Resolved, RunConfig
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import no_checkpoint, settings_of_run
 from ssl_isda.tasks import TASKS
-from ssl_isda.training import frozen
+from ssl_isda.tasks.contract import Task
+from ssl_isda.training import dense, frozen
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.evaluated import Evaluated
 from ssl_isda.training.evaluation import LabeledBatches
 from ssl_isda.training.exported import is_exported, read_safetensors
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
@@ -96,11 +100,12 @@ class Workspace:
         self.precision = precision_of(resolved, self.device)
         plugins.load(config.plugin)
         self.data: ImageData = own or images_of(resolved)
+        dense.refuse_whitening(config.preprocessing, self.data)
         train, test, preparation = _prepared(resolved, self.data)
         _refuse_what_no_gpu_holds([train, test], self.device)
         self.train_images: PreparedImages = train.to(self.device)
         self.test_images: PreparedImages = test.to(self.device)
-        self.preparation: Preparation = preparation
+        self.preparation: Preparation = self.data.completed(preparation)
         options = ListingOptions.of(resolved.values)
         listed = () if own else data_digests(config.dataset, config.data_dir, options)
         self.digests: tuple[str, ...] = listed or self.data.digests
@@ -115,11 +120,11 @@ class Workspace:
 
     def train_batches(self, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Training images, all or those at ``indices``, with their labels, without augmentation."""
-        return evaluation_batches(self.train_images, _labels(self.data.train), indices=indices)
+        return evaluation_batches(self.train_images, self.data.train_targets, indices=indices)
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images with their labels."""
-        return evaluation_batches(self.test_images, _labels(self.data.test))
+        return evaluation_batches(self.test_images, self.data.test_targets)
 
 
 def read_alike(resolved: Resolved) -> tuple[object, ...]:
@@ -240,6 +245,7 @@ def build_trainer(
     weights : that the network starts from, and so does every copy that its method makes
     """
     config, data = resolved.config, workspace.data
+    task = task_of(resolved, data)
     student = student_of(resolved, workspace)
     if weights:
         tracker.say(weights.load_into(student, data.class_names))
@@ -247,6 +253,8 @@ def build_trainer(
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
+    if task.is_dense:
+        dense.refuse_what_has_no_pixels(resolved, student, method)
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
     evaluations = {"test": workspace.test_batches} if len(data.test) else {}
@@ -258,8 +266,15 @@ def build_trainer(
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
-    task = chosen(TASKS, "task", resolved)()
-    objective = Objective(method, isda, *shape, loss=loss, task=task).to(workspace.device)
+    second = getattr(student, "auxiliary_head", None) if task.is_dense else None
+    if second is not None:
+        dense.refuse_what_has_no_second_head(config.model, isda)
+    objective = Objective(
+        *(method, isda, *shape),
+        loss=loss,
+        task=task,
+        auxiliary_features=None if second is None else second.weight.shape[1],
+    ).to(workspace.device)
     if config.evaluation_ema is not None:
         _average_for_evaluation(objective, student, config)
     if config.compile:
@@ -278,6 +293,23 @@ def build_trainer(
         schedule=schedule_of(resolved, trainer_config),
         groups=_groups_of(student, config),
     )
+
+
+def task_of(resolved: Resolved, data: ImageData) -> Task:
+    """What is learned of an image, which the data have.
+
+    Raises
+    ------
+    UsageError
+        They do not, or an option of the task is out of range.
+    """
+    config = resolved.config
+    try:
+        task: Task = chosen(TASKS, "task", resolved)()
+    except ValueError as error:
+        raise UsageError(f"--task {config.task}: {error}") from error
+    dense.refuse_other_task(config, task, data)
+    return task
 
 
 def _groups_of(student: Network, config: RunConfig) -> list[Group]:
@@ -363,7 +395,7 @@ def network_of(
     except ValueError as error:
         raise UsageError(f"--model {config.model}: {error}") from error
     try:
-        student.eval().features(torch.zeros(1, *shape))
+        student.eval().features(torch.zeros(1, *dense.smallest_look(student, shape)))
     except ValueError as error:
         advice = "try a larger --image-size" if len(shape) == 3 else "vectors take mlp or linear"
         raise UsageError(f"--model {config.model}: {error}; {advice}") from error
@@ -534,6 +566,8 @@ def batches_of(
     config = resolved.config
     shape = workspace.data.train.shape
     is_vectors = len(shape) == 1
+    if isinstance(workspace.data, MaskData):
+        return _batches_of_masks(resolved, workspace, workspace.data, split, method)
     if is_vectors:
         _refuse_settings_of_images(resolved)
     _refuse_settings_of_other_placements(resolved)
@@ -601,6 +635,32 @@ def generated_of(resolved: Resolved, workspace: Workspace, split: Split) -> Gene
     place = of_seed if of_seed.is_dir() else config.generated
     size = BatchShare(config.batch_size, config.generated_share)
     return joining(place, size, workspace.data, split, workspace.preparation, workspace.device)
+
+
+def _batches_of_masks(
+    resolved: Resolved, workspace: Workspace, data: MaskData, split: Split, method: Method
+) -> TwoStreamBatches:
+    config = resolved.config
+    dense.refuse_policy(config)
+    views = (*method.views, *method.labeled_views)
+    batches = mask_batches(
+        data,
+        options_of(AUGMENTATIONS, "crops", resolved),
+        options_of(AUGMENTATIONS, "strong", resolved),
+        flip=config.flip,
+        names=[view.augmentation for view in views if view.augmentation is not None],
+        prepared=workspace.train_images,
+        labels=_labels(data.train),
+        split=split,
+        labeled_batch_size=config.batch_size,
+        unlabeled_batch_size=config.unlabeled_batch_size,
+        seed=config.seed,
+        partial=config.partial_batches,
+        views=method.views,
+        device=workspace.device,
+    )
+    _refuse_batch_sizes(config, batches)
+    return batches
 
 
 def _placed(config: RunConfig, name: str, made: AnyAugmentation) -> AnyAugmentation:
@@ -710,7 +770,9 @@ def split_of(folder: RunFolder, workspace: Workspace) -> Split:
     config, data = folder.resolved.config, workspace.data
     labels, checksum = _labels(data.train), data.train.fingerprint
     source = folder.split_file if folder.split_file.exists() else config.split
-    num_classes, amounts = len(data.class_names), Amounts.of(config)
+    if data.is_dense:
+        dense.refuse_amounts(config, data)
+    num_classes, amounts = data.num_label_groups, Amounts.of(config)
     belongs: dict[str, Any] = {"dataset": data.name, "checksum": checksum, "test": data.drawn_test}
     if config.split is not None and data.labeled is not None:
         raise UsageError(
@@ -807,6 +869,7 @@ def refuse_other_preparation(kept: Preparation, workspace: Workspace, config: Ru
 
 def evaluate(folder: RunFolder, *, test_only: bool) -> Features:
     """The run's network, as its newest whole checkpoint has it, on the images that it was made on."""
+    dense.refuse_features(folder.path, folder.resolved.config)
     workspace = workspace_of(folder)
     split = split_of(folder, workspace)
     predict, digest = _predicting(folder, workspace, split)
@@ -965,6 +1028,14 @@ def _kept_backbone(network: Network, path: Path) -> frozen.Backbone:
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{path / frozen.FILE_NAME} is another network: {reason}") from error
+
+
+def evaluated_passes(path: Path, network: nn.Module, place: Place) -> nn.Module:
+    """The network as the evaluation of its run passes images through it; one of a file as it is."""
+    if path.is_file():
+        name = "segmentation" if dense.is_dense(network) else "classification"
+        return Evaluated(network, TASKS[name](TASKS.config(name)()))
+    return Evaluated(network, chosen(TASKS, "task", settings_of_run(path, place))())
 
 
 def _exported_network(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision]:

@@ -24,6 +24,7 @@ from ssl_isda.results.run_files import Damaged, read_split
 from ssl_isda.results.tables import Markup, Table, markdown_table
 from ssl_isda.results.writing import make_folder
 from ssl_isda.runs.data_digest import other_images, usual_digests
+from ssl_isda.runs.metrics import ERROR_RATE, Headline, headline_of
 from ssl_isda.runs.run_folder import RunFolder, cell_name
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import shell_command
@@ -66,11 +67,18 @@ class Tried:
     """On the held-out images, in percent, seed by seed; None if the training failed."""
     data_digest: str = ""
     """Of the images, the same for all seeds."""
+    headline: Headline = ERROR_RATE
+    """What the numbers in ``errors`` are: errors, or mIoUs."""
 
     @property
     def error(self) -> float:
         """Their mean; infinite where the training failed."""
         return statistics.fmean(self.errors) if self.errors else math.inf
+
+    @property
+    def loss(self) -> float:
+        """What is to be small: the error, or the mIoU with its sign changed."""
+        return self.error if self.headline.lower_is_better or not self.errors else -self.error
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -142,7 +150,7 @@ def choice(tried: Sequence[Tried]) -> Tried:
         The images changed while the search ran: errors on both cannot be compared.
     """
     _refuse_other_images(tried)
-    best = min(tried, key=lambda one: one.error)
+    best = min(tried, key=lambda one: one.loss)
     if best.errors is None:
         raise TrainingFailed("search: the training failed with every setting; see the lines above")
     return best
@@ -167,7 +175,8 @@ def table(tried: Sequence[Tried]) -> str:
     """Validation errors in percent, lambda_0 down and eta_1 across, as Markdown."""
     across = dict.fromkeys(one.setting.get("eta_1") for one in tried)
     heads = ["" if eta_1 is None else f"eta_1 {eta_1:g}" for eta_1 in across]
-    rows = [["validation error (%)", *heads]]
+    judged = next((one.headline.words for one in tried if one.errors), "error")
+    rows = [[f"validation {judged} (%)", *heads]]
     for strength in dict.fromkeys(one.setting["lambda_0"] for one in tried):
         row = [one for one in tried if one.setting["lambda_0"] == strength]
         texts = ["failed" if one.errors is None else f"{one.error:.2f}" for one in row]
@@ -203,8 +212,9 @@ def _try(resolved: Resolved, setting: Setting) -> Tried:
     except TrainingFailed as error:
         show(f"warning: {in_words(setting)}: {error}")
         return Tried(setting, None)
-    errors = tuple(result["validation_error"] for result in results)
-    return Tried(setting, errors, str(results[0].get("data_digest") or ""))
+    headline = headline_of(results[0])
+    errors = tuple(result[headline.of_validation] for result in results)
+    return Tried(setting, errors, str(results[0].get("data_digest") or ""), headline)
 
 
 # ---- the outcome
@@ -221,19 +231,23 @@ def _num_held_out(resolved: Resolved) -> int:
 def _write(base: Resolved, tried: Sequence[Tried], chosen: Tried, num_held_out: int) -> None:
     path = base.config.runs_dir / "search" / cell_name(base) / "search.json"
     make_folder(path.parent)
+    kept = chosen.headline.of_validation
     outcome = {
         "chosen": dict(chosen.setting),
-        "validation_error": chosen.error,
+        chosen.headline.of_validation: chosen.error,
         "held_out_images": num_held_out,
         "seeds": list(base.seeds),
-        "tried": [{**one.setting, "validation_errors": one.errors} for one in tried],
+        "tried": [{**one.setting, f"{kept}s": one.errors} for one in tried],
     }
     write_json(path, outcome)
     show(f"{printed(path)} written")
 
 
 def _verdict(tried: Sequence[Tried], chosen: Tried, num_images: int) -> str:
-    """The choice, and how far the held-out images can tell the settings apart."""
+    """The choice, and how far the held-out images can tell the settings apart; not by an mIoU, whose
+    pixels are not independent."""
+    if not chosen.headline.lower_is_better:
+        return f"chosen: {in_words(chosen.setting)}, mIoU {chosen.error:.2f} % on held-out images"
     share = chosen.error / 100
     spread = 100 * math.sqrt(share * (1 - share) / max(num_images, 1))
     near = sum(one.error <= chosen.error + spread for one in tried) - 1

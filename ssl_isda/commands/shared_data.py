@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from ssl_isda.data.facts import facts_of
+from ssl_isda.data.facts import MaskFiles, facts_of
 from ssl_isda.settings.config import Resolved
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def workspace_for(resolved: Resolved, digests: Sequence[str]) -> Workspace:
     from ssl_isda.assembly import Workspace, read_alike
 
     kept = _KEPT.get()
-    if kept is None or facts_of(resolved.config.dataset) is None:
+    if kept is None or isinstance(facts_of(resolved.config.dataset), MaskFiles | None):
         return Workspace(resolved)
     key = (read_alike(resolved), tuple(digests))
     if key not in kept:

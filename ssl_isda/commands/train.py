@@ -15,7 +15,7 @@ from ssl_isda.base.progress import show
 from ssl_isda.commands.shared_data import data_shared as data_shared
 from ssl_isda.commands.shared_data import workspace_for
 from ssl_isda.data.amounts import Amounts
-from ssl_isda.data.facts import check_labels, data_digests, facts_of
+from ssl_isda.data.facts import MaskFiles, check_labels, data_digests, facts_of
 from ssl_isda.data.folder_listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
@@ -31,7 +31,7 @@ def train(resolved: Resolved) -> int:
     """Train one run for each seed, skipping those that are done, and print the errors."""
     results = train_seeds(resolved)
     if len(results) > 1 and is_first_launched():
-        show(across_seeds([result["error"] for result in results]))
+        show(across_seeds(results))
     return 0
 
 
@@ -93,7 +93,7 @@ def _digests(
     if own is not None:
         return own.digests
     config = resolved.config
-    is_unknown = facts_of(config.dataset) is None
+    is_unknown = isinstance(facts_of(config.dataset), MaskFiles | None)
     if is_unknown and any(f.result_file.exists() and not f.fresh for f in folders):
         from ssl_isda.assembly import images_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,12 +12,16 @@ from ssl_isda.data.batch import Batch
 from ssl_isda.data.generated import Generated
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
-from ssl_isda.data.source import in_order, send
+from ssl_isda.data.source import DataSource, in_order, send
 from ssl_isda.data.splits import Split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 from ssl_isda.data.vectors.prepared import PreparedVectors
 from ssl_isda.data.views import AnyAugmentation, View
 from ssl_isda.parallel.distributed import part, whole
+
+EVALUATED = 500
+"""Images of an evaluated batch."""
+SMALL_PIXELS = 32 * 32
 
 
 class TwoStreamBatches:
@@ -161,14 +165,30 @@ class TwoStreamBatches:
         return augmentation.view(prepared, part(indices), part(draws))
 
 
+def evaluated_at_once(shape: Sequence[int]) -> int:
+    """Images of this shape in an evaluated batch, each pixel of which has a class."""
+    return max(1, EVALUATED * SMALL_PIXELS // (shape[-2] * shape[-1]))
+
+
 def evaluation_batches(
-    prepared: PreparedImages, labels: Tensor, batch_size: int = 500, indices: Tensor | None = None
+    prepared: PreparedImages,
+    labels: Tensor | DataSource,
+    batch_size: int | None = None,
+    indices: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(images, labels) of all images, or of those at ``indices``, in order, without augmentation.
 
-    They come on the source's device, the last batch shorter; ``labels`` are those of all images.
+    They come on the source's device, the last batch shorter. ``labels`` are those of all images, or the
+    source of their masks, which come as (n, H, W) int64; a batch then has as many pixels as one of
+    ``EVALUATED`` small images, or one image.
     """
     places = torch.arange(len(labels)) if indices is None else indices
-    targets = labels[places].to(prepared.source.device).split(batch_size)
-    for images, wanted in zip(in_order(prepared.source, places, batch_size), targets, strict=True):
+    if isinstance(labels, Tensor):
+        size = batch_size or EVALUATED
+        targets: Iterable[Tensor] = labels[places].to(prepared.source.device).split(size)
+    else:
+        size = batch_size or evaluated_at_once(labels.shape)
+        masks = in_order(labels.to(prepared.source.device), places, size)
+        targets = (part[:, 0].long() for part in masks)
+    for images, wanted in zip(in_order(prepared.source, places, size), targets, strict=True):
         yield prepared.finish(images), wanted

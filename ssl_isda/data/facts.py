@@ -52,8 +52,13 @@ class VectorFiles:
     """Of a user's own vectors: their facts are counted in the file that ``read_vectors`` reads."""
 
 
-Facts = DatasetFacts | ClassFolders | VectorFiles
-_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders, VectorFiles)}
+@dataclass(frozen=True)
+class MaskFiles:
+    """Of images with masks: nothing is known before they are read."""
+
+
+Facts = DatasetFacts | ClassFolders | VectorFiles | MaskFiles
+_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders, VectorFiles, MaskFiles)}
 
 
 def facts_of(dataset: str) -> Facts | None:
@@ -86,7 +91,7 @@ def check_labels(
         amounts.of_classes(dataset, list_images(data_dir, options).train_counts())
     elif isinstance(facts, VectorFiles):
         amounts.of_classes(dataset, _vectors(data_dir, options).train_counts())
-    elif facts is not None:
+    elif isinstance(facts, DatasetFacts):
         counts = facts.train_counts
         if amounts.takes_all_labels and amounts.imbalance is not None:
             raise UsageError(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ssl_isda.base.registry import Registry
 from ssl_isda.data.identity import digest_of
 from ssl_isda.data.source import DataSource, InMemory
+
+if TYPE_CHECKING:
+    from ssl_isda.data.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,30 @@ class ImageData:
         return cls(name, tuple(class_names), _in_memory(*train), _in_memory(*test))
 
     @property
+    def is_dense(self) -> bool:
+        """Whether each pixel has a class."""
+        return False
+
+    @property
+    def num_label_groups(self) -> int:
+        """Groups of which labeled images are drawn: the classes."""
+        return len(self.class_names)
+
+    @property
+    def train_targets(self) -> Tensor | DataSource:
+        """What training images are to be judged by: classes (N,), or the source of their masks."""
+        return _labels(self.train)
+
+    @property
+    def test_targets(self) -> Tensor | DataSource:
+        """The same of the test images."""
+        return _labels(self.test)
+
+    def completed(self, preparation: Preparation) -> Preparation:
+        """With what predictions need beside it, such as colours of classes."""
+        return preparation
+
+    @property
     def digest(self) -> str:
         """What tells these images, their labels and the names of the classes from all others."""
         return digest_of(self.class_names, self.train.fingerprint, self.test.fingerprint)
@@ -60,6 +89,11 @@ class ImageData:
     def digests(self) -> tuple[str, ...]:
         """The same in every version; the one without a number knows the training images alone."""
         return self.digest, self.train.fingerprint
+
+
+def _labels(source: DataSource) -> Tensor:
+    assert source.labels is not None
+    return source.labels
 
 
 DATASETS: Registry[Callable[..., ImageData]] = Registry("data set")

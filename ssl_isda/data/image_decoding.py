@@ -72,16 +72,22 @@ _pillow_at_work = _PillowAtWork()
 
 
 def decode(
-    path: Path, image_size: int, bits: int = 16, interpolation: str = "bilinear"
+    path: Path,
+    image_size: int | tuple[int, int],
+    bits: int = 16,
+    interpolation: str = "bilinear",
 ) -> np.ndarray:
     """The pixels of ``decoded``."""
     return decoded(path, image_size, bits, interpolation).pixels
 
 
 def decoded(
-    path: Path, image_size: int, bits: int = 16, interpolation: str = "bilinear"
+    path: Path,
+    image_size: int | tuple[int, int],
+    bits: int = 16,
+    interpolation: str = "bilinear",
 ) -> Decoded:
-    """The file's (first) image as (3, image_size, image_size) uint8.
+    """The file's (first) image as (3, image_size, image_size) uint8; or of another height and width.
 
     Turned as its EXIF orientation says, transparent parts over black, 16 bits as ``sixteen_bits`` has it,
     other colour spaces through Pillow; then stretched by an antialiased filter, unless it has the size
@@ -99,13 +105,14 @@ def decoded(
     UsageError
         It does not fit in the memory that is free.
     """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
 
-    def as_square(image: Any, reopen: Callable[[], Any]) -> Decoded:
+    def of_size(image: Any, reopen: Callable[[], Any]) -> Decoded:
         colours, largest = _to_rgb(image, reopen, bits)
-        square = _resized(_upright(image, colours), (image_size, image_size), interpolation)
-        return Decoded(np.asarray(square).transpose(2, 0, 1), largest)
+        resized = _resized(_upright(image, colours), (width, height), interpolation)
+        return Decoded(np.asarray(resized).transpose(2, 0, 1), largest)
 
-    return _read(path, as_square)
+    return read_image(path, of_size)
 
 
 def largest_value(path: Path) -> int:
@@ -119,7 +126,7 @@ def largest_value(path: Path) -> int:
         image.load()
         return int(sixteen_bits.values_of(image, reopen)[0].max())
 
-    return _read(path, largest)
+    return read_image(path, largest)
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -131,7 +138,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         turned = _upright(image, Image.new("L", image.size))
         return turned.height, turned.width
 
-    return _read(path, size)
+    return read_image(path, size)
 
 
 @functools.cache
@@ -152,7 +159,7 @@ def decoders() -> str:
     return ", ".join(names)
 
 
-def _read(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
+def read_image(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> Result:
     """What ``use`` makes of the image that is opened, and of a function that opens it again."""
     decoders()
     try:

@@ -47,6 +47,10 @@ class Inputs(ABC):
         """(c, h, w) uint8 to look at, of its own proportions and at most ``side`` pixels high and wide;
         None for what cannot be seen."""
 
+    def size(self, place: int) -> tuple[int, int] | None:
+        """Height and width of an input as it is given; None where that has no meaning."""
+        return None
+
     def told(self, place: int) -> list[str]:
         """What to say of an input that cannot be seen, line by line."""
         return ["no picture"]
@@ -125,11 +129,14 @@ class ImageFiles(Inputs):
         name = self.names[place]
         try:
             how = (self._bits, self._interpolation)
-            square = decode(Path(name), max(self._shape[1:]), *how)
-            return fitted(square, self._shape, self._interpolation)
+            pixels = decode(Path(name), (self._shape[1], self._shape[2]), *how)
+            return fitted(pixels, self._shape, self._interpolation)
         except Unreadable as error:
             self.unreadable[name] = error.reason
             return np.zeros(self._shape, np.uint8)
+
+    def size(self, place: int) -> tuple[int, int] | None:
+        return upright_size(Path(self.names[place]))
 
     def picture(self, place: int, side: int) -> np.ndarray | None:
         path = Path(self.names[place])
@@ -152,6 +159,10 @@ class Arrays(Inputs):
         for start in range(0, max(1, len(self._array)), batch_size):
             part = self._array[start : start + batch_size]
             yield torch.from_numpy(np.array(part, dtype=kind, order="C"))
+
+    def size(self, place: int) -> tuple[int, int] | None:
+        height, width = self._array.shape[2:]
+        return height, width
 
     def picture(self, place: int, side: int) -> np.ndarray | None:
         image = self._array[place]

@@ -31,6 +31,10 @@ class Network(nn.Module):
     """
 
     head: nn.Linear | nn.Conv2d
+    auxiliary_head: nn.Conv2d
+    """Of some dense networks: a second head, for training alone, linear in features of its own."""
+    auxiliary_features: Tensor | None = None
+    """What that head sees, of the last pass in training mode."""
     smallest_side: int = 1
     """Images must have at least this height and width, in pixels."""
     source: str | None = None

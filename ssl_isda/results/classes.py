@@ -29,6 +29,8 @@ class Classes:
     shares: list[list[float]]
     """Percent of the images of a true class (row) that were taken for each class (column)."""
     n: int
+    ious: list[Estimate | None] | None = None
+    """Of a segmentation: intersection over union of each class, in percent."""
 
     @property
     def is_small(self) -> bool:
@@ -66,7 +68,20 @@ def classes_of(cell: Cell) -> Classes | None:
         [estimate([100 - matrix[i][i] for matrix in matrices if matrix[i]]) for i in indices],
         [_mean_row([matrix[i] for matrix in matrices]) for i in indices],
         len(matrices),
+        _ious(cell, len(names)),
     )
+
+
+def _ious(cell: Cell, num_classes: int) -> list[Estimate | None] | None:
+    """As the results of a segmentation have them; None of other runs."""
+    found = [[*run.result.get("class_ious", {}).values()] for run in cell.finished]
+    found = [values for values in found if len(values) == num_classes]
+    if not found:
+        return None
+    return [
+        estimate([iou for value in column if (iou := number(value)) is not None])
+        for column in zip(*found, strict=True)
+    ]
 
 
 def scores_of(run: Run) -> dict[str, float]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from ssl_isda.results.cells import Cell, row_name
 from ssl_isda.results.curves import Curve, curve
+from ssl_isda.results.headlines import headlines_of
 from ssl_isda.results.palette import LINES, METHOD_COLOURS
-from ssl_isda.runs.metrics import TEST_ERROR, Metric
+from ssl_isda.runs.metrics import MEAN_IOU, TEST_ERROR, TEST_MEAN_IOU, Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,10 +69,12 @@ def as_svg(figure_of: Callable[Drawn, Figure]) -> Callable[Drawn, bytes]:
 
 
 def error_figure(cells: Sequence[Cell]) -> bytes | None:
-    """Test error of one method's cells, mean line and band of one standard deviation."""
+    """Test error, or mIoU, of one method's cells, mean line and band of one standard deviation."""
+    runs = [run for cell in cells for run in cell.runs]
+    metric = TEST_MEAN_IOU if headlines_of(runs) == [MEAN_IOU] else TEST_ERROR
     colours = itertools.cycle(LINES)
-    lines = _lines(cells, TEST_ERROR, {cell.row: next(colours) for cell in cells}, band=True)
-    return _line_figure(lines, TEST_ERROR, may_be_logarithmic=True) if lines else None
+    lines = _lines(cells, metric, {cell.row: next(colours) for cell in cells}, band=True)
+    return _line_figure(lines, metric, may_be_logarithmic=True) if lines else None
 
 
 def metric_figure(cells: Sequence[Cell], metric: Metric) -> bytes | None:

@@ -19,6 +19,7 @@ from ssl_isda.base.words import printed
 from ssl_isda.results.run_files import SplitFacts
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run
+from ssl_isda.runs.metrics import ERROR_RATE
 
 SUFFIX = ".jsonl"
 KEPT_OF_A_DIGEST = 12
@@ -35,9 +36,15 @@ def gathered(runs: Sequence[Run]) -> str:
     cells: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: int(str(run.settings.get("seed", 0)))):
         if run.state in ("finished", "failed"):
-            once = {name: run.result.get(name) for name in _ONCE} if run.state == "finished" else {}
+            once = _facts_of(run) if run.state == "finished" else {}
             cells[json.dumps({"settings": _settings(run), **once}, default=str)].append(run)
     return "".join(f"{_line(shared, cells[shared])}\n" for shared in sorted(cells))
+
+
+def _facts_of(run: Run) -> dict[str, Any]:
+    """What is told of it once; the name of its headline, where that is not the error."""
+    found = {name: run.result.get(name) for name in _ONCE}
+    return found if run.headline == ERROR_RATE else {**found, "headline": run.headline.name}
 
 
 def _settings(run: Run) -> Mapping[str, object]:
@@ -93,7 +100,7 @@ def _runs(file: Path, number: int, line: str) -> list[Run]:
         if _FAILED in cell:
             return [_failed(where, settings, int(s), str(why)) for s, why in cell[_FAILED].items()]
         columns = [cell[name] for name in _BY_SEED]
-        once = {name: cell.get(name) for name in _ONCE}
+        once = {name: cell.get(name) for name in (*_ONCE, "headline")}
         return [_run(where, settings, once, *each) for each in zip(*columns, strict=True)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{where} is no cell that analyze collect wrote: {error!r}") from error
@@ -113,7 +120,7 @@ def _run(
         state="finished",
         settings={**settings, "seed": int(seed)},
         epochs=() if loss is None else ({"supervised_loss": loss},),
-        result={**once, "error": float(error)},
+        result={**once, once.get("headline") or ERROR_RATE.name: float(error)},
         split=SplitFacts(seed, "", split, 0, 0) if split else None,
     )
 

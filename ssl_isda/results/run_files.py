@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_isda.runs.metrics import headline_of
+
 LARGEST_FILE = 64_000_000
 """Bytes; a run of 400 epochs with all metrics has 0.4 million."""
 LARGEST_NUMBER = 1e100
@@ -81,14 +83,15 @@ def read_epochs(path: Path, *, is_finished: bool) -> list[dict[str, float]]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The result of a finished run; ``error`` in it is a number from 0 to 100. Raises ``Untested`` where
-    there is none."""
+    """The result of a finished run; ``error`` in it, or ``mean_iou``, is a number from 0 to 100.
+    Raises ``Untested`` where there is none."""
     result = _json_object(_text(path), path.name)
-    if "error" not in result and "steps" in result:
+    headline = headline_of(result)
+    if headline.name not in result and "steps" in result:
         raise Untested("it was trained without a part to test on, so that it has no test error")
-    error = number(result.get("error"))
-    if error is None or not 0 <= error <= 100:
-        raise Damaged(f"{path.name} holds no error from 0 to 100 %")
+    value = number(result.get(headline.name))
+    if value is None or not 0 <= value <= 100:
+        raise Damaged(f"{path.name} holds no {headline.words} from 0 to 100 %")
     return result
 
 

@@ -25,6 +25,7 @@ from ssl_isda.results.run_files import (
     read_split,
 )
 from ssl_isda.results.run_settings import read_config
+from ssl_isda.runs.metrics import ERROR_RATE, Headline, headline_of, headline_of_epoch
 
 State = Literal["finished", "unfinished", "failed", "damaged", "repeated"]
 
@@ -62,9 +63,15 @@ class Run:
         return seed
 
     @property
+    def headline(self) -> Headline:
+        """What it is judged by: as its result says, or its last epoch."""
+        epoch = headline_of_epoch(self.epochs[-1]) if self.epochs else None
+        return headline_of(self.result) if self.result else epoch or ERROR_RATE
+
+    @property
     def error(self) -> float:
-        """The test error to report, in percent; of a finished run."""
-        return float(self.result["error"])
+        """The test error to report, or the mIoU of a segmentation, in percent; of a finished run."""
+        return float(self.result[self.headline.name])
 
     @property
     def data_digest(self) -> str:
@@ -73,8 +80,8 @@ class Run:
 
     @property
     def last_error(self) -> float | None:
-        """The test error of the last epoch, in percent."""
-        return self.epochs[-1].get("test_error") if self.epochs else None
+        """The same of the last epoch."""
+        return self.epochs[-1].get(self.headline.of_test) if self.epochs else None
 
     @property
     def best_error(self) -> float | None:
@@ -84,7 +91,7 @@ class Run:
     @property
     def selected_error(self) -> float | None:
         """Of the epoch that was best on the validation images, where there were some."""
-        return number(self.result.get("selected_error"))
+        return number(self.result.get(f"selected_{self.headline.name}"))
 
     @property
     def seconds(self) -> float | None:
@@ -207,11 +214,14 @@ def _hold_result_against_metrics(
         raise Damaged(f"metrics.jsonl has {len(epochs)} epochs, result.json {result['epochs']!r}")
     averaged = result.get("averaged_epochs")
     if not isinstance(averaged, int) or not 1 <= averaged <= len(epochs):
-        raise Damaged("result.json does not say how many epochs its error averages")
-    errors = [epoch.get("test_error") for epoch in epochs[-averaged:]]
-    known = [error for error in errors if error is not None]
-    if len(known) < averaged or abs(sum(known) / averaged - result["error"]) > 1e-6:
-        raise Damaged("the error in result.json does not follow from metrics.jsonl")
+        raise Damaged(
+            f"result.json does not say how many epochs its {headline_of(result).words} averages"
+        )
+    headline = headline_of(result)
+    values = [epoch.get(headline.of_test) for epoch in epochs[-averaged:]]
+    known = [value for value in values if value is not None]
+    if len(known) < averaged or abs(sum(known) / averaged - result[headline.name]) > 1e-6:
+        raise Damaged(f"the {headline.words} in result.json does not follow from metrics.jsonl")
 
 
 def _how_far(log: LogFacts, num_epochs: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -20,10 +20,48 @@ class Metric:
     """How the line of an epoch in log.txt shows it; empty: not at all."""
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The number that a task's runs are judged by: the key of a result, and its words."""
+
+    name: str
+    words: str
+    lower_is_better: bool
+
+    @property
+    def of_test(self) -> str:
+        """Its name among the numbers of an epoch, on the test part."""
+        return f"test_{self.name}"
+
+    @property
+    def of_validation(self) -> str:
+        """The same on the images that are held out."""
+        return f"validation_{self.name}"
+
+
+ERROR_RATE = Headline("error", "error", lower_is_better=True)
+MEAN_IOU = Headline("mean_iou", "mIoU", lower_is_better=False)
+HEADLINES = (ERROR_RATE, MEAN_IOU)
+
+
+def headline_of(result: Collection[str]) -> Headline:
+    """The one whose name a result has among its keys; the error where it has none."""
+    return next((each for each in HEADLINES if each.name in result), ERROR_RATE)
+
+
+def headline_of_epoch(metrics: Collection[str]) -> Headline | None:
+    """The one that the numbers of an epoch have, on the test part."""
+    return next((each for each in HEADLINES if each.of_test in metrics), None)
+
+
 ERROR, LOSSES, SCHEDULES, DIAGNOSTICS, SPEED = (
     *("Error", "Losses", "Schedules", "Diagnostics", "Speed"),
 )
 TEST_ERROR = Metric("test_error", "Test error", "test error (%)", ERROR, "test error {:.2f} %")
+TEST_MEAN_IOU = Metric(
+    *("test_mean_iou", "Test mIoU", "test mIoU (%)", ERROR),
+    "test mIoU {:.2f} %",
+)
 _SHARE = "unlabeled images (%)"
 METRICS = (
     TEST_ERROR,
@@ -31,6 +69,12 @@ METRICS = (
         *("validation_error", "Validation error", "validation error (%)", ERROR),
         "validation error {:.2f} %",
     ),
+    TEST_MEAN_IOU,
+    Metric(
+        *("validation_mean_iou", "Validation mIoU", "validation mIoU (%)", ERROR),
+        "validation mIoU {:.2f} %",
+    ),
+    Metric("test_pixel_accuracy", "Test pixels that are right", "test pixels (%)", ERROR),
     Metric("supervised_loss", "Supervised loss", "loss (nats)", LOSSES),
     Metric("semantic_loss", "Semantic consistency loss of ISDA, unweighted", "loss (nats)", LOSSES),
     Metric("consistency_loss", "Consistency loss of the method, unweighted", "loss", LOSSES),

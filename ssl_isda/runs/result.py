@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.parallel.launch import num_launched
+from ssl_isda.runs.metrics import headline_of, headline_of_epoch
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,8 @@ SCORES_BESIDE = {
 
 
 def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The errors to report, in percent, from the metrics of all epochs.
+    """The errors to report, in percent, from the metrics of all epochs; or the mIoU of a segmentation,
+    which has ``mean_iou`` wherever ``error`` stands below.
 
     ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
     ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
@@ -36,25 +38,26 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     test part has no errors.
     """
     length = {"epochs": len(history), "steps": history[-1]["step"]}
-    if "test_error" not in history[-1]:
+    headline = headline_of_epoch(history[-1])
+    if headline is None:
         return length
+    name, validation = headline.name, headline.of_validation
     num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
-    errors = [epoch["test_error"] for epoch in history]
+    values = [epoch[headline.of_test] for epoch in history]
     result: dict[str, Any] = {
-        "error": statistics.fmean(errors[-num_averaged:]),
+        name: statistics.fmean(values[-num_averaged:]),
         "averaged_epochs": num_averaged,
-        "last_epoch_error": errors[-1],
+        f"last_epoch_{name}": values[-1],
         **length,
     }
-    if "validation_error" in history[-1]:
-        selected = min(history, key=lambda epoch: epoch["validation_error"])
+    if validation in history[-1]:
+        best = min if headline.lower_is_better else max
+        selected = best(history, key=lambda epoch: epoch[validation])
         result |= {
             "selected_epoch": selected["epoch"],
-            "selected_error": selected["test_error"],
-            "selected_validation_error": selected["validation_error"],
-            "validation_error": statistics.fmean(
-                epoch["validation_error"] for epoch in history[-num_averaged:]
-            ),
+            f"selected_{name}": selected[headline.of_test],
+            f"selected_{validation}": selected[validation],
+            validation: statistics.fmean(epoch[validation] for epoch in history[-num_averaged:]),
         }
     return result
 
@@ -108,15 +111,16 @@ def commit_of(folder: Path) -> str | None:
 
 def describe(result: Mapping[str, Any]) -> str:
     """A result in words."""
-    n = result["averaged_epochs"]
+    n, headline = result["averaged_epochs"], headline_of(result)
+    name = headline.name
     text = (
-        f"test error {result['error']:.2f} % (mean of the last {n} epoch{'s' * (n > 1)}), "
-        f"last epoch {result['last_epoch_error']:.2f} %{_beside(result)}"
+        f"test {headline.words} {result[name]:.2f} % (mean of the last {n} epoch{'s' * (n > 1)}), "
+        f"last epoch {result[f'last_epoch_{name}']:.2f} %{_beside(result)}"
     )
-    if "selected_error" in result:
+    if f"selected_{name}" in result:
         text += (
-            f", {result['selected_error']:.2f} % at epoch {result['selected_epoch']} "
-            f"selected by validation ({result['selected_validation_error']:.2f} %)"
+            f", {result[f'selected_{name}']:.2f} % at epoch {result['selected_epoch']} "
+            f"selected by validation ({result[f'selected_validation_{name}']:.2f} %)"
         )
     if result.get("extended_from"):
         text += f"; extended from {result['extended_from'][-1][0]:,} steps"
@@ -127,15 +131,17 @@ def _beside(result: Mapping[str, Any]) -> str:
     """In brackets; nothing of a result of version 0.1, which has none."""
     known = [
         f"{name} {value:.2f} %"
-        for key, name in SCORES_BESIDE.items()
+        for key, name in {**SCORES_BESIDE, "pixel_accuracy": "pixel accuracy"}.items()
         if (value := result.get(key)) is not None
     ]
     return f" ({', '.join(known)})" if known else ""
 
 
-def across_seeds(errors: Sequence[float]) -> str:
-    """The errors of several seeds in words."""
+def across_seeds(results: Sequence[Mapping[str, Any]]) -> str:
+    """The errors of several seeds, or their mIoUs, in words."""
+    headline = headline_of(results[0])
+    values = [result[headline.name] for result in results]
     return (
-        f"test error {statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f} % "
-        f"(mean ± standard deviation of {len(errors)} seeds)"
+        f"test {headline.words} {statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} % "
+        f"(mean ± standard deviation of {len(values)} seeds)"
     )

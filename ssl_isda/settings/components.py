@@ -33,8 +33,8 @@ FOLDERS = {
     "task": "tasks",
 }
 """Where the sources of the parts lie that each of these settings chooses."""
-VECTOR_POLICIES = "data/vectors"
-"""Where the sources of the augmentations of vectors lie."""
+FURTHER_POLICIES = ("data/vectors", "data/masks")
+"""Where the sources of the augmentations of vectors lie, and of images together with their masks."""
 _WORDS = {"policy": "augmentation", "dataset": "data set"}
 _OTHER_FLAGS = ("config", "seeds", "help", "version", "print_config")
 
@@ -150,7 +150,7 @@ def _joined(
 @functools.cache
 def _of_the_package() -> tuple[Declared, ...]:
     """Read once in a process, as Python imports it once."""
-    folders = [folder(name) for name in (*FOLDERS.values(), VECTOR_POLICIES)]
+    folders = [folder(name) for name in (*FOLDERS.values(), *FURTHER_POLICIES)]
     paths = [path for each in folders for path in sorted(each.glob("*.py"))]
     return tuple(part for path in paths for part in declared(path))
 

@@ -3,7 +3,7 @@
 They import ``base``, ``parallel``, the networks' contract and torch alone.
 """
 
-from ssl_isda.tasks import classification
+from ssl_isda.tasks import classification, segmentation
 from ssl_isda.tasks.contract import TASKS
 
-__all__ = ["TASKS", "classification"]
+__all__ = ["TASKS", "classification", "segmentation"]

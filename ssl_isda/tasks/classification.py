@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_isda.base.class_scores import balanced_error, class_errors, macro_f1
 from ssl_isda.models.contract import Prediction
-from ssl_isda.tasks.contract import TASKS, Calibration, Metric, Rows
+from ssl_isda.tasks.contract import TASKS, Augmented, Calibration, Metric, Rows
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,23 @@ class Classification:
     """Judged by its error."""
 
     headline = Metric("error", "%", lower_is_better=True)
+    is_dense = False
+    auxiliary_weight = 0.0
 
     def __init__(self, config: Config | None = None) -> None:
         pass
 
     def rows(self, prediction: Prediction, targets: Tensor | None) -> Rows:
         return Rows(prediction.logits, prediction.features, targets)
+
+    def judged(
+        self, prediction: Prediction, targets: Tensor, augmented: Augmented | None = None
+    ) -> Rows:
+        rows = self.rows(prediction, targets)
+        return augmented(rows) if augmented else rows
+
+    def predicted(self, network: nn.Module, images: Tensor) -> Prediction:
+        return Prediction(*network(images))
 
     def scores(self, confusion: Tensor) -> dict[str, float]:
         """``error``: the share of predictions off the diagonal, in percent."""

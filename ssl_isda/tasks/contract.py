@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_isda.base.registry import Registry
 from ssl_isda.models.contract import Prediction
@@ -33,6 +33,10 @@ class Rows(NamedTuple):
         return self.targets
 
 
+Augmented = Callable[[Rows], Rows]
+"""What ISDA makes of rows for a supervised loss; a row of the class -100 stays as it is."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A number that says how good a network is."""
@@ -50,6 +54,22 @@ class Task(Protocol):
 
     def rows(self, prediction: Prediction, targets: Tensor | None) -> Rows:
         """The rows of a prediction; ``targets`` of unlabeled images are None."""
+        ...
+
+    is_dense: bool
+    """Whether each pixel has a class."""
+    auxiliary_weight: float
+    """Of the loss of a network's auxiliary head."""
+
+    def judged(
+        self, prediction: Prediction, targets: Tensor, augmented: Augmented | None = None
+    ) -> Rows:
+        """The rows that losses and scores see, at the size of the targets; ``augmented`` is applied at
+        the size of the features."""
+        ...
+
+    def predicted(self, network: nn.Module, images: Tensor) -> Prediction:
+        """What an evaluation sees of a network in evaluation mode."""
         ...
 
     def scores(self, confusion: Tensor) -> dict[str, float]:
@@ -111,6 +131,25 @@ class Calibration:
         """ECE over all processes, in percent."""
         number, right, confidence = distributed.total(self.sums)
         return 100 * float((right - confidence).abs().sum() / number.sum())
+
+
+def class_ious(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+    """Intersection over union of each class, in percent; None where it has neither true nor predicted
+    rows.
+
+    Parameters
+    ----------
+    confusion : counts, true classes in rows, predicted ones in columns
+    """
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
+    unions = [
+        sum(row) + of_class - row[k]
+        for k, (row, of_class) in enumerate(zip(confusion, predicted, strict=True))
+    ]
+    return [
+        100.0 * row[k] / union if union else None
+        for k, (row, union) in enumerate(zip(confusion, unions, strict=True))
+    ]
 
 
 TASKS: Registry[Callable[[Any], Task]] = Registry("task")

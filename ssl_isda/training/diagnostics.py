@@ -42,7 +42,9 @@ class PseudoLabels:
 
     def percentages(self) -> dict[str, float]:
         """``pseudo_label_accuracy`` where labels are known, ``confident_share``, and ``agreement`` of
-        the student with the network that is tested where they are two."""
+        the student with the network that is tested where they are two; nothing without a row."""
+        if self.num_images == 0:
+            return {}
         shares = {"confident_share": _percent(self._confident, self.num_images)}
         if self.num_known:
             shares["pseudo_label_accuracy"] = _percent(self._right, self.num_known)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.parallel import distributed
-from ssl_isda.tasks.contract import Calibration, Tally
+from ssl_isda.tasks.contract import Calibration, Rows, Tally
 from ssl_isda.training.compilation import begin_passes
 from ssl_isda.training.diagnostics import PseudoLabels
 from ssl_isda.training.objective import Objective
@@ -63,7 +63,7 @@ class Evaluation:
         """(c, c) int64: true classes in rows, predicted ones in columns; the processes share the work."""
         tally = Tally(self.student.head.weight.shape[0], self.device)
         for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
-            tally.add(self.objective.task.rows(prediction, labels))
+            tally.add(self.objective.task.judged(prediction, labels))
         return tally.confusion()
 
     def final(self, batches: LabeledBatches, class_names: Sequence[str]) -> Final:
@@ -71,7 +71,7 @@ class Evaluation:
         tally = Tally(self.student.head.weight.shape[0], self.device)
         calibration = Calibration(self.device)
         for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
-            rows = self.objective.task.rows(prediction, labels)
+            rows = self.objective.task.judged(prediction, labels)
             tally.add(rows)
             calibration.add(rows)
         confusion = tally.confusion()
@@ -91,12 +91,16 @@ class Evaluation:
         counts = PseudoLabels()
         for images, labels in batches():
             begin_passes(self.compiled)
-            other = None if evaluated is student else self._pass(evaluated, images).logits
-            counts.add(self._pass(student, images).logits, other, labels)
+            other = None if evaluated is student else self._rows(evaluated, images, labels).logits
+            rows = self._rows(student, images, labels)
+            counts.add(rows.logits, other, rows.labels)
         return counts.percentages()
+
+    def _rows(self, network: nn.Module, images: Tensor, labels: Tensor) -> Rows:
+        return self.objective.task.judged(self._pass(network, images), labels)
 
     def _pass(self, network: nn.Module, images: Tensor) -> Prediction:
         if distributed.num_processes() == 1:  # several only agree between steps
             self.before_pass()
         with autocast(self.device, self.precision):
-            return Prediction(*network(images))
+            return self.objective.task.predicted(network, images)

@@ -18,6 +18,7 @@ from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.views import View
+from ssl_isda.isda.labels import rows_of
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.optim.contract import Group
 from ssl_isda.parallel.distributed import gathered, part, whole
@@ -53,11 +54,22 @@ class Targets(NamedTuple):
     logits : (n, c), the student's, with their graph
     target : (n,) int64 classes or (n, c) probabilities, a constant
     weight : (n,), a constant; 0 for a row that does not count
+
+    Where each pixel has a class they are (n, c, h, w), (n, h, w) or (n, c, h, w), and (n, h, w).
     """
 
     logits: Tensor
     target: Tensor
     weight: Tensor
+
+    @property
+    def rows(self) -> Targets:
+        """The same with one row a pixel."""
+        if self.logits.ndim == 2:
+            return self
+        soft = self.target.ndim == self.logits.ndim
+        target = rows_of(self.target) if soft else self.target.flatten()
+        return Targets(rows_of(self.logits), target, self.weight.flatten())
 
 
 Term = Tensor | Targets
@@ -92,6 +104,9 @@ class Method(nn.Module):
     """Largest translation of all images, as a share of their shorter side; None: --max-translation."""
     semantic: bool = True
     """Whether ISDA adds its consistency of the first view; not where that shows mixed images."""
+    dense: bool = False
+    """Whether its term is also that of pixels: where predictions are (n, c, h, w), as the network gives
+    them, and the views of an image show the same window. Classes are always along dimension 1."""
     needs_images: str = ""
     """What it does with images that their features cannot show, such as "mixes images", so that no frozen
     backbone may stand before it (--freeze); empty: views and predictions are all that it needs."""

@@ -28,6 +28,7 @@ from ssl_isda.parallel.distributed import gathered
 from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
+from ssl_isda.training.auxiliary import Auxiliary, taken
 from ssl_isda.training.batchnorm import separate_pass
 from ssl_isda.training.ema import Ema
 from ssl_isda.training.method import Method, Targets, Term
@@ -59,6 +60,8 @@ class Objective(nn.Module):
     loss: SupervisedLoss
     average: nn.Module
     """The network that ``average_for_evaluation`` makes; in checkpoints."""
+    auxiliary: Auxiliary
+    """Of a network with an auxiliary head, whose number of features is then given."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Objective(nn.Module):
         *,
         loss: SupervisedLoss | None = None,
         task: Task | None = None,
+        auxiliary_features: int | None = None,
     ) -> None:
         super().__init__()
         self.regularizer = method  # its name in checkpoints
@@ -86,6 +90,9 @@ class Objective(nn.Module):
             object.__setattr__(self, "loss", loss)  # without state it is no part of checkpoints
         self.task: Task = task or Classification()
         self._ema: Ema | None = None
+        self._auxiliary_features: Tensor | None = None
+        if auxiliary_features is not None:
+            self.auxiliary = Auxiliary(self.task, isda, num_classes, auxiliary_features)
 
     def average_for_evaluation(self, student: Network, decay: float) -> None:
         """Have the average of the student over the steps tested in its place (``--evaluation-ema``).
@@ -133,6 +140,10 @@ class Objective(nn.Module):
         augmented = isda if isda and isda.config.isda_images != "unlabeled" else None
         losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
+        if self._auxiliary_features is not None:
+            seen = self._auxiliary_features
+            weights["auxiliary"] = self.task.auxiliary_weight
+            losses["auxiliary"] = self.auxiliary.loss(student, seen, batch, self.loss, step)
         augmented = isda if isda and isda.config.isda_images != "labeled" else None
         if augmented and views and self.method.semantic:
             rows = self.task.rows(views[0], None)
@@ -153,6 +164,7 @@ class Objective(nn.Module):
             if idle:
                 resting["consistency"] = torch.stack(idle).all()
             losses["consistency"] = _sum(parts, augmented)
+        taken(student)
         return Terms(losses, weights, resting)
 
     def _classes(self, student: Network, batch: Batch, step: Step) -> Tensor | None:
@@ -203,14 +215,15 @@ class Objective(nn.Module):
         terms: IsdaTerms | None,
         step: Step,
     ) -> Tensor:
-        rows = self.task.rows(prediction, batch.labels)
-        mixed = rows.labels.is_floating_point()
+        mixed = batch.labels.is_floating_point()
         own = self.method.labeled(student, batch, prediction, step)
         if own is None and terms and mixed and isinstance(self.loss, CrossEntropy):
+            rows = self.task.rows(prediction, batch.labels)
             own = Targets(rows.logits, rows.labels, rows.logits.new_ones(len(rows.logits)))
         if own is not None:
             return _cross_entropy(own, terms, mixed=mixed)
-        loss: Tensor = self.loss(terms.augmented(rows) if terms else rows, student.head, step)
+        rows = self.task.judged(prediction, batch.labels, terms.augmented if terms else None)
+        loss: Tensor = self.loss(rows, student.head, step)
         return loss
 
     def _predict(
@@ -224,6 +237,7 @@ class Objective(nn.Module):
         lengths = [*map(len, passing)]
         with step.global_draws("labeled pass", device), streams(*lengths):
             logits, features = student(images)
+        self._auxiliary_features = taken(student)
         if joined:
             bounds = pairwise(
                 accumulate([sum(lengths[: -len(joined)]), *map(len, joined)], initial=0)
@@ -246,7 +260,7 @@ def _sum(parts: Sequence[Term], terms: IsdaTerms | None) -> Tensor:
 
 def _cross_entropy(targets: Targets, isda: IsdaTerms | None, *, mixed: bool = False) -> Tensor:
     """Mean over rows of the weighted cross-entropies, or of ISDA's bounds of them."""
-    logits, target, weight = targets
+    logits, target, weight = targets.rows
     if isda:
         return (isda.cross_entropies(logits, target, mixed=mixed) * weight).mean()
     return (F.cross_entropy(logits, target, reduction="none") * weight).mean()

@@ -11,9 +11,16 @@ from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.data.inputs import Inputs
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.models.contract import Prediction
+from ssl_isda.tasks.sliding import resized
 
 BATCH_SIZE = 500
 """That of the evaluation; another one may move the last bits."""
+
+
+def mask_of(logits: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """(h, w) uint8 classes of one image from its logits (c, H, W), at ``size``; None: at theirs."""
+    found = resized(logits[None], size or (logits.shape[1], logits.shape[2]))
+    return found[0].argmax(0).to(torch.uint8)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from ssl_isda.base.words import nearest, shown
 from ssl_isda.commands.analyze.comparison import DETECTABLE, Comparison, Effect, Panel, remarks
 from ssl_isda.results.cells import Cell, settings_that_differ
 from ssl_isda.results.estimates import holm
+from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run
@@ -102,16 +103,23 @@ class Against(Comparison):
         return "\n".join([*self._lines(), *remarks(self)]) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield "Test error in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
+        runs = [run for cell in self.cells for run in cell.runs]
+        yield (
+            f"Test {judged_by(runs)} in %, the mean of the last epochs: mean ± standard deviation of n "
+            "seeds. The"
+        )
         yield "difference is paired by seed, on the same labeled images: the row minus the baseline,"
         yield f"{spelled_out(self.baseline)}, in percentage points, its mean and in brackets the"
-        yield "95 % confidence interval of Student's t, not corrected; negative where the row is better."
+        yield (
+            "95 % confidence interval of Student's t, not corrected; "
+            f"{where_better(runs)} where the row is better."
+        )
         yield "p: Student's paired t-test, from three pairs on; Holm: the p that holds for all rows of a"
         yield f"baseline at once. {DETECTABLE}"
         for panel in self.panels:
             heads = [
                 panel.plain.column.name,
-                "test error",
+                f"test {judged_by(runs)}",
                 "difference [95 %]",
                 "detectable",
                 "p",

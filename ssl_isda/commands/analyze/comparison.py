@@ -24,6 +24,7 @@ from ssl_isda.results.cells import (
 )
 from ssl_isda.results.columns import odd_ones
 from ssl_isda.results.estimates import PairedDifference, holm, paired_difference, paired_p
+from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.pairs import detectable_in_words, paired_errors
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
@@ -167,10 +168,12 @@ def _problem(run: Run) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield "Test error in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
+    runs = [run for cell in comparison.cells for run in cell.runs]
+    judged, better = judged_by(runs), where_better(runs)
+    yield f"Test {judged} in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
     yield "difference is paired by seed, on the same labeled images: with ISDA minus without, in"
     yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
-    yield "negative where ISDA helps. One pair has no interval. Intervals are not corrected for the"
+    yield f"{better} where ISDA helps. One pair has no interval. Intervals are not corrected for the"
     yield "number of rows; Holm: p of Student's paired t-test, from three pairs on, that holds for all"
     yield f"rows at once. {DETECTABLE}\n"
     heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]", "detectable", "Holm"]

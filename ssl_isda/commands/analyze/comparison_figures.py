@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, told
 from ssl_isda.results.figures import as_svg
+from ssl_isda.results.headlines import judged_by
 from ssl_isda.results.palette import BLACK, BLUE, LINES, METHOD_COLOURS
 from ssl_isda.results.run_files import number
 
@@ -80,8 +81,12 @@ def _differences(effects: Sequence[Effect], difference: str) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(False, axis="y")
-    axes.set_xlabel(_ascii(f"test error {difference} (points)"))
+    axes.set_xlabel(_ascii(f"test {_judged(shown)} {difference} (points)"))
     return figure
+
+
+def _judged(effects: Sequence[Effect]) -> str:
+    return judged_by([run for effect in effects for run in effect.isda.finished])
 
 
 def _draw_difference(axes: Any, line: int, effect: Effect) -> None:
@@ -152,7 +157,7 @@ def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(curve.setting)
-    axes.set_ylabel("test error, minus without ISDA (points)")
+    axes.set_ylabel(f"test {_judged(curve.effects)}, minus without ISDA (points)")
     axes.set_title(_ascii(panel.title), fontsize=9)
     axes.legend(loc="best", fontsize=7.5)
 

@@ -20,6 +20,7 @@ from ssl_isda.data.folder_listing import ListingOptions
 from ssl_isda.results.estimates import estimate
 from ssl_isda.runs.data_digest import other_images, usual_digests
 from ssl_isda.runs.grid_expansion import GridRun
+from ssl_isda.runs.metrics import headline_of
 
 PERIOD = 2.0
 """Seconds between two looks at the run folders."""
@@ -61,7 +62,9 @@ class Progress:
         A run whose folder holds other settings, or a run on other images, has failed before it starts.
         """
         self.errors: dict[Path, float] = {}
-        """The test error of each finished run, in percent."""
+        """The test error of each finished run, or its mIoU, in percent."""
+        self._judged: dict[Path, str] = {}
+        """Which of the two it is, in words."""
         self._digests: dict[Path, str] = {}
         """Of the images that each of them was made on."""
         self.failures: dict[Path, str] = {}
@@ -132,7 +135,7 @@ class Progress:
         failure = self.failures.get(run.path)
         verdict = f"failed: {run.path}: {failure}"
         if failure is None:
-            verdict = f"{run.path}: test error {self.errors[run.path]:.2f} %"
+            verdict = f"{run.path}: test {self._judged[run.path]} {self.errors[run.path]:.2f} %"
             if self._num_runs >= MANY and self._logs and time.monotonic() - self._told < PAUSE:
                 return
         self._told = time.monotonic()
@@ -161,7 +164,8 @@ class Progress:
             cells.setdefault(run.path.parent, []).append(run.path)
         width = max(len(str(cell)) for cell in cells)
         apart: list[str] = []
-        lines = ["test error in %, mean ± standard deviation over the seeds"]
+        judged = " or ".join(dict.fromkeys(self._judged.values())) or "error"
+        lines = [f"test {judged} in %, mean ± standard deviation over the seeds"]
         for cell, paths in cells.items():
             odd = self._odd_ones(paths)
             apart += odd.values()
@@ -179,8 +183,8 @@ class Progress:
         usual = usual_digests(kept.values()).values()
         others = {path: other_images(digest, usual) for path, digest in kept.items()}
         return {
-            path: f"kept apart: {path}: test error {self.errors[path]:.2f} % on other images "
-            f"(digest {kept[path]}, of most of its cell {other})"
+            path: f"kept apart: {path}: test {self._judged[path]} {self.errors[path]:.2f} % on other "
+            f"images (digest {kept[path]}, of most of its cell {other})"
             for path, other in others.items()
             if other
         }
@@ -206,7 +210,9 @@ class Progress:
             self.failures[run.path] = str(error)
             return True
         if result is not None:
-            self.errors[run.path] = result["error"]
+            headline = headline_of(result)
+            self.errors[run.path] = result[headline.name]
+            self._judged[run.path] = headline.words
             self._digests[run.path] = str(result.get("data_digest") or "")
         return result is not None
 

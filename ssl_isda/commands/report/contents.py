@@ -18,6 +18,7 @@ from ssl_isda.results.cells import (
     seeds_name,
 )
 from ssl_isda.results.columns import odd_ones
+from ssl_isda.results.headlines import where_better
 from ssl_isda.results.literature import protocols
 from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import Run
@@ -26,14 +27,6 @@ SHORT = 12
 """Hexadecimal digits of a checksum that are shown to people."""
 FACTS = ("commit", "versions", "machine", "command")
 """What a run was made with."""
-COMPARED_IN_WORDS = (
-    "With minus without, in percentage points: negative where ISDA helps. By seed: the mean of the "
-    "differences on the same seed and labels with its 95 % interval of Student's t. Detectable: the "
-    "smallest effect that these pairs see with 80 % power; a smaller one may be there unseen. The test "
-    "is Welch's, two-sided, where both sides have at least 3 finished runs. Nothing is corrected for the "
-    "number of rows; `analyze comparison` does that."
-)
-"""How a method with ISDA is compared with the same without."""
 PUBLISHED_IN_WORDS = (
     "Below it what is published of the method by others, each figure in a protocol of its own, none of "
     "which can be held against another, and ours minus the figure, where it counts best errors our best "
@@ -46,6 +39,17 @@ BESIDE_IN_WORDS = (
     "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
 )
 """What the scores beside the error are."""
+
+
+def compared_in_words(runs: Sequence[Run]) -> str:
+    """How a method with ISDA is compared with the same without."""
+    return (
+        f"With minus without, in percentage points: {where_better(runs)} where ISDA helps. By seed: the "
+        "mean of the differences on the same seed and labels with its 95 % interval of Student's t. "
+        "Detectable: the smallest effect that these pairs see with 80 % power; a smaller one may be "
+        "there unseen. The test is Welch's, two-sided, where both sides have at least 3 finished runs. "
+        "Nothing is corrected for the number of rows; `analyze comparison` does that."
+    )
 
 
 class Report:

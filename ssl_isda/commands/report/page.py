@@ -10,21 +10,22 @@ from ssl_isda import __version__
 from ssl_isda.base.progress import duration
 from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
-    COMPARED_IN_WORDS,
     PUBLISHED_IN_WORDS,
     SHORT,
     Report,
     by_value,
+    compared_in_words,
 )
 from ssl_isda.results.cells import Cell, Column, row_name
 from ssl_isda.results.classes import Classes, classes_of, scores_beside
 from ssl_isda.results.curves import metrics_of
 from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
+from ssl_isda.results.headlines import judged_by
 from ssl_isda.results.html import data_url, rendered
 from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
-from ssl_isda.runs.metrics import TEST_ERROR
+from ssl_isda.runs.metrics import TEST_ERROR, TEST_MEAN_IOU
 from ssl_isda.runs.result import SCORES_BESIDE
 from ssl_isda.settings.label_words import IN_FOLDERS
 
@@ -51,7 +52,8 @@ def html_page(report: Report) -> str:
         {"duration": duration, "row_name": row_name},
         score_names=[*SCORES_BESIDE.values()],
         beside=BESIDE_IN_WORDS,
-        compared=COMPARED_IN_WORDS,
+        compared=compared_in_words(report.runs),
+        judged=judged_by(report.runs),
         published=PUBLISHED_IN_WORDS,
         detectable=detectable_in_words,
         paired=paired,
@@ -92,13 +94,16 @@ def _error_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
         of_method = [cell for cell in cells if cell.method == method]
         if svg := error_figure(of_method):
             name = row_name((method, False, ""))
-            yield _figure(name, f"Test error of {name} over the training, {column.name}", svg)
+            runs = [run for cell in of_method for run in cell.runs]
+            yield _figure(
+                name, f"Test {judged_by(runs)} of {name} over the training, {column.name}", svg
+            )
 
 
 def _metric_figures(column: Column, cells: list[Cell]) -> Iterator[Figure]:
     """One for each metric, with all methods."""
     for metric in metrics_of(cells):
-        if metric != TEST_ERROR and (svg := metric_figure(cells, metric)):
+        if metric not in (TEST_ERROR, TEST_MEAN_IOU) and (svg := metric_figure(cells, metric)):
             description = f"{metric.meaning} over the training, {column.name}"
             yield _figure(metric.meaning, description, svg)
 

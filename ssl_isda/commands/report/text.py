@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from ssl_isda.base.progress import duration
 from ssl_isda.commands.report.contents import (
     BESIDE_IN_WORDS,
-    COMPARED_IN_WORDS,
     FACTS,
     PUBLISHED_IN_WORDS,
     SHORT,
     Report,
     by_value,
+    compared_in_words,
 )
 from ssl_isda.results.cells import Cell, Comparison, row_name
 from ssl_isda.results.classes import scores_beside, scores_of
+from ssl_isda.results.headlines import judged_by
 from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.run_settings import in_order
 from ssl_isda.results.runs import Run
@@ -39,7 +40,8 @@ def markdown_page(report: Report) -> str:
 def latex_page(report: Report) -> str:
     r"""For ``\input``: each method with our errors, the paper's below, and the difference."""
     lines = [
-        "% Test error in %: mean, standard deviation (n - 1) and number n of our runs.",
+        f"% Test {judged_by(report.runs)} in %: mean, standard deviation (n - 1) and number n of our "
+        "runs.",
         *[f"% Below: {report.papers}; ours minus the paper's in percentage points."]
         * bool(report.papers),
         *[f"% {latex(PUBLISHED_IN_WORDS)}"] * bool(report.protocols),
@@ -62,7 +64,8 @@ def latex_page(report: Report) -> str:
 def results_csv(report: Report) -> str:
     """Errors in percent, times in seconds; empty where a run does not say."""
     rows = [_facts_of(run) for run in report.runs]
-    names = dict.fromkeys([*rows[0], *in_order({n for run in report.runs for n in run.settings})])
+    facts = [name for row in rows for name in row]
+    names = dict.fromkeys([*facts, *in_order({n for run in report.runs for n in run.settings})])
     values = [{**run.settings, **row} for run, row in zip(report.runs, rows, strict=True)]
     return csv_table(Table([[*names], *([each.get(name) for name in names] for each in values)]))
 
@@ -73,7 +76,7 @@ def results_csv(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield "# Report on training runs"
     yield f"\n{markdown(report.summary)}. Figures: [report.html](report.html)."
-    yield "\n## Test error\n"
+    yield f"\n## Test {judged_by(report.runs)}\n"
     yield "In %, mean ± standard deviation (n - 1) of n seeds, each the mean of its last epochs."
     if report.papers:
         yield f"In brackets: {report.papers}, and ours minus the paper's."
@@ -87,7 +90,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield markdown_table(Table([heads, *rows]))
     if report.comparisons:
         yield "\n## With and without ISDA\n"
-        yield f"{COMPARED_IN_WORDS}\n"
+        yield f"{compared_in_words(report.runs)}\n"
         heads = ["data, method", "without ISDA", "with ISDA", "difference"]
         heads += ["by seed [95 %]", "detectable", "test"]
         yield markdown_table(Table([heads, *map(_compared, report.comparisons)]))
@@ -154,7 +157,7 @@ def _sources(cell: Cell) -> Iterator[str]:
     for fact in FACTS:
         yield from (f"- {fact}: {markdown(value)}" for value in by_value(cell.finished, fact))
     yield ""
-    heads = ["seed", "state", "error", "last epoch", "labeled", "split", "data", "run"]
+    heads = ["seed", "state", judged_by(cell.runs), "last epoch", "labeled", "split", "data", "run"]
     yield markdown_table(Table([heads, *map(_run, cell.runs)]))
 
 
@@ -193,14 +196,14 @@ def _latex_rows(cells: Sequence[Cell]) -> Iterator[list[str]]:
 
 
 def _facts_of(run: Run) -> dict[str, object]:
-    split = run.split
+    split, name = run.split, run.headline.name
     return {
         "run": run.path,
         "state": run.state,
         "problem": run.problem,
-        "error": run.error if run.state == "finished" else None,
-        "last_epoch_error": run.last_error,
-        "selected_error": run.selected_error,
+        name: run.error if run.state == "finished" else None,
+        f"last_epoch_{name}": run.last_error,
+        f"selected_{name}": run.selected_error,
         **dict.fromkeys(SCORES_BESIDE),
         **scores_of(run),
         "averaged_epochs": run.result.get("averaged_epochs"),

@@ -3,6 +3,6 @@
 They import ``base`` and the contract in ``optim`` alone. To add one: write its file and import it here.
 """
 
-from ssl_isda.optim.schedules import cosine, cosine_7_16, multistep
+from ssl_isda.optim.schedules import cosine, cosine_7_16, multistep, polynomial
 
-__all__ = ["cosine", "cosine_7_16", "multistep"]
+__all__ = ["cosine", "cosine_7_16", "multistep", "polynomial"]

@@ -17,6 +17,11 @@ WITH_FEATURES = [name for name in MODELS if "features" in MODELS.config(name).__
 OF_IMAGES = [name for name in MODELS if name not in ("linear", "mlp")]
 
 
+def in_rows(*values: torch.Tensor) -> list[torch.Tensor]:
+    """One row an image, or a cell."""
+    return [v if v.ndim == 2 else v.movedim(1, -1).flatten(0, 2) for v in values]
+
+
 def build(name: str, shape: tuple[int, ...] = (3, 16, 16), **options: Any) -> Network:
     torch.manual_seed(0)
     return narrow_networks.build(name, 4, shape, **options)
@@ -28,11 +33,17 @@ def test_logits_are_linear_in_the_features_and_every_parameter_trains(name, shap
     """Shifts before a BatchNorm may have no effect, and then a gradient of zero."""
     network = build(name, shape).double()
     logits, features = network(torch.randn(5, *shape, dtype=torch.float64))
-    assert logits.shape == (5, 4) and features.shape == (5, network.head.in_features)
+    width = network.head.weight.shape[1]
+    assert logits.shape[:2] == (5, 4) and features.shape[:2] == (5, width)
+    assert logits.shape[2:] == features.shape[2:] and logits.ndim == network.head.weight.ndim
     assert logits.dtype == features.dtype == torch.float64
-    expected = features @ network.head.weight.T + network.head.bias
-    torch.testing.assert_close(logits, expected)
-    logits.square().sum().backward()
+    loss = logits.square().sum()
+    rows, of_features = in_rows(logits, features)
+    expected = of_features @ network.head.weight.flatten(1).T + network.head.bias
+    torch.testing.assert_close(rows, expected)
+    if network.auxiliary_features is not None:
+        loss = loss + network.auxiliary_head(network.auxiliary_features).square().sum()
+    loss.backward()
     assert all(p.grad is not None for p in network.parameters())
     weights = [p for key, p in network.named_parameters() if key.endswith("weight")]
     assert all(p.grad.norm() > 1e-9 for p in weights)
@@ -54,14 +65,15 @@ def test_state_and_precision(name: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         logits, features = other(images.contiguous(memory_format=torch.channels_last))
     assert logits.dtype == features.dtype == torch.float32
-    torch.testing.assert_close(logits, features @ other.head.weight.T + other.head.bias)
+    rows, of_features = in_rows(logits, features)
+    torch.testing.assert_close(rows, of_features @ other.head.weight.flatten(1).T + other.head.bias)
 
 
 @pytest.mark.parametrize("name", WITH_FEATURES)
 @pytest.mark.parametrize("features", [5, 96])
 def test_the_features_option_sets_the_last_layer_alone(name: str, features: int) -> None:
     network, plain = build(name, features=features), build(name)
-    assert network(torch.randn(2, 3, 16, 16)).features.shape == (2, features)
+    assert network(torch.randn(2, 3, 16, 16)).features.shape[:2] == (2, features)
     state = network.state_dict()
     changed = {k for k, v in plain.state_dict().items() if v.shape != state[k].shape}
     layers = {key.rpartition(".")[0] for key in changed} - {"head"}

@@ -66,13 +66,16 @@ def test_no_optimizer_loads_the_compiler() -> None:
         ("cosine_7_16", {}, [1.0, 0.941544, 0.77301, 0.514103]),
         ("multistep", {}, [1.0, 1.0, 0.1, 0.01]),
         ("multistep", {"milestones": (0.25,), "decay": 0.5}, [1.0, 0.5, 0.5, 0.5]),
+        ("polynomial", {}, [1.0, 0.75**0.9, 0.5**0.9, 0.25**0.9]),
+        ("polynomial", {"power": 1.0}, [1.0, 0.75, 0.5, 0.25]),
     ],
 )
 def test_schedules(name: str, options: dict[str, object], expected: list[float]) -> None:
     schedule = SCHEDULES[name](SCHEDULES.config(name)(**options))
     found = [schedule(Step(index, 4, 2)) for index in range(4)]
     assert found == pytest.approx(expected, abs=1e-6)
-    assert set(SCHEDULES) == {"cosine", "cosine_7_16", "multistep"}, "a new schedule belongs above"
+    known = {"cosine", "cosine_7_16", "multistep", "polynomial"}
+    assert set(SCHEDULES) == known, "a new schedule belongs above"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_result_in_words() -> None:
 
 
 def test_seeds_have_a_mean_and_the_deviation_of_a_sample() -> None:
-    assert across_seeds([1.0, 2.0, 3.0]) == (
+    assert across_seeds([{"error": value} for value in (1.0, 2.0, 3.0)]) == (
         "test error 2.00 ± 1.00 % (mean ± standard deviation of 3 seeds)"
     )
 

@@ -39,6 +39,10 @@ class Pixels:
 
     headline = Metric("mean_iou", "%", lower_is_better=False)
 
+    def judged(self, prediction, targets, augmented=None) -> Rows:
+        rows = self.rows(prediction, targets)
+        return augmented(rows) if augmented else rows
+
     def rows(self, prediction: Prediction, targets: Tensor | None) -> Rows:
         logits, features = (x.movedim(1, -1).flatten(0, 2) for x in prediction)
         if targets is None:

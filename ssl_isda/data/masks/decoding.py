@@ -1,0 +1,140 @@
+"""One image with its mask, from their files to pixels and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.void import VOID
+from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.image_complaints import Unreadable
+from ssl_isda.data.image_decoding import decode, read_image, upright_size
+from ssl_isda.data.masks.classes import MaskClasses
+
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+
+
+def image_of(path: Path, size: Size) -> np.ndarray:
+    """(3, h, w) uint8, stretched to the size as all images are.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read.
+    """
+    try:
+        return decode(path, size)
+    except Unreadable as error:
+        raise UsageError(f"cannot read the image {shown(path)}: {error.reason}") from error
+
+
+def mask_of(path: Path, classes: MaskClasses | None, size: Size) -> np.ndarray:
+    """(h, w) uint8 classes, brought to the size by taking the nearest pixel.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or a pixel is of no class.
+    """
+    ids = ids_of(path, classes)
+    if ids.shape == size:
+        return ids
+    rows, columns = (nearest(*each) for each in zip(ids.shape, size, strict=True))
+    resized: np.ndarray = ids[rows[:, None], columns]
+    return resized
+
+
+def nearest(length: int, wanted: int) -> np.ndarray:
+    """The places, among ``length``, of the pixels nearest to the centres of ``wanted`` ones."""
+    return (2 * np.arange(wanted) + 1) * length // (2 * wanted)
+
+
+def ids_of(path: Path, classes: MaskClasses | None) -> np.ndarray:
+    """(h, w) uint8, the classes of a mask at its own size. Raises as ``mask_of``."""
+    values = raw_ids_of(path)
+    if values.ndim == 3:
+        return _of_colours(path, values, classes)
+    return _of_ids(path, values, classes)
+
+
+def raw_ids_of(path: Path) -> np.ndarray:
+    """(h, w) int64, the numbers in a mask as they are; (h, w, 3) uint8 of one in colour.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read.
+    """
+    try:
+        return read_image(path, _values)
+    except Unreadable as error:
+        raise UsageError(f"cannot read the mask {shown(path)}: {error.reason}") from error
+
+
+def _values(image: Any, reopen: Callable[[], Any]) -> np.ndarray:
+    """(h, w) ids of a picture with one channel, such as a palette PNG; (h, w, 3) of one in colour."""
+    one_channel = image.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "LA", "PA")
+    if image.mode in ("LA", "PA"):
+        image = image.getchannel(0)
+    values = np.asarray(image if one_channel else image.convert("RGB"))
+    return values.astype(np.int64) if one_channel else values
+
+
+def _of_ids(path: Path, values: np.ndarray, classes: MaskClasses | None) -> np.ndarray:
+    num_classes = VOID if classes is None else len(classes.names)
+    outside = (values != VOID) & ((values < 0) | (values >= num_classes))
+    if outside.any():
+        raise UsageError(
+            f"{shown(path)} has the id {values[outside][0]}; the {num_classes} classes are 0 to "
+            f"{num_classes - 1}, and {VOID} is a pixel without a class"
+        )
+    return values.astype(np.uint8)
+
+
+def _of_colours(path: Path, values: np.ndarray, classes: MaskClasses | None) -> np.ndarray:
+    if classes is None or not classes.ids:
+        raise UsageError(
+            f"{shown(path)} is a mask in colour: classes.txt names the colour of each class, as in "
+            "'road #804080'"
+        )
+    codes = (values.astype(np.int64) * (65536, 256, 1)).sum(2)
+    found = np.full(codes.shape, -1)
+    for (red, green, blue), number in classes.ids.items():
+        found[codes == (red * 65536 + green * 256 + blue)] = number
+    if (found < 0).any():
+        raise UsageError(
+            f"{shown(path)} has the colour #{int(codes[found < 0][0]):06x}, which classes.txt does not "
+            "name; a line 'void #...' names that of pixels without a class"
+        )
+    return found.astype(np.uint8)
+
+
+def check_sizes(image: Path, mask: Path | None) -> Size:
+    """Height and width of an image, which its mask, if it has one, has too.
+
+    Raises
+    ------
+    UsageError
+        It has others, or a file cannot be read.
+    """
+    try:
+        height, width = upright_size(image)
+    except Unreadable as error:
+        raise UsageError(f"cannot read the image {shown(image)}: {error.reason}") from error
+    if mask is None:
+        return height, width
+    try:
+        there = read_image(mask, lambda opened, reopen: (opened.height, opened.width))
+    except Unreadable as error:
+        raise UsageError(f"cannot read the mask {shown(mask)}: {error.reason}") from error
+    if there != (height, width):
+        raise UsageError(
+            f"{shown(mask)} is {there[1]} x {there[0]} pixels, and its image {shown(image)} "
+            f"{width} x {height}: a mask has the size of its image"
+        )
+    return height, width

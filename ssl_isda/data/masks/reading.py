@@ -1,0 +1,123 @@
+"""A folder of images and masks, read whole into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.progress import counted
+from ssl_isda.base.void import VOID
+from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.masks.classes import FILE_NAME, MaskClasses, default_palette, read_classes
+from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of
+from ssl_isda.data.masks.mask_data import MaskData
+from ssl_isda.data.masks.pairs import MaskFiles, Pair, find_pairs
+from ssl_isda.data.streaming import NUM_THREADS
+
+Result = TypeVar("Result")
+
+
+def read_folder(name: str, root: Path, image_size: int | None) -> MaskData:
+    """All images and masks of a folder that ``find_pairs`` lists.
+
+    Parameters
+    ----------
+    image_size : height and width that images and masks are brought to; None: their own, which must
+        then be those of all
+
+    Raises
+    ------
+    UsageError
+        Files are missing, cannot be read or do not fit together; images are of several sizes; a mask
+        has an id or a colour that is no class; a class has no pixel in a training mask.
+    """
+    files, classes = find_pairs(root), read_classes(root)
+    size = _size(files, image_size)
+    labeled = _read(files.root, files.train, size, classes)
+    unlabeled = _read(files.root, files.unlabeled, size, classes)
+    test = _read(files.root, files.test, size, classes)
+    known = classes or _numbered(labeled[1], test[1])
+    _refuse_empty_classes(root, known, labeled[1])
+    labels = np.repeat([0, -1], [len(files.train), len(files.unlabeled)])
+    images, masks = (np.concatenate(pair) for pair in zip(labeled, unlabeled, strict=True))
+    train = (images, masks, labels)
+    return MaskData.from_masks(name, known.names, known.colours, train, test, files.notes)
+
+
+def _size(files: MaskFiles, image_size: int | None) -> Size:
+    """That all images are brought to; every mask is held against its image first."""
+    sizes: dict[Size, str] = {}
+    every = (*files.train, *files.test, *files.unlabeled)
+    found = _mapped(lambda pair: _size_of(files.root, pair), every)
+    for pair, size in zip(every, found, strict=True):
+        sizes.setdefault(size, pair.image)
+    if image_size is not None:
+        return image_size, image_size
+    (first, *others) = sizes
+    if others:
+        (h, w), (other_h, other_w) = first, others[0]
+        raise UsageError(
+            f"{shown(files.root)}: {shown(sizes[first])} is {w} x {h} pixels and "
+            f"{shown(sizes[others[0]])} {other_w} x {other_h}; --image-size 256 brings all to one size"
+        )
+    return first
+
+
+def _size_of(root: Path, pair: Pair) -> Size:
+    return check_sizes(root / pair.image, None if pair.mask is None else root / pair.mask)
+
+
+def _read(
+    root: Path, pairs: Sequence[Pair], size: Size, classes: MaskClasses | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3, h, w) images and (n, h, w) masks, void where there is none."""
+
+    def both(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        image = image_of(root / pair.image, size)
+        if pair.mask is None:
+            return image, np.full(size, VOID, np.uint8)
+        return image, mask_of(root / pair.mask, classes, size)
+
+    images, masks = (
+        np.empty((len(pairs), 3, *size), np.uint8),
+        np.empty((len(pairs), *size), np.uint8),
+    )
+    for place, (image, mask) in enumerate(counted(_mapped(both, pairs), len(pairs), "image")):
+        images[place], masks[place] = image, mask
+    return images, masks
+
+
+def _mapped(function: Callable[[Pair], Result], pairs: Sequence[Pair]) -> Iterator[Result]:
+    """In order; threads decode side by side."""
+    with ThreadPoolExecutor(NUM_THREADS, "decoding") as threads:
+        yield from threads.map(function, pairs)
+
+
+def _numbered(*masks: np.ndarray) -> MaskClasses:
+    """The classes of masks that no file names: as many as the largest id says."""
+    largest = max(
+        (int(part[part != VOID].max()) for part in masks if (part != VOID).any()), default=0
+    )
+    names = tuple(str(number) for number in range(max(2, largest + 1)))
+    return MaskClasses(names, default_palette(len(names)), {})
+
+
+def _refuse_empty_classes(root: Path, classes: MaskClasses, masks: np.ndarray) -> None:
+    counts = np.bincount(masks.reshape(-1), minlength=VOID + 1)
+    empty = [name for name, count in zip(classes.names, counts, strict=False) if count == 0]
+    if not empty:
+        return
+    looks_binary = counts[VOID] and not counts[1:VOID].any()
+    advice = (
+        f"{VOID} marks pixels without a class; masks of 0 and {VOID} must be saved as 0 and 1"
+        if looks_binary
+        else f"ids begin at 0; {FILE_NAME} names the classes, one a line"
+    )
+    raise UsageError(
+        f"{shown(root)}: no training mask has a pixel of class {shown(empty[0])}; {advice}"
+    )
