@@ -7,9 +7,9 @@
     classifier = ssl_isda.SemiSupervisedClassifier(isda=True).fit(X, y)  # y == -1: unlabeled
 
 The public names stand in one place below, where type checkers read them too. They are imported on first
-use, so that a part without tensors starts fast. Beside the floors, which are folders, there are five
-files: ``api`` is the Python interface, ``cli`` the command line, ``assembly`` makes a run of its
-settings, ``plugins`` imports the methods and data sets, and ``old_names`` keeps the imports of 0.1.
+use, so that a part without tensors starts fast. Beside the floors, which are folders, there are four
+files: ``api`` is the Python interface, ``cli`` the command line, ``plugins`` imports the methods and data
+sets, and ``old_names`` keeps the imports of 0.1.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def load(path: str | Path, *, device: str = "auto", plugin: str | None = None) -
         There is no such run, it has no checkpoint yet, or what stands there is damaged.
     """
     try:
-        from ssl_isda.assembly import evaluated_network, evaluated_passes
+        from ssl_isda.assembly.trained import evaluated_network, evaluated_passes
         from ssl_isda.settings.options import Place
         from ssl_isda.training.dense import is_dense
 

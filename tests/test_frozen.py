@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ssl_isda
-from ssl_isda.assembly import evaluate
+from ssl_isda.assembly.trained import evaluate
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.source import InMemory
 from ssl_isda.models import CNN13

@@ -499,7 +499,7 @@ def test_fault_35_gpu_memory_outside_the_steps(tmp_path: Path, monkeypatch, caps
     def raises(*arguments: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("ssl_isda.assembly.Workspace", raises)
+    monkeypatch.setattr("ssl_isda.assembly.workspace.Workspace", raises)
     assert cli.main([*SUPERVISED, "--runs-dir", str(tmp_path)]) == OutOfMemory.exit_code == 70
     assert "do not fit in the GPU memory" in capsys.readouterr().err
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_isda import assembly
+from ssl_isda.assembly import networks
+from ssl_isda.assembly.batches import batches_of
+from ssl_isda.assembly.workspace import Workspace
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
@@ -136,14 +138,14 @@ def test_fault_32_a_killed_process_is_restarted_and_the_run_ends_the_same(undist
 def built(*flags: str) -> tuple[Network, TwoStreamBatches]:
     """The network and the batches of a run."""
     resolved = resolve(["--dataset", "digits", *QUICK, "--method", "vat", *flags])
-    workspace = assembly.Workspace(resolved)
+    workspace = Workspace(resolved)
     labels = workspace.data.train.labels
     split = make_split(
         labels, num_classes=10, amounts=Amounts(20), seed=0, dataset="digits", checksum=""
     )
-    student = assembly.student_of(resolved, workspace)
-    regularizer = assembly.method_of(resolved, student, len(labels))
-    return student, assembly.batches_of(resolved, workspace, split, regularizer)
+    student = networks.student_of(resolved, workspace)
+    regularizer = networks.method_of(resolved, student, len(labels))
+    return student, batches_of(resolved, workspace, split, regularizer)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_what_two_processes_cannot_do_is_refused(flags, told, monkeypatch):
 @pytest.mark.parametrize("flags", [[], ["--sync-batchnorm"], ["--no-sync-batchnorm"]])
 def test_batchnorm_need_not_be_synchronized(flags, monkeypatch):
     """What then becomes of a run: ``test_distributed.py``."""
-    monkeypatch.setattr(assembly, "num_processes", lambda: 2)
+    monkeypatch.setattr(networks, "num_processes", lambda: 2)
     student, _ = built(*flags)
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     synchronized = [isinstance(norm, WholeBatchNorm) for norm in norms]

@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_wine
 
 import ssl_isda
-from ssl_isda.assembly import evaluate
+from ssl_isda.assembly.trained import evaluate
 from ssl_isda.results.features import Features
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.options import Place

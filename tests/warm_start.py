@@ -85,7 +85,7 @@ def _serve() -> None:
 
 def _load() -> None:
     """What commands import on their way: a run on digits, and an export of one."""
-    ours = ("assembly", "commands.export", "commands.train_one", "results.embedding")
+    ours = ("assembly.start", "commands.export", "commands.train_one", "results.embedding")
     others = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "yaml")
     for name in (
         *(f"ssl_isda.{part}" for part in ours),

@@ -93,7 +93,7 @@ def _folders(names: Sequence[str], options: ExportConfig) -> list[RunFolder]:
 
 def _export_all(folders: Sequence[RunFolder], options: ExportConfig, out: Path | None) -> None:
     """One run after another, then the figure of all."""
-    from ssl_isda.assembly import evaluate
+    from ssl_isda.assembly.trained import evaluate
 
     try:
         make_folder(out or Path())

@@ -70,7 +70,8 @@ def command(arguments: Sequence[str]) -> int:
     refuse_as_file("out", out)
     _refuse_missing(options.format)
 
-    from ssl_isda.assembly import evaluated_network, options_of
+    from ssl_isda.assembly.parts import options_of
+    from ssl_isda.assembly.trained import evaluated_network
     from ssl_isda.models import MODELS
     from ssl_isda.training.exported import words_of
 

@@ -11,7 +11,7 @@ from ssl_isda.data.facts import MaskFiles, facts_of
 from ssl_isda.settings.config import Resolved
 
 if TYPE_CHECKING:
-    from ssl_isda.assembly import Workspace
+    from ssl_isda.assembly.workspace import Workspace
 
 _KEPT: ContextVar[dict[object, Workspace] | None] = ContextVar("kept", default=None)
 
@@ -36,7 +36,7 @@ def workspace_for(resolved: Resolved, digests: Sequence[str]) -> Workspace:
     ----------
     digests : of the data as they are now; empty for those of fixed content
     """
-    from ssl_isda.assembly import Workspace, read_alike
+    from ssl_isda.assembly.workspace import Workspace, read_alike
 
     kept = _KEPT.get()
     if kept is None or isinstance(facts_of(resolved.config.dataset), MaskFiles | None):

@@ -23,7 +23,7 @@ from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.config import Resolved
 
 if TYPE_CHECKING:
-    from ssl_isda.assembly import Workspace
+    from ssl_isda.assembly.workspace import Workspace
     from ssl_isda.data.image_data import ImageData
 
 
@@ -80,7 +80,7 @@ def train_seeds(resolved: Resolved, own: ImageData | None = None) -> list[dict[s
 def _workspace(resolved: Resolved, own: ImageData | None, digests: Sequence[str]) -> Workspace:
     if own is None:
         return workspace_for(resolved, digests)
-    from ssl_isda.assembly import Workspace
+    from ssl_isda.assembly.workspace import Workspace
 
     return Workspace(resolved, own)
 
@@ -95,7 +95,7 @@ def _digests(
     config = resolved.config
     is_unknown = isinstance(facts_of(config.dataset), MaskFiles | None)
     if is_unknown and any(f.result_file.exists() and not f.fresh for f in folders):
-        from ssl_isda.assembly import images_of
+        from ssl_isda.assembly.workspace import images_of
 
         return images_of(resolved).digests
     return data_digests(config.dataset, config.data_dir, ListingOptions.of(resolved.values))
@@ -148,7 +148,7 @@ def _memory_told() -> Iterator[None]:
 
 def _processes(device: str) -> AbstractContextManager[None]:
     """The block in which all processes of this run, usually one, are joined."""
-    from ssl_isda.assembly import device_named
+    from ssl_isda.assembly.devices import device_named
     from ssl_isda.parallel.distributed import process_group
 
     return process_group(device_named(device))

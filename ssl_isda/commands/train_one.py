@@ -10,15 +10,10 @@ from typing import Any
 
 import torch
 
-from ssl_isda.assembly import (
-    Workspace,
-    build_trainer,
-    ready_to_train,
-    refuse_other_preparation,
-    refuse_to_freeze,
-    split_of,
-    starting_weights,
-)
+from ssl_isda.assembly.freezing import ready_to_train, refuse_to_freeze
+from ssl_isda.assembly.start import starting_weights
+from ssl_isda.assembly.training import build_trainer
+from ssl_isda.assembly.workspace import Workspace, refuse_other_preparation, split_of
 from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches

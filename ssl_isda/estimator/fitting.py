@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.assembly import Workspace, build_trainer, evaluated_network, starting_weights
+from ssl_isda.assembly.start import starting_weights
+from ssl_isda.assembly.trained import evaluated_network
+from ssl_isda.assembly.training import build_trainer
+from ssl_isda.assembly.workspace import Workspace
 from ssl_isda.base.errors import Interrupted
 from ssl_isda.base.progress import silence
 from ssl_isda.commands.train_one import train_one, weights_to_begin_with

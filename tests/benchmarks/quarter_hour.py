@@ -290,9 +290,7 @@ def main() -> int:
         data = unpacked(words.folder, words.test_images)
         wanted = jobs(words.seeds, words.share, words.width)
         return train_all(data, words.out, words.minutes, wanted)
-    from ssl_isda.assembly import (
-        images_of,
-    )  # of the whole product, on the machine that has the images
+    from ssl_isda.assembly.workspace import images_of
     from ssl_isda.settings.resolve import resolve
 
     data = images_of(

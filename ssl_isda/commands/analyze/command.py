@@ -148,7 +148,7 @@ def tightness(names: Sequence[str], options: TightnessConfig) -> None:
         raise UsageError("analyze tightness needs one run's folder, such as runs/RUN/seed0")
     path = Path(names[0])
     settings_of_run(path, options)  # complains before torch is imported
-    from ssl_isda.assembly import opened_trainer
+    from ssl_isda.assembly.trained import opened_trainer
     from ssl_isda.commands.analyze import tightness as bounds
     from ssl_isda.commands.analyze.tightness_page import tightness_files
 

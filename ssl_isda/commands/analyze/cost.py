@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from ssl_isda import plugins
-from ssl_isda.assembly import device_named
+from ssl_isda.assembly.devices import device_named
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import Precision, autocast, fastest_precision
 from ssl_isda.base.progress import show

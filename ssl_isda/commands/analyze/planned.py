@@ -25,7 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda import plugins
-from ssl_isda.assembly import chosen, loss_of, method_of
+from ssl_isda.assembly.networks import loss_of, method_of
+from ssl_isda.assembly.parts import chosen
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import show
 from ssl_isda.base.words import printed, shown

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda import plugins
-from ssl_isda.assembly import device_named, evaluated_network, workspace_of
+from ssl_isda.assembly.devices import device_named
+from ssl_isda.assembly.trained import evaluated_network
+from ssl_isda.assembly.workspace import workspace_of
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.base.progress import show

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ssl_isda import plugins
-from ssl_isda.assembly import device_named, images_of
+from ssl_isda.assembly.devices import device_named
+from ssl_isda.assembly.workspace import images_of
 from ssl_isda.base.errors import RunError, UsageError
 from ssl_isda.base.files import write_atomically, write_json
 from ssl_isda.base.progress import show

@@ -105,7 +105,7 @@ def _judged(
     masks are written instead."""
     import torch
 
-    from ssl_isda.assembly import evaluated_network, evaluated_passes
+    from ssl_isda.assembly.trained import evaluated_network, evaluated_passes
     from ssl_isda.commands.predict.judged import Gathering
     from ssl_isda.commands.predict.known_labels import known_labels
     from ssl_isda.data.batches import evaluated_at_once

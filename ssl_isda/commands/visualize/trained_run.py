@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.assembly import Loaded, features_of, loaded
+from ssl_isda.assembly.trained import Loaded, features_of, loaded
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, printed, shown
 from ssl_isda.data.preparation import Preparation

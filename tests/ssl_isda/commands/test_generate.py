@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_isda.assembly import evaluate
+from ssl_isda.assembly.trained import evaluate
 from ssl_isda.base.errors import Interrupted
 from ssl_isda.base.step import Step
 from ssl_isda.commands.generate.loop import GanTrainer, Length

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 import ssl_isda
-from ssl_isda.assembly import evaluate, starting_weights
+from ssl_isda.assembly.start import starting_weights
+from ssl_isda.assembly.trained import evaluate
 from ssl_isda.commands.predict.table import MOST_ON_A_TERMINAL
 from ssl_isda.data import inputs
 from ssl_isda.data.streaming import Streaming

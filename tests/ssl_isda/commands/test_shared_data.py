@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_isda import assembly, cli
+from ssl_isda import cli
+from ssl_isda.assembly import workspace
 from ssl_isda.commands.shared_data import data_shared, workspace_for
 from ssl_isda.data.facts import data_digests
 from ssl_isda.settings.config import Resolved
@@ -45,7 +46,7 @@ def test_other_images_under_the_same_names_are_read_again(tmp_path: Path) -> Non
     write_folder(tmp_path, test_seed=1)
     resolved = settings(dataset="folder", data_dir=tmp_path, image_size=8, labels=4)
 
-    def read() -> assembly.Workspace:
+    def read() -> workspace.Workspace:
         return workspace_for(resolved, data_digests("folder", tmp_path))
 
     with data_shared():
@@ -66,8 +67,8 @@ def test_a_grid_reads_once_and_its_runs_are_those_of_single_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     made: list[object] = []
-    read = assembly.images_of
-    monkeypatch.setattr(assembly, "images_of", lambda resolved: made.append(0) or read(resolved))
+    read = workspace.images_of
+    monkeypatch.setattr(workspace, "images_of", lambda resolved: made.append(0) or read(resolved))
     flags = "steps: 25, labels: 20, wandb: disabled, threads: 1, batch_size: 8"
     Path("grid.yaml").write_text(
         f"settings: {{dataset: digits_vectors, {flags}}}\n"

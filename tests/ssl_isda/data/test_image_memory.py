@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ssl_isda
-from ssl_isda import assembly
+from ssl_isda.assembly import workspace
 from ssl_isda.base import memory
 from ssl_isda.base.errors import OutOfMemory, UsageError
 from ssl_isda.data import image_memory, streaming
@@ -93,12 +93,12 @@ def test_images_that_no_gpu_holds_are_refused_before_they_are_sent(
     data: ImageData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     parts = prepare("normalize", data, tmp_path)[:2]  # 80 images of 192 bytes
-    monkeypatch.setattr(assembly, "free_bytes", lambda device: 80 * 192)
-    assembly._refuse_what_no_gpu_holds(parts, torch.device("cuda"))
-    monkeypatch.setattr(assembly, "free_bytes", lambda device: 80 * 192 - 1)
-    assembly._refuse_what_no_gpu_holds(parts, CPU)
+    monkeypatch.setattr(workspace, "free_bytes", lambda device: 80 * 192)
+    workspace._refuse_what_no_gpu_holds(parts, torch.device("cuda"))
+    monkeypatch.setattr(workspace, "free_bytes", lambda device: 80 * 192 - 1)
+    workspace._refuse_what_no_gpu_holds(parts, CPU)
     with pytest.raises(UsageError, match="the images need 15 kB of GPU memory, 15 kB are free"):
-        assembly._refuse_what_no_gpu_holds(parts, torch.device("cuda"))
+        workspace._refuse_what_no_gpu_holds(parts, torch.device("cuda"))
 
 
 def test_a_step_that_does_not_fit_names_the_batch() -> None:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_isda.assembly import Workspace, split_of
+from ssl_isda.assembly.workspace import Workspace, split_of
 from ssl_isda.base.errors import OutputFailed, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.splits import Split, check_split, load_split, make_split

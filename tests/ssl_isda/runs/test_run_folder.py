@@ -160,17 +160,6 @@ def test_fault_14_fresh_starts_over(tmp_path: Path) -> None:
     assert tmp_path.exists()
 
 
-def test_settings_that_led_to_nothing_bind_nobody(tmp_path: Path) -> None:
-    """A command that failed before its first step does not stand in the way of the corrected one."""
-    first = RunFolder(settings(tmp_path, "--validation"))
-    with first.opened():
-        first.split_file.touch()
-    with RunFolder(settings(tmp_path)).opened():
-        assert names(first) == [".lock", "config.yaml"]
-        assert "validation: false" in first.config_file.read_text()
-
-
-@pytest.mark.fault(14)
 def test_a_run_that_is_refused_before_it_begins_leaves_nothing(tmp_path: Path) -> None:
     """But what was there before, and what a run has begun, stays."""
     (tmp_path / "runs/others").mkdir(parents=True)
@@ -185,6 +174,17 @@ def test_a_run_that_is_refused_before_it_begins_leaves_nothing(tmp_path: Path) -
     assert [path.name for path in folder.path.parent.iterdir()] == ["seed0"]
 
 
+def test_settings_that_led_to_nothing_bind_nobody(tmp_path: Path) -> None:
+    """A command that failed before its first step does not stand in the way of the corrected one."""
+    first = RunFolder(settings(tmp_path, "--validation"))
+    with first.opened():
+        first.split_file.touch()
+    with RunFolder(settings(tmp_path)).opened():
+        assert names(first) == [".lock", "config.yaml"]
+        assert "validation: false" in first.config_file.read_text()
+
+
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     "trace", ["checkpoint.pt", "checkpoint.pt.new", "checkpoint.pt.previous", "metrics.jsonl"]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import ssl_isda
+from ssl_isda import plugins
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.options import Interval
 from ssl_isda.isda.config import IsdaConfig
@@ -65,9 +66,8 @@ def test_a_config_is_typed_and_frozen() -> None:
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_the_parts_are_the_registered_ones(kind: str) -> None:
-    registries = importlib.import_module("ssl_isda.assembly")
-    registry = getattr(registries, PARTS[kind].upper())
-    registries.plugins.load()
+    registry = getattr(ssl_isda, PARTS[kind].upper())
+    plugins.load()
     parts = read_components().parts[kind]
     assert set(parts) == set(registry)
     for name, options in parts.items():
@@ -80,7 +80,7 @@ def test_runs_share_the_parts_until_there_are_others(tmp_path: Path) -> None:
     """What is registered or written meanwhile counts for the next command of the process."""
     before = read_components()
     assert read_components() is before
-    importlib.import_module("ssl_isda.assembly").METHODS.register("later")(type("Later", (), {}))
+    ssl_isda.METHODS.register("later")(type("Later", (), {}))
     assert "later" in read_components().parts["method"] and "later" not in before.parts["method"]
     for default in (1, 2):
         flag = plugin(tmp_path, METHOD.replace("rounds: int = -3", f"rounds: int = {default}"))

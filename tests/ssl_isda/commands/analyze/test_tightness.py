@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_isda import assembly, cli
+from ssl_isda import cli
+from ssl_isda.assembly.training import build_trainer
+from ssl_isda.assembly.workspace import Workspace, split_of
 from ssl_isda.commands.analyze.tightness import Bound, Moment, snapshots, tightness
 from ssl_isda.commands.analyze.tightness_page import tightness_files, verdict
 from ssl_isda.runs.run_folder import RunFolder
@@ -36,10 +38,10 @@ def built(runs: Path, method: str, *more: str) -> Trainer:
     """A run as run.py makes it."""
     flags = [*SIX_STEPS, "--method", method, "--runs-dir", str(runs), *more]
     resolved = resolve(flags)
-    folder, workspace = RunFolder(resolved), assembly.Workspace(resolved)
+    folder, workspace = RunFolder(resolved), Workspace(resolved)
     folder.path.mkdir(parents=True)
-    split = assembly.split_of(folder, workspace)
-    return assembly.build_trainer(resolved, workspace, split, Tracker(folder.path, quiet=True))
+    split = split_of(folder, workspace)
+    return build_trainer(resolved, workspace, split, Tracker(folder.path, quiet=True))
 
 
 @pytest.fixture(scope="module")
