@@ -15,6 +15,7 @@ from jaxtyping import install_import_hook
 
 # Tiny tensors gain nothing from a second thread, and on a busy machine lose a lot waiting for it.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, too
 
 # Entered for good, not left at the end of a block: modules are imported once.
 OF_ISDA = ("covariance", "draws", "labels", "propositions", "sampled", "variances")
