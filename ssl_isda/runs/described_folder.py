@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from ssl_isda.base.errors import FolderInUse, UsageError
 from ssl_isda.base.files import write_json
 from ssl_isda.base.words import printed
+from ssl_isda.runs.tracking import Tracker
+from ssl_isda.runs.wandb_view import Mode, WandbView, open_view, run_id
 
 NOT_SETTINGS = ("format",)
 
@@ -66,6 +68,26 @@ class DescribedFolder:
             return None
         found: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
         return found
+
+    def view(
+        self, mode: Mode, project: str, tracker: Tracker, tags: Sequence[str], job_type: str
+    ) -> WandbView | None:
+        """W&B's, where it is asked for; called like the last four folders of the path."""
+        *group, seed = self.path.parts[-4:]
+        name = "/".join([*group, seed])
+        return open_view(
+            mode,
+            project=project,
+            folder=self.path,
+            group="/".join(group),
+            name=name,
+            identity=run_id(project, name, self.words),
+            tags=tags,
+            config=self.words,
+            history=tracker.shown(),
+            warn=tracker.warn,
+            job_type=job_type,
+        )
 
     def _refuse_other_words(self) -> None:
         if not any(self.path.glob("checkpoint.pt*")):

@@ -10,8 +10,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from signal import Signals as SignalNames
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,17 +25,14 @@ from ssl_isda.training.state import RunState
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
 
 
-class Length(Protocol):
+@dataclass(frozen=True)
+class Length:
     """How long a training is; ``log_steps`` are one of its epochs."""
 
-    @property
-    def num_steps(self) -> int: ...
-    @property
-    def log_steps(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def checkpoint_minutes(self) -> float: ...
+    num_steps: int
+    log_steps: int
+    seed: int
+    checkpoint_minutes: float = field(default=10.0, kw_only=True)
 
 
 class StepLoop(ABC):

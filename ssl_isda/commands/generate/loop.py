@@ -17,26 +17,24 @@ from ssl_isda.optim.adamw import Config as Adam
 from ssl_isda.optim.adamw import adamw
 from ssl_isda.optim.contract import Group
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.training.step_loop import StepLoop
+from ssl_isda.training.step_loop import Length, StepLoop
 
 
 @dataclass(frozen=True)
-class Length:
+class LengthAndRates(Length):
     """How long, and how fast: ``learning_rate``, ``beta_1`` and ``beta_2`` are Adam's."""
 
-    num_steps: int
-    log_steps: int
-    seed: int
     learning_rate: float
     beta_1: float
     beta_2: float
-    checkpoint_minutes: float = 10.0
 
 
 class GanTrainer(StepLoop):
     """One training of a pair. A gradient of a gradient in bf16 would be noise."""
 
-    def __init__(self, gan: Gan, real: RealImages, length: Length, tracker: Tracker) -> None:
+    def __init__(
+        self, gan: Gan, real: RealImages, length: LengthAndRates, tracker: Tracker
+    ) -> None:
         self.gan, self.real = gan, real
         self.parts = {"critic": list(gan.critic.parameters())}
         self.parts["generator"] = list(gan.generator.parameters())
