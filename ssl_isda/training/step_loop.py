@@ -42,7 +42,7 @@ class StepLoop(ABC):
     ----------
     network : all that is trained
     images_per_step : that the speed counts
-    images_at_once : that are in memory, which a lack of memory is told with
+    images_at_once : that are in memory, which a lack of memory is told with; None: as many
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class StepLoop(ABC):
         device: torch.device,
         *,
         images_per_step: int,
-        images_at_once: int,
+        images_at_once: int | None = None,
     ) -> None:
         self.network, self.optimizer = network, optimizer
         self.length, self.tracker, self.device = length, tracker, device
-        self.images_per_step, self.images_at_once = images_per_step, images_at_once
+        self.images_per_step = images_per_step
+        self.images_at_once = images_at_once or images_per_step
         self.watch = Watch(tracker, device, lambda step: "")
         file = tracker.checkpoint_file
         self.state = RunState(network, nn.Module(), optimizer, self.watch, "fp32", file)
