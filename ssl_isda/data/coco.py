@@ -144,7 +144,7 @@ class Coco:
         image = decode(self.folder / each["file_name"], (each["height"], each["width"]))
         return torch.from_numpy(image.copy())
 
-    def example(self, number: int, *, is_mirrored: bool = False) -> tuple[Tensor, Target]:
+    def example(self, number: int, is_mirrored: bool) -> tuple[Tensor, Target]:
         """The pixels of an image, and what torchvision's detectors learn of it: boxes (n, 4) float32
         (left, top, right, bottom), labels (n,) int64 and, if they are asked for, masks (n, h, w) uint8.
         """

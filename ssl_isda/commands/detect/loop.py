@@ -24,8 +24,6 @@ from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.step_loop import Length, StepLoop
 
 Batch = tuple[list[Tensor], list[Target]]
-WORKERS = 4
-"""Threads that decode images."""
 
 
 class DetectorTrainer(StepLoop):
@@ -56,15 +54,13 @@ class DetectorTrainer(StepLoop):
         """Images (3, h, w) uint8 and targets of a step; half of them, by chance, mirrored."""
         numbers = self.order.unlabeled(index).tolist()
         flips = torch.rand(len(numbers), generator=self.step(index).generator("flips")) < 0.5
-        pairs = [
-            self.train_part.example(number, is_mirrored=is_mirrored)
-            for number, is_mirrored in zip(numbers, flips.tolist(), strict=True)
-        ]
-        return [image for image, _ in pairs], [target for _, target in pairs]
+        pairs = map(self.train_part.example, numbers, flips.tolist())
+        images, targets = zip(*pairs, strict=True)
+        return [*images], [*targets]
 
     def train_step(self, step: Step) -> Mapping[str, Tensor]:
         steps = range(step.index, step.num_steps)
-        self._coming = self._coming or done_ahead(self.batch, steps, WORKERS)
+        self._coming = self._coming or done_ahead(self.batch, steps)
         images, targets = next(self._coming)
         self.optimizer.param_groups[0]["lr"] = self.rate * self.factor(step)
         there = [{n: each.to(self.device) for n, each in target.items()} for target in targets]
@@ -78,7 +74,7 @@ class DetectorTrainer(StepLoop):
     def after_epoch(self, step: Step) -> dict[str, float]:
         """The average precisions; after the last epoch what is detected becomes files."""
         found, part = nothing_found(self.test_part), self.test_part
-        loaded = zip(part.images, done_ahead(part.pixels, part.images, WORKERS), strict=True)
+        loaded = zip(part.images, done_ahead(part.pixels, part.images), strict=True)
         self.network.eval()
         for number, image in counted(loaded, len(part.images), "image"):
             with torch.no_grad():

@@ -60,8 +60,7 @@ def _parts(config: DetectConfig) -> tuple[Coco, Coco]:
     )
     training, test = (Coco(here / a, here / b, masks=masks, skip_odd=skip_odd) for a, b in files)
     if training.categories != test.categories:
-        told = f"other categories than {printed(training.file)}"
-        raise UsageError(f"{printed(test.file)} has {told}: ids and names must be the same")
+        raise UsageError(f"{printed(test.file)} has other categories than {printed(training.file)}")
     for line in [*training.notes, *test.notes]:
         show(f"warning: {line}", stream=sys.stderr)
     return training, test
