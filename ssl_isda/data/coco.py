@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_isda.base.ahead import done_ahead
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.words import printed
@@ -35,6 +36,8 @@ KEYS: Mapping[str, Mapping[str, Any]] = {
 }
 """The lists of a file, and what every entry has."""
 Target = dict[str, Tensor]
+MOST_DECODED = 10_000
+"""Images of a file up to which all are decoded before anything else; of more, their beginning is read."""
 BEYOND = 1.0
 """Pixels by which rounding may move the edge of a box out of its image."""
 
@@ -129,14 +132,23 @@ class Coco:
         return ""
 
     def _judge_images(self) -> None:
-        for each in counted(self.images.values(), len(self.images), "image"):
+        pictures = self.images.values()
+        pairs = zip(pictures, done_ahead(self._size, pictures), strict=True)
+        for each, found in counted(pairs, len(pictures), "image"):
             place, told = self.folder / each["file_name"], (each["height"], each["width"])
-            found = upright_size(place)
             if found != told:
                 raise UsageError(
                     f"{printed(place)} has {found[1]} x {found[0]} pixels, and {told[1]} x {told[0]} "
                     f"in {printed(self.file)}"
                 )
+
+    def _size(self, picture: Mapping[str, Any]) -> tuple[int, int]:
+        """(height, width) of its file, which is decoded too unless there are very many."""
+        place = self.folder / picture["file_name"]
+        size = upright_size(place)
+        if len(self.images) <= MOST_DECODED:
+            decode(place, size)
+        return size
 
     def pixels(self, number: int) -> Tensor:
         """(3, h, w) uint8 of the image with this id. Raises as ``decode``."""

@@ -54,9 +54,9 @@ class _Own(Options):
     """Of SGD with momentum 0.9 and weight decay 1e-4; unset: 0.02 for each 16 images of a step."""
     warmup_steps: int | None = Field(None, ge=1)
     """Steps in which the rate grows to its height; unset: 500, in the first epoch at most."""
-    min_size: int = Field(800, ge=32)
+    min_size: int = Field(800, ge=64)
     """Pixels of an image's shorter side, to which it is resized."""
-    max_size: int = Field(1333, ge=32)
+    max_size: int = Field(1333, ge=64)
     """Pixels that the longer side has at most."""
     seed: int = Field(0, ge=0)
     """Chooses initial weights, order, flips and proposals."""

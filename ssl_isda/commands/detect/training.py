@@ -36,9 +36,11 @@ def train(config: DetectConfig, arguments: Sequence[str]) -> int:
     elsewhere = {"data_dir", "weights", *Training.model_fields}
     words = config.model_dump(mode="json", exclude=elsewhere) | {"weights_sha256": sha256}
     words |= {"annotations_sha256": [part.sha256 for part in parts]}
-    origin = {"weights": str(config.weights or "random"), "weights_sha256": sha256}
+    origin = {"weights": sha256 and {"place": str(config.weights), "sha256": sha256}}
     folder = DescribedFolder(_path(config), words, "detection.json", "a detector")
     with folder.opened(fresh=config.fresh):
+        for line in [*parts[0].notes, *parts[1].notes]:
+            show(f"warning: {line}", stream=sys.stderr)
         loop = DetectorTrainer(config, detector.to(device), parts, Tracker(folder.path))
         result = folder.result() or trained(
             *(folder, loop, config, ["detect", *arguments]),
@@ -52,7 +54,7 @@ def train(config: DetectConfig, arguments: Sequence[str]) -> int:
 
 
 def _parts(config: DetectConfig) -> tuple[Coco, Coco]:
-    """Training and test images, of which is told what is odd."""
+    """Training and test images."""
     here, masks, skip_odd = config.data_dir, config.detector == "mask_rcnn", config.skip_odd_boxes
     files = (
         (config.train_annotations, config.train_images),
@@ -61,8 +63,6 @@ def _parts(config: DetectConfig) -> tuple[Coco, Coco]:
     training, test = (Coco(here / a, here / b, masks=masks, skip_odd=skip_odd) for a, b in files)
     if training.categories != test.categories:
         raise UsageError(f"{printed(test.file)} has other categories than {printed(training.file)}")
-    for line in [*training.notes, *test.notes]:
-        show(f"warning: {line}", stream=sys.stderr)
     return training, test
 
 
