@@ -1,9 +1,9 @@
-"""A folder in COCO's layout without a download: digits, cut out by their own masks, on photographs.
+"""A folder in COCO's layout without a download: noughts and ones, cut out by their own masks, on photographs.
 
 Both come with scikit-learn. Nothing of the training images is in the test images: see
 ``datasets/photo_digits.py``, whose parts these are, larger here and with a box and a mask for each digit.
 
-    python -m tests.coco_folder digits_coco 120 40
+    python -m tests.coco_folder digits_coco 60 40
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from PIL import Image
 
 from ssl_isda.datasets.photo_digits import _digits, _photographs
 
-SIDE, NUM_DIGITS = 64, 5
+SIDE, NUM_DIGITS = 64, 2
 FOLDERS = ("train2017", "val2017")
 
 
 def write(folder: Path, num_train: int, num_test: int) -> Path:
     """The folder, whose category 10 (k + 1) is the digit k."""
     photographs, (digits, labels) = _photographs(), _digits()
+    digits, labels = digits[labels < NUM_DIGITS], labels[labels < NUM_DIGITS]
     is_test = np.arange(len(labels)) % 4 == 3
     (folder / "annotations").mkdir(parents=True)
     for name, number, chosen in zip(

@@ -84,7 +84,9 @@ def part(
     return Coco(file, folder / "images" / name, masks=masks, skip_odd=skip_odd)
 
 
-def trainer(folder: Path, place: Path, kind: str = "faster_rcnn", epochs: int = 2) -> DetectorTrainer:
+def trainer(
+    folder: Path, place: Path, kind: str = "faster_rcnn", epochs: int = 2
+) -> DetectorTrainer:
     place.mkdir(exist_ok=True)
     parts = tuple(
         part(folder, name, masks=kind == "mask_rcnn") for name in ("train2017", "val2017")
@@ -92,7 +94,7 @@ def trainer(folder: Path, place: Path, kind: str = "faster_rcnn", epochs: int = 
     torch.manual_seed(0)
     network, sizes = timm.create_model("test_resnet"), {"min_size": 32, "max_size": 64}
     detectors.freeze_batchnorm(network)
-    built = detectors.detector(kind, network, 5, frozen_stages=1, **sizes)
+    built = detectors.detector(kind, network, 2, frozen_stages=1, **sizes)
     config = DetectConfig(batch_size=2, epochs=epochs)
     return DetectorTrainer(config, built, parts, Tracker(place, quiet=True))
 
@@ -343,4 +345,4 @@ def test_an_edge_may_lie_a_pixel_outside_and_a_category_may_be_unused(folder: Pa
     data = Coco(file, folder / "images/train2017", masks=True)
     assert data.notes[0].endswith(", seven") and "has no annotation of" in data.notes[0]
     assert data.example(1, False)[1]["boxes"][0].tolist() == [0, 10, 64, 30]
-    assert data.labels == {7: 1, 10: 2, 20: 3, 30: 4, 40: 5, 50: 6}
+    assert data.labels == {7: 1, 10: 2, 20: 3}
