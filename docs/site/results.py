@@ -19,7 +19,7 @@ from ssl_isda import cli
 
 _COMMAND = re.compile(r"^    python run\.py (analyze (?:comparison|redraw) docs/results/.*)$", re.M)
 _CONTINUED = re.compile(r"\\\n *")
-_SHOWN = re.compile(r"(<!-- (results/\S+\.md) -->\n\n)((?:\|.*\n)*)")
+_SHOWN = re.compile(r"(<!-- (results/\S+\.md) -->\n\n)((?:\|.*\n)*)\n*")
 
 
 def commands(pages: Path) -> Iterator[list[str]]:
@@ -35,7 +35,7 @@ def with_tables(text: str, pages: Path) -> str:
 
     def table(found: re.Match[str]) -> str:
         lines = (pages / found[2]).read_text("utf-8").splitlines()
-        return found[1] + "".join(f"{line}\n" for line in lines if line.startswith("|"))
+        return found[1] + "".join(f"{line}\n" for line in lines if line.startswith("|")) + "\n"
 
     return _SHOWN.sub(table, text)
 
