@@ -10,7 +10,6 @@ from torch import nn
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.models.contract import Network
-from ssl_isda.parallel.launch import num_launched
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training.method import METHODS, Method
 
@@ -78,7 +77,7 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
     Raises
     ------
     UsageError
-        One is: the network, the method, the loss, a form of ISDA, or several processes are asked for.
+        One is: the network, the method, the loss, or a form of ISDA.
     """
     config, isda = resolved.config, resolved.isda
     if not is_dense(student):
@@ -103,8 +102,6 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
             f"--augmentation explicit has no form for pixels: --task {SEGMENTATION} goes "
             "with implicit"
         )
-    if num_launched() > 1:
-        raise UsageError(f"--task {SEGMENTATION} runs on one process: leave torchrun out")
 
 
 def refuse_what_has_no_second_head(model: str, isda: Any) -> None:

@@ -24,7 +24,6 @@ from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.losses.cross_entropy import CrossEntropy
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.optim.contract import Group
-from ssl_isda.parallel.distributed import gathered
 from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
@@ -32,6 +31,7 @@ from ssl_isda.training.auxiliary import Auxiliary, taken
 from ssl_isda.training.batchnorm import separate_pass
 from ssl_isda.training.ema import Ema
 from ssl_isda.training.method import Method, Targets, Term
+from ssl_isda.training.rows import labels_of_all, mean_loss, take_in
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ class Objective(nn.Module):
         first = len(batch.images)
         labeled = Prediction(labeled.logits[:first], labeled.features[:first])
         rows = self.task.rows(labeled, batch.labels)
-        features, labels = gathered(rows.features), gathered(rows.labels)
-        self.covariance.update(features, labels)
+        take_in(self.covariance, rows, self.task)
         if self.reference is None:
             return isda
-        self.reference.update(features, labels)
+        take_in(self.reference, rows, self.task)
+        labels = labels_of_all(rows, self.covariance.num_classes, self.task)
         self.ratio = strength_ratio(isda.weight, self.reference, self.covariance, labels)
         return replace(isda, ratio=self.ratio)
 
@@ -223,8 +223,7 @@ class Objective(nn.Module):
         if own is not None:
             return _cross_entropy(own, terms, mixed=mixed)
         rows = self.task.judged(prediction, batch.labels, terms.augmented if terms else None)
-        loss: Tensor = self.loss(rows, student.head, step)
-        return loss
+        return mean_loss(self.loss, rows, student.head, step, self.task)
 
     def _predict(
         self, student: Network, batch: Batch, step: Step
