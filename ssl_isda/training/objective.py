@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
+from ssl_isda.base.void import VOID
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig as IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
@@ -140,6 +141,8 @@ class Objective(nn.Module):
         augmented = isda if isda and isda.config.isda_images != "unlabeled" else None
         losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
+        if self.task.is_dense:
+            resting = dict.fromkeys(("supervised", "auxiliary"), (batch.labels == VOID).all())
         if self._auxiliary_features is not None:
             seen = self._auxiliary_features
             weights["auxiliary"] = self.task.auxiliary_weight
