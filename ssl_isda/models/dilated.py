@@ -77,6 +77,7 @@ class DilatedNetwork(Network):
     """A dilated ResNet, a head that a subclass makes, and the auxiliary head."""
 
     smallest_side = 8
+    smallest_batch = 2
     body: nn.Module
     """From the fourth stage's maps to the features."""
 
