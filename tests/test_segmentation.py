@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,13 @@ def test_what_pixels_cannot_have_is_refused_in_one_line(words: str, folder: Path
     own = own[:-2] if "--unlabeled-batch-size" in words else own
     code, out, err = answer([*own, "--steps", "2", *words.split()], folder)
     assert (code, out) == (2, "") and REFUSED[words] in err and err.count("\n") == 1
+
+
+def test_a_run_without_a_test_part_ends_with_words(folder: Path) -> None:
+    shutil.rmtree(folder / "set/test")
+    words = [*RUN, "--method", "supervised", "--seeds", "0", "1", "--steps", "1"]
+    code, out, err = answer(words, folder)
+    assert (code, err) == (0, "")
+    assert "seed1: trained for 1 epoch; there is no test part to judge it by" in out
+    assert out.endswith("2 seeds are trained; there is no test part to judge them by\n")
+    assert cli.main(["report", "runs", "--out", "report"]) == 0

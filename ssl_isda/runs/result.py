@@ -112,7 +112,8 @@ def commit_of(folder: Path) -> str | None:
 def describe(result: Mapping[str, Any]) -> str:
     """A result in words."""
     if "averaged_epochs" not in result:
-        return f"trained {result['steps']:,} steps; there is no test part to judge it by"
+        n = result["epochs"]
+        return f"trained for {n:,} epoch{'s' * (n > 1)}; there is no test part to judge it by"
     n, headline = result["averaged_epochs"], headline_of(result)
     name = headline.name
     text = (
