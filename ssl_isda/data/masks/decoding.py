@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ FEW = 2
 WITH_ALPHA = ("LA", "PA", "RGBA")
 
 
+@contextmanager
+def _told(kind: str, path: Path) -> Iterator[None]:
+    """Within the block a file that cannot be read is told as one of this kind."""
+    try:
+        yield
+    except Unreadable as error:
+        raise UsageError(f"cannot read the {kind} {shown(path)}: {error.reason}") from error
+
+
 def image_of(path: Path, size: Size) -> np.ndarray:
     """(3, h, w) uint8, stretched to the size as all images are.
 
@@ -32,10 +42,8 @@ def image_of(path: Path, size: Size) -> np.ndarray:
     UsageError
         The file cannot be read.
     """
-    try:
+    with _told("image", path):
         return decode(path, size)
-    except Unreadable as error:
-        raise UsageError(f"cannot read the image {shown(path)}: {error.reason}") from error
 
 
 def mask_of(path: Path, classes: MaskClasses | None, size: Size) -> np.ndarray:
@@ -78,10 +86,8 @@ def raw_ids_of(path: Path) -> np.ndarray:
     UsageError
         The file cannot be read.
     """
-    try:
+    with _told("mask", path):
         return read_image(path, _values)
-    except Unreadable as error:
-        raise UsageError(f"cannot read the mask {shown(path)}: {error.reason}") from error
 
 
 def _values(image: Any, reopen: Callable[[], Any]) -> np.ndarray:
@@ -150,16 +156,12 @@ def check_sizes(image: Path, mask: Path | None) -> Size:
     UsageError
         It has others, or a file cannot be read.
     """
-    try:
+    with _told("image", image):
         height, width = upright_size(image)
-    except Unreadable as error:
-        raise UsageError(f"cannot read the image {shown(image)}: {error.reason}") from error
     if mask is None:
         return height, width
-    try:
+    with _told("mask", mask):
         there = read_image(mask, lambda opened, reopen: (opened.height, opened.width))
-    except Unreadable as error:
-        raise UsageError(f"cannot read the mask {shown(mask)}: {error.reason}") from error
     if there != (height, width):
         raise UsageError(
             f"{shown(mask)} is {there[1]} x {there[0]} pixels, and its image {shown(image)} "
