@@ -31,13 +31,11 @@ def mean_loss(
     found: Tensor = loss(rows, head, step)
     if not task.is_dense:
         return found
-    own = torch.tensor(len(rows.labels), device=found.device)
-    everyone = distributed.total(own).clamp(min=1)
-    if len(rows.labels) == 0:
-        return rows.logits.sum()
-    if distributed.num_processes() == 1:
-        return found
-    return found * (distributed.num_processes() * own.to(found.dtype) / everyone)
+    if distributed.num_processes() > 1:
+        own = torch.tensor(len(rows.labels), device=found.device)
+        everyone = distributed.total(own).clamp(min=1)
+        found = found * (distributed.num_processes() * own.to(found.dtype) / everyone)
+    return found if len(rows.labels) else rows.logits.sum()
 
 
 def take_in(covariance: Covariance, rows: Rows, task: Task) -> None:

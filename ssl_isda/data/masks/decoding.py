@@ -14,7 +14,7 @@ from ssl_isda.base.void import VOID
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.image_complaints import OddImage, Unreadable
 from ssl_isda.data.image_decoding import decode, read_image, upright_size
-from ssl_isda.data.masks.classes import MaskClasses
+from ssl_isda.data.masks.classes import Colour, MaskClasses
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
@@ -88,6 +88,22 @@ def raw_ids_of(path: Path) -> np.ndarray:
     """
     with _told("mask", path):
         return read_image(path, _values)
+
+
+def palette_of(path: Path, num_classes: int) -> tuple[Colour, ...] | None:
+    """The colours that a mask with a palette shows its classes in, if no two are alike.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read.
+    """
+    with _told("mask", path):
+        values = read_image(path, lambda image, reopen: image.getpalette() or [])
+    found = {tuple(values[3 * c : 3 * c + 3]) for c in range(num_classes)}
+    if len(found) < num_classes or len(values) < 3 * num_classes:
+        return None
+    return tuple((values[k], values[k + 1], values[k + 2]) for k in range(0, 3 * num_classes, 3))
 
 
 def _values(image: Any, reopen: Callable[[], Any]) -> np.ndarray:

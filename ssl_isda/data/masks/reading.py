@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from ssl_isda.base.void import VOID
 from ssl_isda.data.folder_classes import listed
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.masks.classes import FILE_NAME, MaskClasses, default_palette, read_classes
-from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of
+from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of, palette_of
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.pairs import MaskFiles, Pair, find_pairs
 from ssl_isda.data.streaming import NUM_THREADS
@@ -43,6 +44,9 @@ def read_folder(name: str, root: Path, image_size: int | None) -> MaskData:
     unlabeled = _read(files.root, files.unlabeled, size, classes)
     test = _read(files.root, files.test, size, classes)
     known = classes or _numbered(labeled[1], test[1])
+    if not known.ids:
+        colours = palette_of(root / str(files.train[0].mask), len(known.names))
+        known = replace(known, colours=colours or known.colours)
     empty = _empty_classes(root, known, labeled[1], named=classes is not None)
     if len(files.test) and (test[1] == VOID).all():
         raise UsageError(

@@ -95,6 +95,19 @@ def test_ids_are_the_same_in_every_kind_of_file(kind: str, tmp_path: Path) -> No
     assert torch.equal(read(root).train_masks.fetch(torch.arange(6)), ids)
 
 
+@pytest.mark.parametrize("colours", [[9, 9, 9, 200, 0, 0, 0, 0, 200], [9, 9, 9] * 3])
+def test_the_palette_is_that_of_the_masks_if_it_tells_classes_apart(
+    colours: list[int], tmp_path: Path
+) -> None:
+    root = masks_folder.make(tmp_path)
+    for path in root.glob("*/masks/*.png"):
+        mask = Image.open(path)
+        mask.putpalette(colours + [0] * (768 - len(colours)))
+        mask.save(path)
+    own = ((9, 9, 9), (200, 0, 0), (0, 0, 200))
+    assert read(root).palette == (own if 200 in colours else default_palette(3))
+
+
 def test_a_class_that_is_named_need_not_occur(tmp_path: Path) -> None:
     root = masks_folder.make(tmp_path)
     (root / "classes.txt").write_text("a\nb\nc\nd\n")

@@ -15,6 +15,7 @@ from ssl_isda.parallel.distributed import (
     gathered,
     largest,
     part,
+    place_of_rows,
     total,
     whole,
 )
@@ -78,7 +79,7 @@ def test_one_process_gets_back_what_it_gave():
     assert torch.equal(part(x), x) and torch.equal(gathered(x), x)
     average_([x])
     assert torch.equal(x, torch.arange(6.0).view(3, 2))
-    assert list(dealt("abc")) == ["a", "b", "c"]
+    assert list(dealt("abc")) == ["a", "b", "c"] and place_of_rows(3) == (0, 3)
     assert from_first(lambda: 7) == 7
 
 
@@ -90,8 +91,9 @@ def test_one_process_gets_back_what_it_gave():
         lambda: total(torch.ones(2)),
         lambda: largest(3),
         lambda: from_first(lambda: 7),
+        lambda: place_of_rows(3),
     ],
-    ids=["gathered", "average_", "total", "largest", "from_first"],
+    ids=["gathered", "average_", "total", "largest", "from_first", "place_of_rows"],
 )
 def test_where_another_process_is_gone_the_command_ends_with_70(tell, monkeypatch):
     def gone(*_, **__):
