@@ -49,10 +49,8 @@ CELLS = [
     ("supervised", "full", "auxiliary"),
     ("supervised", "matched", "disturb_label"),
     ("supervised", "shared", "focal"),
-    ("supervised", "plain", "auxiliary"),
     ("supervised", "learned", "pixels"),
     ("fixmatch", "diagonal", "auxiliary"),
-    ("fixmatch", "full", "pixels"),
     ("mean_teacher", "diagonal", "pixels"),
     ("pi_model", "plain", "pixels"),
 ]

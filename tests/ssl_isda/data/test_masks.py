@@ -21,6 +21,7 @@ from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from tests import masks_folder
+from tests.pixels_of_several_processes import build
 
 
 def read(root: Path, **options: int) -> MaskData:
@@ -285,3 +286,19 @@ def test_cityscapes_has_19_classes_of_34_ids(tmp_path: Path) -> None:
     (tmp_path / "gtFine/train/ulm/ulm_000000_000019_gtFine_labelIds.png").unlink()
     with pytest.raises(UsageError, match="has no mask"):
         DATASETS["cityscapes"](datasets.cityscapes.Config(), tmp_path)
+
+
+class Noted(InMemory):
+    """Notes the places that it is told of ahead."""
+
+    lookahead = 2
+
+    def expect(self, indices: torch.Tensor) -> None:
+        self.__dict__.setdefault("expected", []).append(indices.tolist())
+
+
+def test_the_masks_of_the_next_steps_are_expected(tmp_path: Path) -> None:
+    batches = build("supervised", "plain", "pixels", tmp_path, num_steps=10).data.batches
+    batches._masks = source = Noted(batches._masks.images)
+    batches.batch(Step(8, 10, 2))
+    assert source.expected == [batches.sampler.labeled(k).tolist() for k in (8, 9)]
