@@ -112,10 +112,9 @@ class TwoStreamBatches:
     def _expect(self, step: Step) -> None:
         """Tell the source, if it is of use to it, what this step and the next ones ask for."""
         source = self._prepared.source
-        if source.lookahead:
-            for index in range(step.index, min(step.index + source.lookahead + 1, step.num_steps)):
-                for indices in self._indices(index):
-                    source.expect(part(indices))
+        for index in steps_ahead(source, step):
+            for indices in self._indices(index):
+                source.expect(part(indices))
 
     def _of_labeled(
         self,
@@ -163,6 +162,12 @@ class TwoStreamBatches:
         flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
         draws = augmentation.draw(len(indices), step, purpose, flips_of)
         return augmentation.view(prepared, part(indices), part(draws))
+
+
+def steps_ahead(source: DataSource, step: Step) -> range:
+    """The steps whose images a source wants to be told of now; none where that is of no use."""
+    last = min(step.index + source.lookahead + 1, step.num_steps)
+    return range(step.index, last if source.lookahead else step.index)
 
 
 def evaluated_at_once(shape: Sequence[int]) -> int:
