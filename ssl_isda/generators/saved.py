@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE
-from ssl_isda.base.words import printed
+from ssl_isda.base.words import nearest, printed
 from ssl_isda.generators.contract import GANS, GENERATORS, NUM_NOISE, Gan, Generator
 from ssl_isda.runs import checkpoint
 
@@ -34,6 +35,22 @@ class Saved(NamedTuple):
     name: str
     class_names: tuple[str, ...]
     num_steps: int | None
+
+
+class Asked(NamedTuple):
+    """What is asked of a registered generator, which names as its parameters what it takes of it.
+
+    class_names, shape : of the run, whose images are (C, H, W)
+    weights, classes : ``--generator-weights`` and ``--generator-classes``
+    """
+
+    class_names: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    weights: Path | None = None
+    classes: tuple[int, ...] = ()
+
+
+NOTHING_ASKED = Asked()
 
 
 class Foreign(Generator):
@@ -89,23 +106,24 @@ def built(words: Mapping[str, Any]) -> Gan:
         raise UsageError(f"--gan {words['gan']}: {error}") from error
 
 
-def read_generator(place: Path, device: torch.device) -> Saved:
+def read_generator(place: Path, device: torch.device, asked: Asked = NOTHING_ASKED) -> Saved:
     """The generator of a folder of ``generate train``, or of a file of ``torch.export.save``; or one that
-    a plugin has registered under this name.
+    is registered under this name.
 
     Raises
     ------
     UsageError
-        There is none.
+        There is none, or it does not take what is asked of it.
     """
     if str(place) in GENERATORS:
-        return _ready(Foreign(GENERATORS[str(place)]()), str(place), device)
+        return _ready(Foreign(_registered(str(place), asked)), str(place), device)
+    _refuse_what_is_not_taken(printed(place), asked, ())
     if place.suffix == EXPORTED and place.is_file():
         return _ready(_exported(place), printed(place), device)
     if not place.is_dir():
-        named = f" or a name of --plugin ({', '.join(GENERATORS)})" if len(GENERATORS) else ""
         raise UsageError(
-            f"{printed(place)}: no such folder of generate train, no file that ends in {EXPORTED}{named}"
+            f"{printed(place)}: no such folder of generate train, no file that ends in {EXPORTED}, no "
+            f"registered generator ({', '.join(GENERATORS)}){nearest(str(place), GENERATORS)}"
         )
     words = read_words(place)
     pair = built(words)
@@ -149,6 +167,19 @@ def refuse_misfit(saved: Saved, shape: tuple[int, ...], num_classes: int) -> Non
             f"--generator {saved.name} makes pixels from {images.min():.3g} to {images.max():.3g}; "
             "they must be from -1 to 1"
         )
+
+
+def _registered(name: str, asked: Asked) -> nn.Module:
+    factory = GENERATORS[name]
+    taken = tuple(inspect.signature(factory).parameters)
+    _refuse_what_is_not_taken(name, asked, taken)
+    return factory(**{word: value for word, value in asked._asdict().items() if word in taken})
+
+
+def _refuse_what_is_not_taken(name: str, asked: Asked, taken: tuple[str, ...]) -> None:
+    for word, value in (("weights", asked.weights), ("classes", asked.classes)):
+        if value and word not in taken:
+            raise UsageError(f"--generator-{word} is no flag for --generator {name}: leave it out")
 
 
 def _exported(place: Path) -> Foreign:
