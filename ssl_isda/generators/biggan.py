@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +43,11 @@ class BigGan(nn.Module):
     knows_classes = True
     numbers: Tensor
 
-    def __init__(self, network: nn.Module, numbers: Sequence[int], size: Sequence[int]) -> None:
+    def __init__(self, network: Any, numbers: Sequence[int], size: Sequence[int]) -> None:
         super().__init__()
         self.network, self.size = network, tuple(size)
-        self.num_noise, self.num_classes = network.config.z_dim, network.config.num_classes
+        self.num_noise: int = network.config.z_dim
+        self.num_classes: int = network.config.num_classes
         self.register_buffer("numbers", torch.tensor(numbers))
 
     def forward(self, z: Tensor, classes: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ def _given(classes: tuple[int, ...], class_names: tuple[str, ...], known: int) -
     return classes
 
 
-def _network(weights: Path) -> nn.Module:
+def _network(weights: Path) -> Any:
     """With its weights, whole."""
     for name in FILES:
         if not (weights / name).is_file():
@@ -105,7 +107,7 @@ def _network(weights: Path) -> nn.Module:
         ) from error
     config, state = (weights / name for name in FILES)
     try:
-        network: nn.Module = BigGAN(BigGANConfig.from_json_file(config))
+        network = BigGAN(BigGANConfig.from_json_file(config))
         found = torch.load(state, map_location="cpu", weights_only=True)
         missing = network.load_state_dict(found, strict=False).missing_keys
     except Exception as error:  # unchecked bytes: the reader may fail in any way
