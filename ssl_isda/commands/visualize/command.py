@@ -110,6 +110,8 @@ def _show(path: Path, resolved: Resolved, options: VisualizeConfig, out: Path) -
     run = TrainedRun(path, resolved, training=options.training)
     classes = run.classes_named(options.one_class)
     saved = _generator(run, options.generator, options) if options.generator else None
+    if saved and saved.unfinished:
+        show(f"{saved.name}: its training has not ended, it is {saved.unfinished}")
     show(f"{printed(run.path)}: covariances {run.covariances.told}")
     if options.neighbours:
         _show_neighbours(run, classes, options, out)
@@ -143,7 +145,7 @@ def _generator(run: TrainedRun, place: Path, options: VisualizeConfig) -> Saved:
             f"--generator {saved.name} knows other classes than {printed(run.path)}: "
             f"{', '.join(saved.class_names[:5])}, there {', '.join(names[:5])}"
         )
-    refuse_misfit(saved, shape, len(names))
+    refuse_misfit(saved, shape, len(names), options.batch_size)
     return saved
 
 

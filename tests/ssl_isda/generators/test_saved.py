@@ -16,7 +16,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.generators.contract import GENERATORS
 from ssl_isda.generators.imagenet_numbers import imagenet_numbers
 from ssl_isda.generators.mapping import Descent, Target, regain
-from ssl_isda.generators.saved import Asked, read_generator, refuse_misfit
+from ssl_isda.generators.saved import FORMAT, Asked, read_generator, refuse_misfit
 
 CPU = torch.device("cpu")
 BIGGAN = Path("biggan")
@@ -71,16 +71,32 @@ def test_a_generator_that_does_not_fit_is_refused(
         refuse_misfit(read_generator(Path("misfit"), CPU), shape, 10)
 
 
-def test_what_is_no_generator_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_generator_is_refused(tmp_path: Path, caplog) -> None:
     (tmp_path / "broken.pt2").write_bytes(b"no archive")
     (tmp_path / "folder").mkdir()
+    words = {"format": FORMAT, "gan": "cgan", "class_names": "ab", "shape": (1, 8, 8), "steps": 1}
+    words["options"] = {"channels": 4}
+    for name, changed in (
+        ("seeds/seed3", {}),
+        ("typo", {"options": {"chanels": 4}}),
+        ("size", {"options": {"channels": 0.5}}),
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "generator.json").write_text(json.dumps(words | changed))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/generator.json").write_text(json.dumps({"format": FORMAT}))
     for name, told in (
         ("none", "no such folder of generate train"),
         ("broken.pt2", "cannot be read"),
         ("folder", "has no generator.json"),
+        ("seeds", "has no generator.json; give one of its seeds, such as .*seed3"),
+        ("empty", "it says nothing of gan"),
+        ("typo", "describes no pair: .* unexpected keyword argument 'chanels'"),
+        ("size", "describes no pair: .* of type float"),
     ):
         with pytest.raises(UsageError, match=told):
             read_generator(tmp_path / name, CPU)
+    assert not caplog.records
 
 
 @pytest.fixture(scope="module")
