@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import ssl_isda
-from ssl_isda.training.trainer import Trainer
-from tests.commands import MLP, answer, train
+from tests.commands import MLP, answer, kill_at, train
 
 SETTINGS = [
     *("--dataset", "folder", "--data-dir", "images", "--image-size", "16", *MLP, "--isda"),
@@ -18,10 +17,6 @@ SETTINGS = [
     *("--steps", "6", "--wandb", "disabled", "--optimizer", "adamw", "--learning-rate", "0.01"),
     *("--layer-decay", "0.65", "--no-decay-norms", "--warmup-steps", "4"),
 ]
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +40,12 @@ def ends(folder: Path, runs: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
 def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
-    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, folder: Path
 ) -> None:
     words = [*SETTINGS, "--method", method]
     train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
     streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
-    taken = Trainer.train_step
-
-    def killed(trainer: Trainer, step):
-        if step.index == 4:
-            trainer.save()
-            raise Killed
-        return taken(trainer, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "train_step", killed)
-        with pytest.raises(Killed):
-            answer(streamed, folder)
+    kill_at(4, streamed, folder)
     assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
 
