@@ -98,10 +98,21 @@ TABLE_1 = {
 }
 """Errors without and with ISDA, top-1 and top-5; and lambda_0."""
 OF_APPENDIX_A = {
-    **{"method": "supervised", "labels": None, "epochs": 300, "batch_size": 512},
-    **{"learning_rate": 0.2, "schedule": "cosine", "weight_decay": 1e-4, "momentum": 0.9},
-    **{"covariance": "diagonal", "resized_crop": "all", "smallest_crop": 0.08, "flip": True},
-    **{"image_size": 224, "shorter_side": None, "preprocessing": "imagenet"},
+    "method": "supervised",
+    "labels": None,
+    "epochs": 300,
+    "batch_size": 512,
+    "learning_rate": 0.2,
+    "schedule": "cosine",
+    "weight_decay": 1e-4,
+    "momentum": 0.9,
+    "covariance": "diagonal",
+    "resized_crop": "all",
+    "smallest_crop": 0.08,
+    "flip": True,
+    "image_size": 224,
+    "shorter_side": None,
+    "preprocessing": "imagenet",
 }
 
 

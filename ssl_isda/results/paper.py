@@ -2,7 +2,7 @@
 
 Its figures are in ``paper.yaml``: Tables 1, 2, 4, 5, 6 and 8, test error in %. Its settings are what this
 project ships: the defaults and ``configs/`` of a data set for Table 6 (Sec. 6.1 and Appendix B), and
-``configs/NETWORK_DATASET.yaml`` or ``configs/imagenet_NETWORK.yaml`` for supervised training (Appendix A).
+for supervised training (Appendix A) ``configs/NETWORK_DATASET.yaml``, or what a row of the file names.
 """
 
 from __future__ import annotations
