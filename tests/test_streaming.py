@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,19 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def ends(folder: Path, runs: str) -> dict[str, bytes]:
-    """The final checkpoint and the metrics of the only run there."""
-    (run,) = (path.parent for path in (folder / runs).rglob("config.yaml"))
-    return {name: (run / name).read_bytes() for name in ("checkpoint.pt", "metrics.jsonl")}
-
-
-@pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
-def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
-    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [*SETTINGS, "--method", method]
-    train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
-    streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Path], None]:
+    """Ends a run as SIGKILL does, at step 4, once it is saved."""
     taken = Trainer.train_step
 
     def killed(trainer: Trainer, step):
@@ -58,12 +49,50 @@ def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
             raise Killed
         return taken(trainer, step)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "train_step", killed)
-        with pytest.raises(Killed):
-            answer(streamed, folder)
+    def run(words: list[str], folder: Path) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "train_step", killed)
+            with pytest.raises(Killed):
+                answer(words, folder)
+
+    return run
+
+
+def ends(folder: Path, runs: str) -> dict[str, bytes]:
+    """The final checkpoint and the metrics of the only run there."""
+    (run,) = (path.parent for path in (folder / runs).rglob("config.yaml"))
+    return {name: (run / name).read_bytes() for name in ("checkpoint.pt", "metrics.jsonl")}
+
+
+@pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
+def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
+    method: str, folder: Path, killed_at: Callable[[list[str], Path], None]
+) -> None:
+    words = [*SETTINGS, "--method", method]
+    train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
+    streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
+    killed_at(streamed, folder)
     assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
+
+
+def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
+    folder: Path, killed_at: Callable[[list[str], Path], None]
+) -> None:
+    """In ImageNet's layout, by windows that are drawn in the size of each image."""
+    place = folder / "imagenet"
+    draws = np.random.default_rng(0)
+    for k in range(34):
+        path = place / ("train" if k < 30 else "val") / "ab"[k % 2] / f"{k}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (*draws.integers(12, 30, 2), 3)
+        Image.fromarray(draws.integers(0, 256, shape, np.uint8)).save(path)
+    words = ["--dataset", "imagenet", "--data-dir", "imagenet", *SETTINGS[4:]]
+    words += ["--method", "fixmatch", "--runs-dir"]
+    train(*words, "unbroken", cwd=folder)
+    killed_at([*words, "killed"], folder)
+    assert "resuming at step 4 of 6" in train(*words, "killed", cwd=folder)
+    assert ends(folder, "killed") == ends(folder, "unbroken")
 
 
 def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:

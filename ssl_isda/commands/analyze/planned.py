@@ -215,8 +215,9 @@ def _lines(rows: Sequence[Planned], options: CostConfig) -> Iterator[str]:
     yield f"or {options.launch_us:g} microseconds for each kernel where that is more (marked k). Both are"
     yield "assumptions, no measurements."
     if options.gpus > 1:
-        yield f"Of a run on {options.gpus} GPUs each computes its part of the images, and then all gradients"
-        yield f"go round in fp32 at {GIGABYTES:g} GB/s, an assumption, too: none of it hides behind computing."
+        yield f"Of a run on {options.gpus} GPUs each computes its part of the images, and then all"
+        yield f"gradients go round in fp32 at {GIGABYTES:g} GB/s, an assumption, too: none of that hides"
+        yield "behind computing."
     yield ""
     heads = ["runs", "number", "PFLOP of one", "hours of one", "hours of all"]
     yield markdown_table(Table([heads, *(_row(row, options) for row in rows)]))

@@ -79,6 +79,8 @@ def test_training_sees_torchvisions_crop_of_each_window(root: Path, expects: boo
         crop.expect(data.train, indices, draws)
     found = crop.moved(data.train, indices, draws)
     assert found.is_contiguous(memory_format=torch.channels_last)
+    halves = [crop.moved(data.train, indices[k], draws[k]) for k in (slice(2), slice(2, 5))]
+    assert torch.equal(torch.cat(halves), found)  # as two processes see them
     images = opened(root, "train")
     for k, place in enumerate(indices.tolist()):
         image = images[place]
