@@ -34,6 +34,7 @@ from ssl_isda.training.method import METHODS
 from ssl_isda.training.objective import Objective
 from ssl_isda.training.trainer import Trainer, TrainerConfig
 from tests import narrow_networks
+from tests import pixels_of_several_processes as pixels
 from tests.methods import tiny
 
 NUM_STEPS, NUM_CLASSES, NUM_IMAGES = 8, 3, 36
@@ -50,6 +51,7 @@ CELLS += [("mean_teacher", "isda", "own_batchnorm"), ("mean_teacher", "isda", "m
 CELLS += [("fixmatch", "isda", "streamed")]
 CELLS += [("mean_teacher", "isda", "shake_shake_26_2x32d"), ("vat", "isda", "pyramidnet272")]
 CELLS += [("mean_teacher", "isda", "timm")]
+CELLS += pixels.CELLS
 
 
 class HalvedBatchNorm(nn.BatchNorm2d):
@@ -188,12 +190,16 @@ def num_steps(network: str) -> int:
     """Fewer of a network that is slower, or whose steps double what is rounded."""
     if network == "timm":
         return 2
-    return NUM_STEPS if network in ("small", "own_batchnorm", "mlp", "streamed") else 4
+    fast = ("small", "own_batchnorm", "mlp", "streamed", *(kind for *_, kind in pixels.CELLS))
+    return NUM_STEPS if network in fast else 4
 
 
 def train(method: str, isda: str, network: str, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of each step, and the state at the end."""
-    trainer = build(method, isda, dtype, folder, network)
+    if (method, isda, network) in pixels.CELLS:
+        trainer = pixels.build(method, isda, network, folder, NUM_STEPS)
+    else:
+        trainer = build(method, isda, dtype, folder, network)
     losses: list[dict[str, float]] = []
     record = trainer.watch.record
     trainer.watch.record = lambda found, step: (  # type: ignore[method-assign]

@@ -49,6 +49,12 @@ def _pages(entry: dict[str, object]) -> list[str]:
     return [below] if isinstance(below, str) else [p for each in below for p in _pages(each)]
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_an_empty_line_ends_every_table(page: Path) -> None:
+    """Else the next line becomes a row of it."""
+    assert not re.findall(r"^\|.*\n(?!\||\n).+", page.read_text("utf-8"), re.M)
+
+
 def test_every_public_name_is_in_the_python_reference() -> None:
     page, registries = text("api.md"), {name for name in ssl_isda.__all__ if name.isupper()}
     shown = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)", page, re.M)}

@@ -311,4 +311,4 @@ def test_folds_of_stl10_are_runs_of_one_cell(tmp_path: Path) -> None:
     (cell,) = Report(find_runs([tmp_path])).cells
     assert (len(cell.finished), cell.variant, cell.deviations) == (2, "", [])
     assert [*cell.published_in_words] == ["FixMatch's paper", "TorchSSL"]
-    assert cell.full_name == "STL-10, 1,000 labels, uda"
+    assert cell.full_name == "STL-10, 1,000 labels, UDA"

@@ -25,6 +25,7 @@ from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
 from ssl_isda.commands import train as train_command
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.training.trainer import Trainer
+from tests import masks_folder
 from tests.commands import (
     CELL,
     ENVIRONMENT,
@@ -142,6 +143,10 @@ def test_fault_12_two_processes_on_one_folder(tmp_path: Path) -> None:
 OPTIONS = ["--consistency-weight", "5", "--steps", "40"]
 LONG = [*FAST, "--method", "mean_teacher", "--isda", *OPTIONS]
 LONG_CELL = Path("runs/digits-20/mean_teacher+isda-mlp/seed0")
+PIXELS = ["--dataset", "masks", "--data-dir", "set", *QUICK, "--batch-size", "4", "--labels", "3"]
+PIXELS += ["--unlabeled-batch-size", "4", "--color-jitter", "0.2"]
+PIXELS += ["--method", "mean_teacher", "--isda", "--steps", "24"]
+PIXELS_CELL = Path("runs/masks-3/mean_teacher+isda/seed0")
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +188,11 @@ def test_nothing_of_the_dry_step_enters_the_run(
     assert cli.main([*LONG, "--seed", "1"]) == 0
 
 
-def stop_after_two_epochs(*arguments: str, cwd: Path, number: int) -> tuple[int, str]:
+def stop_after_two_epochs(
+    *arguments: str, cwd: Path, number: int, cell: Path = LONG_CELL
+) -> tuple[int, str]:
     """Send a signal once the second epoch is done; exit code and stderr."""
-    metrics = cwd / LONG_CELL / "metrics.jsonl"
+    metrics = cwd / cell / "metrics.jsonl"
 
     def strike(pid: int) -> None:
         while not metrics.exists() or metrics.read_text().count("\n") < 2:
@@ -213,13 +220,19 @@ def test_fault_3_a_signal_saves_and_the_same_command_goes_on(
 
 @pytest.mark.fault(1)
 @pytest.mark.slow
-def test_fault_1_killed_and_resumed(uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [LONG, PIXELS], ids=["images", "pixels"])
+def test_fault_1_killed_and_resumed(words: list[str], uninterrupted: Path, tmp_path: Path) -> None:
+    cell = LONG_CELL
+    if words is PIXELS:
+        masks_folder.make(tmp_path / "set")
+        train(*words, "--runs-dir", "whole", cwd=tmp_path)
+        cell, uninterrupted = PIXELS_CELL, tmp_path / "whole" / PIXELS_CELL.relative_to("runs")
     code, _ = stop_after_two_epochs(
-        *LONG, "--checkpoint-minutes", "0", cwd=tmp_path, number=signal.SIGKILL
+        *(*words, "--checkpoint-minutes", "0"), cwd=tmp_path, number=signal.SIGKILL, cell=cell
     )
     assert code == -signal.SIGKILL
-    assert "resuming at step" in train(*LONG, cwd=tmp_path)
-    assert ends_like(tmp_path / LONG_CELL, uninterrupted)
+    assert "resuming at step" in train(*words, cwd=tmp_path)
+    assert ends_like(tmp_path / cell, uninterrupted)
 
 
 SLOW_DISK = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,12 @@ REFUSED = {
     "--method fixmatch --distribution-alignment": "--distribution-alignment has no form for pixels",
     "--method supervised --isda --augmentation explicit --augmentation-samples 2": "goes with implicit",
     "--method supervised --evaluation-scales 0": "evaluation_scales are positive factors",
+    "--method supervised --evaluation-scales 1 0.25": (
+        "--evaluation-scales 0.25 makes images of 24 x 24 pixels 6 x 6, and small_fcn needs 8 x 8 or more"
+    ),
+    "--method fixmatch --model deeplabv3_resnet50 --unlabeled-batch-size 1": (
+        "--unlabeled-batch-size 1: deeplabv3_resnet50 normalizes means of whole images over the batch"
+    ),
     "--method supervised --isda --covariance learned --uncertainty-weight 1 --model pspnet_resnet50": (
         "--covariance learned has no form for the auxiliary head of pspnet_resnet50"
     ),
@@ -154,5 +161,16 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_pixels_cannot_have_is_refused_in_one_line(words: str, folder: Path) -> None:
     own = [w for w in RUN if "cnn13" not in words or w not in ("--width", "0.1")]
+    own = own[:-2] if "--unlabeled-batch-size" in words else own
     code, out, err = answer([*own, "--steps", "2", *words.split()], folder)
     assert (code, out) == (2, "") and REFUSED[words] in err and err.count("\n") == 1
+
+
+def test_a_run_without_a_test_part_ends_with_words(folder: Path) -> None:
+    shutil.rmtree(folder / "set/test")
+    words = [*RUN, "--method", "supervised", "--seeds", "0", "1", "--steps", "1"]
+    code, out, err = answer(words, folder)
+    assert (code, err) == (0, "")
+    assert "seed1: trained for 1 epoch; there is no test part to judge it by" in out
+    assert out.endswith("2 seeds are trained; there is no test part to judge them by\n")
+    assert cli.main(["report", "runs", "--out", "report"]) == 0

@@ -19,7 +19,8 @@ from ssl_isda import cli
 
 _COMMAND = re.compile(r"^    python run\.py (analyze (?:comparison|redraw) docs/results/.*)$", re.M)
 _CONTINUED = re.compile(r"\\\n *")
-_SHOWN = re.compile(r"(<!-- (results/\S+\.md) -->\n\n)((?:\|.*\n)*)")
+_SHOWN = re.compile(r"(<!-- (results/\S+\.md) -->\n\n)(?:\|.*\n+)*")
+_TABLE = re.compile(r"(?:^\|.*\n)+", re.M)
 
 
 def commands(pages: Path) -> Iterator[list[str]]:
@@ -34,8 +35,8 @@ def with_tables(text: str, pages: Path) -> str:
     """The text of a page whose tables are those of the files that it names."""
 
     def table(found: re.Match[str]) -> str:
-        lines = (pages / found[2]).read_text("utf-8").splitlines()
-        return found[1] + "".join(f"{line}\n" for line in lines if line.startswith("|"))
+        tables = _TABLE.findall((pages / found[2]).read_text("utf-8"))
+        return found[1] + "".join(f"{each}\n" for each in tables)
 
     return _SHOWN.sub(table, text)
 

@@ -64,6 +64,12 @@ def build_trainer(
         dense.refuse_what_has_no_pixels(resolved, student, method)
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
+    if task.is_dense:
+        sizes = {"--batch-size": config.batch_size}
+        if method.views:
+            sizes["--unlabeled-batch-size"] = batches.sampler.unlabeled_batch_size
+        dense.refuse_small_batches(config, student, sizes)
+        dense.refuse_small_passes(config.model, student, task, data.train.shape)
     evaluations = {"test": workspace.test_batches} if len(data.test) else {}
     if split.validation:
         held_out = torch.tensor(split.validation)

@@ -115,13 +115,12 @@ class TwoStreamBatches:
     def _expect(self, step: Step) -> None:
         """Tell the source, if it is of use to it, what this step and the next ones ask for."""
         source = self._prepared.source
-        if source.lookahead:
-            for index in range(step.index, min(step.index + source.lookahead + 1, step.num_steps)):
-                if isinstance(source, OwnSizes):
-                    self._expect_windows(replace(step, index=index))
-                    continue
-                for indices in self._indices(index):
-                    source.expect(part(indices))
+        for index in steps_ahead(source, step):
+            if isinstance(source, OwnSizes):
+                self._expect_windows(replace(step, index=index))
+                continue
+            for indices in self._indices(index):
+                source.expect(part(indices))
 
     def _expect_windows(self, step: Step) -> None:
         """The same of images of sizes of their own, of which each view sees a window."""
@@ -195,6 +194,12 @@ def _drawn(
     assert not isinstance(augmentation, VectorAugmentation)
     flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
     return augmentation.draw(len(indices), step, purpose, flips_of)
+
+
+def steps_ahead(source: DataSource, step: Step) -> range:
+    """The steps whose images a source wants to be told of now; none where that is of no use."""
+    last = min(step.index + source.lookahead + 1, step.num_steps)
+    return range(step.index, last if source.lookahead else step.index)
 
 
 def evaluated_at_once(shape: Sequence[int]) -> int:

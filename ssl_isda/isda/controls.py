@@ -32,10 +32,11 @@ class PermutedCovariance(ClassCovariance):
         labels: Tensor,
         *,
         ignore_index: int = NO_CLASS,
+        with_others: bool = False,
     ) -> None:
         known = (labels >= 0) & (labels < self.num_classes) & (labels != ignore_index)
         shifted = torch.where(known, (labels + 1) % self.num_classes, labels)
-        super().update(features, shifted, ignore_index=ignore_index)
+        super().update(features, shifted, ignore_index=ignore_index, with_others=with_others)
 
 
 @final

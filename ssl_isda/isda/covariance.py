@@ -25,9 +25,9 @@ from ssl_isda.isda.labels import (
     rows_of,
 )
 from ssl_isda.isda.pooling import GPU_PARTS as GPU_PARTS
-from ssl_isda.isda.pooling import LARGEST_NORM, moved, update_every_class
+from ssl_isda.isda.pooling import LARGEST_NORM, moved, update_every_class, update_with_others
 from ssl_isda.isda.wide_state import WideState, wide_dtype
-from ssl_isda.parallel.distributed import part, whole
+from ssl_isda.parallel.distributed import num_processes, part, whole
 
 Form = Literal["full", "diagonal", "shared", "identity"]
 
@@ -92,6 +92,7 @@ class ClassCovariance(WideState):
         labels: Tensor,
         *,
         ignore_index: int = NO_CLASS,
+        with_others: bool = False,
     ) -> None:
         """Take a batch of labeled features into account (Eqs. 1-3).
 
@@ -104,6 +105,8 @@ class ClassCovariance(WideState):
         features : (n, a), or (n, a, h, w)
         labels : (n,), or (n, h, w), of any integer type
         ignore_index : the label of rows to pass over
+        with_others : whether the batch is that of all processes, each of which calls this with rows of
+            its own, in any number; they exchange sums (``ssl_isda.isda.pooling.update_with_others``)
 
         Raises
         ------
@@ -124,12 +127,14 @@ class ClassCovariance(WideState):
             seen = look_at(labels, self.num_classes, ignore_index)
             self.outside.note(labels, seen)
             labels, ignore_index = seen.filled(-1, outside_too=True), -1
-        if self.form == "identity" or labels.numel() == 0:
+        with_others = with_others and num_processes() > 1
+        if self.form == "identity" or (labels.numel() == 0 and not with_others):
             return
         x = rows_of(features).to(self.mean.dtype)
         if self.form == "shared":
             labels = labels.clamp(max=0)
         update = self._update_every_class if fixed else self._update_present_classes
+        update = self._update_with_others if with_others else update
         with outside_autocast(x.device.type):
             update(x, labels, ignore_index)
 
@@ -179,6 +184,11 @@ class ClassCovariance(WideState):
     def _update_every_class(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
         """The same for all classes at once, in fixed shapes: nothing waits for the device."""
         update_every_class(self.count, self.mean, self.scatter, x, labels, ignore_index)
+
+    def _update_with_others(self, x: Tensor, labels: Tensor, ignore_index: int = NO_CLASS) -> None:
+        """The same for the rows of all processes."""
+        entering = self._entering(x, labels, ignore_index)
+        update_with_others(self.count, self.mean, self.scatter, *entering)
 
     @torch.no_grad()
     def matrix(self, c: int) -> Float[Tensor, "a a"]:

@@ -61,6 +61,7 @@ class LearnedCovariance(WideState):
         labels: Tensor,
         *,
         ignore_index: int = NO_CLASS,
+        with_others: bool = False,
     ) -> None:
         """Nothing: no statistic of the features is kept. Refuses what ``ClassCovariance`` refuses."""
         check_rows(features, labels, num_classes=self.num_classes, num_features=self.num_features)

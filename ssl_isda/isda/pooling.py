@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from ssl_isda.parallel.distributed import total as over_processes
+
 LARGEST_NORM = {t: math.sqrt(torch.finfo(t).max) / 2**16 for t in (torch.float32, torch.float64)}
 """Of a row that enters: the squares of 2^32 such rows have a finite sum."""
 GPU_PARTS = 4
@@ -54,5 +56,40 @@ def update_every_class(
         for some, of_classes in zip(scatter.split(at_once), member.T.split(at_once), strict=True):
             own = rows.T * of_classes.unsqueeze(1)  # (classes at once, a, n)
             some.baddbmm_(own, rows.expand(len(own), -1, -1))
+    mean += m / total * shift
+    count += m.squeeze(1).to(torch.int64)
+
+
+def update_with_others(
+    count: Tensor, mean: Tensor, scatter: Tensor, x: Tensor, labels: Tensor
+) -> None:
+    """Update the statistics in place with the rows of all processes, of which each has its own, in any
+    number, or none.
+
+    Two messages replace the rows: first the number of rows and the sum of features of each class, which
+    give the mean of the batch, then the sums of products about it; c (1 + a) numbers, and c a of diagonal
+    covariances or c a a of full ones.
+
+    Parameters
+    ----------
+    count, mean, scatter : (c,), (c, a) and (c, a, a), or (c, a) of diagonal covariances
+    x : (n, a)
+    labels : (n,), int64, classes
+    """
+    classes = torch.arange(len(count), device=x.device)
+    member = (labels.unsqueeze(1) == classes).to(x.dtype)  # (n, c)
+    sums = over_processes(torch.cat([member.sum(0).unsqueeze(1), member.T @ x], 1))
+    m, n = sums[:, :1], count.to(x.dtype).unsqueeze(1)
+    total = (n + m).clamp(min=1)
+    of_batch = sums[:, 1:] / m.clamp(min=1)
+    shift = (of_batch - mean) * (m > 0)
+    rows = x + moved(of_batch, shift, n / total)[labels]
+    if scatter.ndim == 2:
+        own = member.T @ rows.square()
+    else:
+        own = torch.stack(
+            [some.T @ some for some in (rows[labels == c] for c in range(len(count)))]
+        )
+    scatter += over_processes(own)
     mean += m / total * shift
     count += m.squeeze(1).to(torch.int64)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ssl_isda.base.options import Interval
 from ssl_isda.base.step import Step
 from ssl_isda.losses.contract import LOSSES, SupervisedLoss
-from ssl_isda.parallel.distributed import part, whole
+from ssl_isda.parallel.distributed import place_of_rows
 from ssl_isda.tasks.contract import Rows
 
 
@@ -55,7 +55,10 @@ class DisturbLabel(SupervisedLoss):
     def disturbed(self, labels: Tensor, step: Step) -> Tensor:
         """(n,): the labels of this step."""
         generator = step.generator("disturbed labels", labels.device)
-        shape = whole(labels.shape)
-        coins = torch.rand(shape, generator=generator, device=labels.device)
-        drawn = torch.randint(self.num_classes, shape, generator=generator, device=labels.device)
-        return part(drawn).where(part(coins) < self.share, labels)
+        first, everyone = place_of_rows(len(labels))
+        own = slice(first, first + len(labels))
+        coins = torch.rand(everyone, generator=generator, device=labels.device)
+        drawn = torch.randint(
+            self.num_classes, (everyone,), generator=generator, device=labels.device
+        )
+        return drawn[own].where(coins[own] < self.share, labels)

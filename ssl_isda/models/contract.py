@@ -37,6 +37,9 @@ class Network(nn.Module):
     """What that head sees, of the last pass in training mode."""
     smallest_side: int = 1
     """Images must have at least this height and width, in pixels."""
+    smallest_batch: int = 1
+    """Images that BatchNorm must see at once in training, beside their pixels: 2 of a network that
+    normalizes means of whole images."""
     source: str | None = None
     """Where it is from: authors, title, venue."""
 

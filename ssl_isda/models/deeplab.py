@@ -59,16 +59,6 @@ class DeepLabV3(DilatedNetwork):
 
     source = "Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017"
 
-    def __init__(
-        self,
-        depth: int,
-        num_classes: int,
-        width: float = 1.0,
-        features: int = 512,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__(depth, num_classes, width, features, in_channels)
-
     def body_of(self, inputs: int, inner: int, features: int) -> nn.Module:
         return Branches(inputs, max(1, inner // 2), features)
 

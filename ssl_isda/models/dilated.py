@@ -77,11 +77,17 @@ class DilatedNetwork(Network):
     """A dilated ResNet, a head that a subclass makes, and the auxiliary head."""
 
     smallest_side = 8
+    smallest_batch = 2
     body: nn.Module
     """From the fourth stage's maps to the features."""
 
     def __init__(
-        self, depth: int, num_classes: int, width: float, features: int, in_channels: int
+        self,
+        depth: int,
+        num_classes: int,
+        width: float = 1.0,
+        features: int = 512,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         self.backbone = DilatedResNet(depth, width, in_channels)

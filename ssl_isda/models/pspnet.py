@@ -57,16 +57,6 @@ class PSPNet(DilatedNetwork):
 
     source = "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017"
 
-    def __init__(
-        self,
-        depth: int,
-        num_classes: int,
-        width: float = 1.0,
-        features: int = 512,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__(depth, num_classes, width, features, in_channels)
-
     def body_of(self, inputs: int, inner: int, features: int) -> nn.Module:
         return Pyramid(inputs, inner, features)
 

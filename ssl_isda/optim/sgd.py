@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with Nesterov momentum, the optimizer of the paper."""
+"""Stochastic gradient descent with momentum, Nesterov's or plain: the optimizer of the paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Config:
     """The paper's settings."""
 
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9
-    """Nesterov momentum."""
+    """Momentum: the share of the last update that the next one keeps."""
+    nesterov: bool = True
+    """Nesterov's momentum, which looks ahead; else the plain one, as for Cityscapes."""
     weight_decay: Annotated[float, Interval(ge=0)] = 1e-4
     """Factor on the squared weights."""
 
@@ -35,7 +37,7 @@ def sgd(config: Config) -> OptimizerFactory:
             described(groups),
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            nesterov=config.momentum > 0,
+            nesterov=config.nesterov and config.momentum > 0,
             fused=device.type in ("cpu", "cuda"),
         )
 

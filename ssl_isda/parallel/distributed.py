@@ -127,6 +127,15 @@ def total_of_parts(tensor: Tensor) -> Tensor:
     return total(tensor.detach()) + num_processes() * (tensor - tensor.detach())
 
 
+def place_of_rows(number: int) -> tuple[int, int]:
+    """Where this process's ``number`` rows begin among those of all processes, one process's after
+    another's, and how many there are: for rows that the processes have unequally many of."""
+    if num_processes() == 1:
+        return 0, number
+    counts = gathered(torch.tensor([number])).tolist()
+    return sum(counts[: rank()]), sum(counts)
+
+
 def largest(number: int) -> int:
     """The largest of the processes' numbers. No GPU is waited for."""
     if num_processes() == 1:

@@ -28,6 +28,8 @@ def act_on_whole_batch(network: Network, *, synchronize_batchnorm: bool) -> Netw
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):
                 setattr(module, name, WholeBatchDropout(child.p))
+            elif isinstance(child, nn.Dropout2d):
+                setattr(module, name, WholeBatchDropout2d(child.p))
             elif isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)) and synchronize_batchnorm:
                 setattr(module, name, _synchronized(child))
     return network
@@ -93,6 +95,19 @@ class WholeBatchDropout(nn.Dropout):
             distributed.whole(input.shape), dtype=input.dtype, device=input.device
         ).contiguous(memory_format=torch.channels_last if in_order else torch.contiguous_format)
         mask = F.dropout(ones, self.p).index_select(0, _rows(len(input), input.device))
+        return input * mask
+
+
+class WholeBatchDropout2d(nn.Dropout2d):
+    """Dropout of whole maps, whose mask is the one that a single process would draw for all images."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, c, h, w) to the same shape."""
+        if not self.training or self.p == 0:
+            return input
+        shape = (*distributed.whole(input.shape)[:2], 1, 1)
+        ones = torch.ones(shape, dtype=input.dtype, device=input.device)
+        mask = F.dropout2d(ones, self.p).index_select(0, _rows(len(input), input.device))
         return input * mask
 
 

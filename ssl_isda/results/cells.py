@@ -22,7 +22,19 @@ _METHOD_NAMES = {
     "temporal_ensembling": "Temporal ensembling",
     "mean_teacher": "Mean Teacher",
     "vat": "VAT",
+    "pseudo_label": "Pseudo-label",
+    "uda": "UDA",
+    "ict": "ICT",
+    "mixmatch": "MixMatch",
+    "remixmatch": "ReMixMatch",
+    "fixmatch": "FixMatch",
+    "flexmatch": "FlexMatch",
+    "freematch": "FreeMatch",
+    "softmatch": "SoftMatch",
+    "adamatch": "AdaMatch",
+    "dash": "Dash",
 }
+"""Of the papers; a method that is not here is shown under the name that --method takes."""
 Row = tuple[str, bool, str]
 """Method, whether ISDA is on, and the variant."""
 

@@ -116,6 +116,9 @@ def commit_of(folder: Path) -> str | None:
 
 def describe(result: Mapping[str, Any]) -> str:
     """A result in words."""
+    if "averaged_epochs" not in result:
+        n = result["epochs"]
+        return f"trained for {n:,} epoch{'s' * (n > 1)}; there is no test part to judge it by"
     n, headline = result["averaged_epochs"], headline_of(result)
     name = headline.name
     text = (
@@ -145,6 +148,8 @@ def _beside(result: Mapping[str, Any]) -> str:
 def across_seeds(results: Sequence[Mapping[str, Any]]) -> str:
     """The errors of several seeds, or their mIoUs, in words."""
     headline = headline_of(results[0])
+    if headline.name not in results[0]:
+        return f"{len(results)} seeds are trained; there is no test part to judge them by"
     values = [result[headline.name] for result in results]
     return (
         f"test {headline.words} {statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} % "

@@ -150,9 +150,9 @@ class Calibration:
         self.sums.index_add_(1, bins, values)
 
     def error(self) -> float:
-        """ECE over all processes, in percent."""
+        """ECE over all processes, in percent; 0 without a row."""
         number, right, confidence = distributed.total(self.sums)
-        return 100 * float((right - confidence).abs().sum() / number.sum())
+        return 100 * float((right - confidence).abs().sum() / number.sum().clamp(min=1))
 
 
 def class_ious(confusion: Sequence[Sequence[int]]) -> list[float | None]:

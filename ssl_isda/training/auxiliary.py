@@ -14,8 +14,8 @@ from ssl_isda.isda.learned import LearnedCovariance
 from ssl_isda.isda.terms import IsdaTerms, class_covariance
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models.contract import Network, Prediction
-from ssl_isda.parallel.distributed import gathered
 from ssl_isda.tasks.contract import Task
+from ssl_isda.training.rows import mean_loss, take_in
 
 
 @final
@@ -46,14 +46,12 @@ class Auxiliary(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             prediction = Prediction(head(features), features)
         if self.covariance is None or self.isda is None:
-            judged: Tensor = loss(self.task.judged(prediction, batch.labels), head, step)
-            return judged
-        rows = self.task.rows(prediction, batch.labels)
-        self.covariance.update(gathered(rows.features), gathered(rows.labels))
+            judged = self.task.judged(prediction, batch.labels)
+            return mean_loss(loss, judged, head, step, self.task)
+        take_in(self.covariance, self.task.rows(prediction, batch.labels), self.task)
         terms = IsdaTerms(self.isda, self.covariance, head, step)
         augmented = self.task.judged(prediction, batch.labels, terms.augmented)
-        found: Tensor = loss(augmented, head, step)
-        return found
+        return mean_loss(loss, augmented, head, step, self.task)
 
 
 def taken(student: nn.Module) -> Tensor | None:

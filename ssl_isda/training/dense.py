@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ssl_isda.data.image_data import ImageData
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.launch import num_launched
 from ssl_isda.tasks.contract import Task
+from ssl_isda.tasks.segmentation import Segmentation
 from ssl_isda.training.method import METHODS, Method
 
 SEGMENTATION = "segmentation"
@@ -78,7 +80,7 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
     Raises
     ------
     UsageError
-        One is: the network, the method, the loss, a form of ISDA, or several processes are asked for.
+        One is: the network, the method, the loss, or a form of ISDA.
     """
     config, isda = resolved.config, resolved.isda
     if not is_dense(student):
@@ -103,8 +105,43 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
             f"--augmentation explicit has no form for pixels: --task {SEGMENTATION} goes "
             "with implicit"
         )
-    if num_launched() > 1:
-        raise UsageError(f"--task {SEGMENTATION} runs on one process: leave torchrun out")
+
+
+def refuse_small_batches(config: Any, student: Network, sizes: Mapping[str, int]) -> None:
+    """Batches, by their flags, of which BatchNorm would see too few images.
+
+    Raises
+    ------
+    UsageError
+        One is.
+    """
+    parts = 1 if config.sync_batchnorm else num_launched()
+    for flag, size in sizes.items():
+        if size // parts < student.smallest_batch:
+            least = student.smallest_batch * parts
+            raise UsageError(
+                f"{flag} {size}: {config.model} normalizes means of whole images over the batch, which "
+                f"needs {least} or more"
+            )
+
+
+def refuse_small_passes(model: str, student: Network, task: Task, shape: tuple[int, ...]) -> None:
+    """Scales of the evaluation at which images are too small for the network; in windows none is.
+
+    Raises
+    ------
+    UsageError
+        One is.
+    """
+    if not isinstance(task, Segmentation) or task.passes.window is not None:
+        return
+    scale, side = min(task.passes.scales), student.smallest_side
+    height, width = (max(1, round(length * scale)) for length in shape[1:])
+    if min(height, width) < side:
+        raise UsageError(
+            f"--evaluation-scales {scale:g} makes images of {shape[2]} x {shape[1]} pixels {width} x "
+            f"{height}, and {model} needs {side} x {side} or more"
+        )
 
 
 def refuse_what_has_no_second_head(model: str, isda: Any) -> None:

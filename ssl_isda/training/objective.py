@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
+from ssl_isda.base.void import VOID
 from ssl_isda.data.batch import Batch
 from ssl_isda.isda.config import IsdaConfig as IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
@@ -24,7 +25,6 @@ from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.losses.cross_entropy import CrossEntropy
 from ssl_isda.models.contract import Network, Prediction
 from ssl_isda.optim.contract import Group
-from ssl_isda.parallel.distributed import gathered
 from ssl_isda.parallel.whole_batch import streams
 from ssl_isda.tasks.classification import Classification
 from ssl_isda.tasks.contract import Task
@@ -32,6 +32,7 @@ from ssl_isda.training.auxiliary import Auxiliary, taken
 from ssl_isda.training.batchnorm import separate_pass
 from ssl_isda.training.ema import Ema
 from ssl_isda.training.method import Method, Targets, Term
+from ssl_isda.training.rows import labels_of_all, mean_loss, take_in
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Objective(nn.Module):
         augmented = isda if isda and isda.config.isda_images != "unlabeled" else None
         losses = {"supervised": self._supervised(student, batch, labeled, augmented, step)}
         weights, resting = {"supervised": 1.0}, {}
+        if self.task.is_dense:
+            resting = dict.fromkeys(("supervised", "auxiliary"), (batch.labels == VOID).all())
         if self._auxiliary_features is not None:
             seen = self._auxiliary_features
             weights["auxiliary"] = self.task.auxiliary_weight
@@ -199,11 +202,11 @@ class Objective(nn.Module):
         first = len(batch.images)
         labeled = Prediction(labeled.logits[:first], labeled.features[:first])
         rows = self.task.rows(labeled, batch.labels)
-        features, labels = gathered(rows.features), gathered(rows.labels)
-        self.covariance.update(features, labels)
+        take_in(self.covariance, rows, self.task)
         if self.reference is None:
             return isda
-        self.reference.update(features, labels)
+        take_in(self.reference, rows, self.task)
+        labels = labels_of_all(rows, self.covariance.num_classes, self.task)
         self.ratio = strength_ratio(isda.weight, self.reference, self.covariance, labels)
         return replace(isda, ratio=self.ratio)
 
@@ -223,8 +226,7 @@ class Objective(nn.Module):
         if own is not None:
             return _cross_entropy(own, terms, mixed=mixed)
         rows = self.task.judged(prediction, batch.labels, terms.augmented if terms else None)
-        loss: Tensor = self.loss(rows, student.head, step)
-        return loss
+        return mean_loss(self.loss, rows, student.head, step, self.task)
 
     def _predict(
         self, student: Network, batch: Batch, step: Step

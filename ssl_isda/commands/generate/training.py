@@ -1,10 +1,12 @@
-"""``run.py generate train``: from what was asked to a folder with its result."""
+"""``run.py generate train``: from what was asked to a folder with its result.
+
+generator.json  split.json  metrics.jsonl  timing.jsonl  log.txt  checkpoint.pt  samples.png  result.json
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,14 +14,14 @@ from torch import Tensor
 
 from ssl_isda import plugins
 from ssl_isda.assembly.devices import device_named
+from ssl_isda.assembly.step_training import trained
 from ssl_isda.assembly.workspace import images_of
-from ssl_isda.base.errors import RunError, UsageError
-from ssl_isda.base.files import write_atomically, write_json
+from ssl_isda.base.errors import UsageError
+from ssl_isda.base.files import write_atomically
 from ssl_isda.base.progress import show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.words import printed
-from ssl_isda.commands.generate.folder import GeneratorFolder
-from ssl_isda.commands.generate.loop import GanTrainer, Length
+from ssl_isda.commands.generate.loop import GanTrainer, LengthAndRates
 from ssl_isda.commands.generate.making import picture
 from ssl_isda.commands.generate.options import Asked
 from ssl_isda.commands.generate.real_images import RealImages
@@ -27,11 +29,10 @@ from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.splits import Split, load_split, make_split
 from ssl_isda.generators.contract import Gan
-from ssl_isda.generators.saved import FORMAT, built
-from ssl_isda.runs.result import commit_of, provenance
+from ssl_isda.generators.saved import FILE_NAME, FORMAT, built
+from ssl_isda.runs.described_folder import DescribedFolder
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.runs.wandb_view import WandbView, open_view, run_id
-from ssl_isda.settings.places import PACKAGE
+from ssl_isda.runs.wandb_view import WandbView
 
 
 def train(asked: Asked) -> int:
@@ -55,7 +56,7 @@ def train(asked: Asked) -> int:
         device=device,
     )
     words["images_learned"] = hashlib.sha256(str(split.labeled).encode()).hexdigest()
-    folder = GeneratorFolder(asked.path, words)
+    folder = DescribedFolder(asked.path, words, FILE_NAME, "a generator")
     with folder.opened(fresh=config.fresh):
         result = folder.result() or _trained(folder, asked, split, gan, real)
     show(f"{printed(folder.path)}: {_in_words(result)}")
@@ -82,31 +83,30 @@ def _words(asked: Asked, data: ImageData) -> dict[str, Any]:
 
 
 def _trained(
-    folder: GeneratorFolder, asked: Asked, split: Split, gan: Gan, real: RealImages
+    folder: DescribedFolder, asked: Asked, split: Split, gan: Gan, real: RealImages
 ) -> dict[str, Any]:
     config, options = asked.config, asked.gan_options
     split.save(folder.path / "split.json")
     rates = {name: options[name] for name in ("learning_rate", "beta_1", "beta_2")}
     minutes = config.checkpoint_minutes
-    length = Length(
+    length = LengthAndRates(
         config.steps, config.log_steps, config.seed, **rates, checkpoint_minutes=minutes
     )
-    tracker = Tracker(folder.path)
-    trainer = GanTrainer(gan, real, length, tracker)
-    if trainer.resume():
-        tracker.say(f"resuming at step {trainer.next_step} of {config.steps}")
-    else:
-        tracker.say(_opening_line(asked, split, trainer))
-    tracker.view = view = _view(folder, asked, tracker)
-    with _ended(tracker) as summary:
-        trainer.run()
-        made = picture(gan.generator, folder.words["class_names"], real.device)
-        write_atomically(folder.path / "samples.png", made)
-        if view:
-            view.show_image("samples", folder.path / "samples.png")
-        summary |= _result(folder, asked, tracker, trainer, split)
-        write_json(folder.result_file, summary)
-    return summary
+    trainer = GanTrainer(gan, real, length, Tracker(folder.path))
+
+    def finished() -> Mapping[str, Any]:
+        samples = folder.path / "samples.png"
+        write_atomically(samples, picture(gan.generator, folder.words["class_names"], real.device))
+        if isinstance(trainer.tracker.view, WandbView):
+            trainer.tracker.view.show_image("samples", samples)
+        return _result(folder, trainer, split)
+
+    return trained(
+        *(folder, trainer, config, ["generate", "train", *asked.arguments]),
+        opening=_opening_line(asked, split, trainer),
+        tags=[config.gan, config.dataset, "generator"],
+        finished=finished,
+    )
 
 
 def _split_of(asked: Asked, data: ImageData, *, needs_labels: bool) -> Split:
@@ -147,52 +147,11 @@ def _opening_line(asked: Asked, split: Split, trainer: GanTrainer) -> str:
     )
 
 
-def _view(folder: GeneratorFolder, asked: Asked, tracker: Tracker) -> WandbView | None:
-    config = asked.config
-    cell, project = "/".join(folder.path.parts[-3:-1]), config.wandb_project
-    name = f"generators/{cell}/seed{config.seed}"
-    return open_view(
-        config.wandb,
-        project=project,
-        folder=folder.path,
-        group=f"generators/{cell}",
-        name=name,
-        identity=run_id(project, name, folder.words),
-        tags=[config.gan, config.dataset, "generator"],
-        config=folder.words,
-        history=tracker.shown(),
-        warn=tracker.warn,
-        job_type="generate",
-    )
-
-
-@contextmanager
-def _ended(tracker: Tracker) -> Iterator[dict[str, Any]]:
-    """The block in which a training goes on to its end, which the log and W&B are told; its summary."""
-    summary: dict[str, Any] = {}
-    exit_code = 1
-    try:
-        yield summary
-        exit_code = 0
-    except RunError as error:
-        exit_code = error.exit_code
-        if exit_code < 128:  # not a signal
-            tracker.note_failure(error)
-        raise
-    finally:
-        if tracker.view:
-            tracker.view.finish(summary, exit_code)
-
-
-def _result(
-    folder: GeneratorFolder, asked: Asked, tracker: Tracker, trainer: GanTrainer, split: Split
-) -> dict[str, Any]:
-    last = tracker.history()[-1]
+def _result(folder: DescribedFolder, trainer: GanTrainer, split: Split) -> dict[str, Any]:
+    last = trainer.tracker.history()[-1]
     losses = {
         f"{name}_loss": value for name, value in last.items() if name not in ("epoch", "step")
     }
-    arguments = ["generate", "train", *asked.arguments]
-    found = provenance(trainer.real.device, "fp32", tracker.timing_file, arguments)
     return {
         "steps": last["step"],
         **losses,
@@ -200,8 +159,6 @@ def _result(
         "generator_parameters": sum(p.numel() for p in trainer.parts["generator"]),
         "critic_parameters": sum(p.numel() for p in trainer.parts["critic"]),
         "data_digest": folder.words["data_digest"],
-        **found,
-        "commit": commit_of(PACKAGE),
     }
 
 

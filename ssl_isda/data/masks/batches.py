@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
-from ssl_isda.data.batches import TwoStreamBatches
+from ssl_isda.data.batches import TwoStreamBatches, steps_ahead
 from ssl_isda.data.masks.crops import Crops
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource
@@ -44,6 +44,11 @@ class MaskBatches(TwoStreamBatches):
         draws = self._augmentation.draw(len(labeled), step, LABELED)
         masks = self._augmentation.masks(self._masks, part(labeled), part(draws))
         return replace(super().batch(step), labels=masks)
+
+    def _expect(self, step: Step) -> None:
+        super()._expect(step)
+        for index in steps_ahead(self._masks, step):
+            self._masks.expect(part(self.sampler.labeled(index)))
 
     def _augmented(
         self, view: View, step: Step, indices: Tensor, purpose: str, prepared: PreparedImages

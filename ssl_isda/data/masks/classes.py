@@ -28,7 +28,8 @@ class MaskClasses:
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
-    """One for each class; those that ``classes.txt`` names, or ``default_palette``."""
+    """One for each class; those that ``classes.txt`` names, or the masks' palette, or
+    ``default_palette``."""
     ids: dict[Colour, int]
     """Of masks in colour: the class of each colour, ``VOID`` of that without a class. Empty where the
     file names no colours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,9 +13,10 @@ import numpy as np
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.void import VOID
+from ssl_isda.data.folder_classes import listed
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.masks.classes import FILE_NAME, MaskClasses, default_palette, read_classes
-from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of
+from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of, palette_of
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.pairs import MaskFiles, Pair, find_pairs
 from ssl_isda.data.streaming import NUM_THREADS
@@ -42,11 +44,20 @@ def read_folder(name: str, root: Path, image_size: int | None) -> MaskData:
     unlabeled = _read(files.root, files.unlabeled, size, classes)
     test = _read(files.root, files.test, size, classes)
     known = classes or _numbered(labeled[1], test[1])
-    _refuse_empty_classes(root, known, labeled[1])
+    if not known.ids:
+        colours = palette_of(root / str(files.train[0].mask), len(known.names))
+        known = replace(known, colours=colours or known.colours)
+    empty = _empty_classes(root, known, labeled[1], named=classes is not None)
+    if len(files.test) and (test[1] == VOID).all():
+        raise UsageError(
+            f"{shown(root / 'test/masks')}: no pixel has a class, so that nothing can be tested; without "
+            "test/ a run has no scores"
+        )
     labels = np.repeat([0, -1], [len(files.train), len(files.unlabeled)])
     images, masks = (np.concatenate(pair) for pair in zip(labeled, unlabeled, strict=True))
     train = (images, masks, labels)
-    return MaskData.from_masks(name, known.names, known.colours, train, test, files.notes)
+    notes = (*files.notes, *empty)
+    return MaskData.from_masks(name, known.names, known.colours, train, test, notes)
 
 
 def _size(files: MaskFiles, image_size: int | None) -> Size:
@@ -107,17 +118,35 @@ def _numbered(*masks: np.ndarray) -> MaskClasses:
     return MaskClasses(names, default_palette(len(names)), {})
 
 
-def _refuse_empty_classes(root: Path, classes: MaskClasses, masks: np.ndarray) -> None:
+def _empty_classes(
+    root: Path, classes: MaskClasses, masks: np.ndarray, *, named: bool
+) -> list[str]:
+    """A note of the classes that ``classes.txt`` names and no training mask has a pixel of.
+
+    Raises
+    ------
+    UsageError
+        Nothing names them: ids have gaps; or no two classes have a pixel.
+    """
     counts = np.bincount(masks.reshape(-1), minlength=VOID + 1)
     empty = [name for name, count in zip(classes.names, counts, strict=False) if count == 0]
+    occurring = len(classes.names) - len(empty)
+    if occurring < 2:
+        advice = (
+            f"; in masks of one channel {VOID} is a pixel without a class, so that those of 0 and {VOID} "
+            "must be saved as 0 and 1"
+        )
+        raise UsageError(
+            f"{shown(root)}: training masks have pixels of {occurring} class"
+            f"{'es' * (occurring != 1)}, and two are needed{advice if counts[VOID] else ''}"
+        )
     if not empty:
-        return
-    looks_binary = counts[VOID] and not counts[1:VOID].any()
-    advice = (
-        f"{VOID} marks pixels without a class; masks of 0 and {VOID} must be saved as 0 and 1"
-        if looks_binary
-        else f"ids begin at 0; {FILE_NAME} names the classes, one a line"
-    )
+        return []
+    if named:
+        are = "the class" if len(empty) == 1 else f"{len(empty)} classes"
+        return [f"no training mask has a pixel of {are} {listed(empty)}"]
+    present = ", ".join(str(number) for number in np.flatnonzero(counts[:VOID]))
     raise UsageError(
-        f"{shown(root)}: no training mask has a pixel of class {shown(empty[0])}; {advice}"
+        f"{shown(root)}: training masks have the ids {present}, and none has {empty[0]}; ids go from 0 "
+        f"on without a gap, unless {FILE_NAME} names the classes, one a line"
     )

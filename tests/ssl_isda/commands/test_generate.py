@@ -16,7 +16,7 @@ import torch
 from ssl_isda.assembly.trained import evaluate
 from ssl_isda.base.errors import Interrupted
 from ssl_isda.base.step import Step
-from ssl_isda.commands.generate.loop import GanTrainer, Length
+from ssl_isda.commands.generate.loop import GanTrainer, LengthAndRates
 from ssl_isda.commands.generate.real_images import RealImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.generators.contract import GANS
@@ -52,7 +52,7 @@ def trainer(folder: Path, name: str, num_steps: int = 5, **options: object) -> G
     real = RealImages(
         *(source, torch.arange(30), names), **how, critic_steps=gan.critic_steps, device=CPU
     )
-    length = Length(num_steps, 2, 0, 1e-3, 0.5, 0.9)
+    length = LengthAndRates(num_steps, 2, 0, 1e-3, 0.5, 0.9)
     return GanTrainer(gan, real, length, Tracker(folder, quiet=True))
 
 

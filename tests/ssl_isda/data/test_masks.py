@@ -21,6 +21,7 @@ from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from tests import masks_folder
+from tests.pixels_of_several_processes import build
 
 
 def read(root: Path, **options: int) -> MaskData:
@@ -74,6 +75,48 @@ def test_images_of_several_sizes_are_brought_to_one(tmp_path: Path) -> None:
     assert np.array_equal(data.test_masks.fetch(torch.tensor([0]))[0, 0], whole[1::2, 1::2])
 
 
+def saved_as(kind: str, path: Path) -> None:
+    """The same ids in another kind of file."""
+    mask = Image.open(path)
+    path.unlink()
+    if kind == "float":
+        Image.fromarray(np.asarray(mask).astype(np.float32)).save(path.with_suffix(".tif"))
+    elif kind == "16 bits":
+        Image.fromarray(np.asarray(mask).astype(np.uint16)).save(path)
+    else:
+        mask.convert(kind).save(path)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "float", "16 bits"])
+def test_ids_are_the_same_in_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    root = masks_folder.make(tmp_path)
+    ids = read(root).train_masks.fetch(torch.arange(6))
+    for path in [*root.glob("*/masks/*.png")]:
+        saved_as(kind, path)
+    assert torch.equal(read(root).train_masks.fetch(torch.arange(6)), ids)
+
+
+@pytest.mark.parametrize("colours", [[9, 9, 9, 200, 0, 0, 0, 0, 200], [9, 9, 9] * 3])
+def test_the_palette_is_that_of_the_masks_if_it_tells_classes_apart(
+    colours: list[int], tmp_path: Path
+) -> None:
+    root = masks_folder.make(tmp_path)
+    for path in root.glob("*/masks/*.png"):
+        mask = Image.open(path)
+        mask.putpalette(colours + [0] * (768 - len(colours)))
+        mask.save(path)
+    own = ((9, 9, 9), (200, 0, 0), (0, 0, 200))
+    assert read(root).palette == (own if 200 in colours else default_palette(3))
+
+
+def test_a_class_that_is_named_need_not_occur(tmp_path: Path) -> None:
+    root = masks_folder.make(tmp_path)
+    (root / "classes.txt").write_text("a\nb\nc\nd\n")
+    data = read(root)
+    assert data.class_names == (*"abcd",) and len(data.palette) == 4
+    assert data.notes == ("no training mask has a pixel of the class 'd'",)
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (
         lambda r: (r / "test/masks").rename(r / "x"),
@@ -99,17 +142,43 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "1.png has the id 7; the 3 classes are 0 to 2, and 255 is a pixel without a class",
     ),
-    "empty class": (
-        lambda r: (r / "classes.txt").write_text("a\nb\nc\nd\n"),
-        "no training mask has a pixel of class d; ids begin at 0",
+    "a gap": (
+        lambda r: save(r / "test/masks/1.png", np.full((24, 24), 5)),
+        "training masks have the ids 0, 1, 2, and none has 3; ids go from 0 on without a gap",
     ),
     "binary": (
         lambda r: [save(r / f"train/masks/{k}.png", np.eye(24) * 255) for k in range(6)],
-        "masks of 0 and 255 must be saved as 0 and 1",
+        "pixels of 1 class, and two are needed; .* those of 0 and 255 must be saved as 0 and 1",
+    ),
+    "nothing to test": (
+        lambda r: [save(r / f"test/masks/{k}.png", np.full((24, 24), 255)) for k in range(3)],
+        "test/masks: no pixel has a class, so that nothing can be tested",
+    ),
+    "compressed": (
+        lambda r: (r / "train/masks/0.png").unlink() or save(r / "train/masks/0.jpg", np.eye(24)),
+        "0.jpg: a JPEG, which changes ids and colours near edges: save masks as PNG",
+    ),
+    "transparent": (
+        lambda r: save(r / "train/masks/0.png", np.zeros((24, 24, 4))),
+        "0.png: transparent in parts, where its class is not known",
+    ),
+    "fractions": (
+        lambda r: (
+            (r / "train/masks/0.png").unlink(),
+            Image.fromarray(np.full((24, 24), 0.5, np.float32)).save(r / "train/masks/0.tif"),
+        ),
+        "0.tif: numbers that are not whole: masks hold ids",
     ),
     "colour": (
-        lambda r: save(r / "train/masks/0.png", np.zeros((24, 24, 3))),
+        lambda r: save(r / "train/masks/0.png", np.full((24, 24, 3), (0, 0, 9))),
         "0.png is a mask in colour: classes.txt names the colour",
+    ),
+    "smoothed": (
+        lambda r: (
+            save(r / "train/masks/0.png", np.arange(24 * 24 * 3).reshape(24, 24, 3) % 251),
+            (r / "classes.txt").write_text("a #000000\nb #800000\nc #008000\n"),
+        ),
+        "other colours, which classes.txt does not name; masks whose edges were smoothed must be",
     ),
     "unknown colour": (
         lambda r: (
@@ -217,3 +286,19 @@ def test_cityscapes_has_19_classes_of_34_ids(tmp_path: Path) -> None:
     (tmp_path / "gtFine/train/ulm/ulm_000000_000019_gtFine_labelIds.png").unlink()
     with pytest.raises(UsageError, match="has no mask"):
         DATASETS["cityscapes"](datasets.cityscapes.Config(), tmp_path)
+
+
+class Noted(InMemory):
+    """Notes the places that it is told of ahead."""
+
+    lookahead = 2
+
+    def expect(self, indices: torch.Tensor) -> None:
+        self.__dict__.setdefault("expected", []).append(indices.tolist())
+
+
+def test_the_masks_of_the_next_steps_are_expected(tmp_path: Path) -> None:
+    batches = build("supervised", "plain", "pixels", tmp_path, num_steps=10).data.batches
+    batches._masks = source = Noted(batches._masks.images)
+    batches.batch(Step(8, 10, 2))
+    assert source.expected == [batches.sampler.labeled(k).tolist() for k in (8, 9)]

@@ -18,20 +18,26 @@ from ssl_isda.optim.groups import groups_of, merged
 from ssl_isda.optim.warmup import warmed_up
 
 CPU = torch.device("cpu")
-PLAIN = {
-    "sgd": lambda p: torch.optim.SGD(p, 0.02, 0.9, weight_decay=1e-4, nesterov=True),
-    "adamw": lambda p: torch.optim.AdamW(p, 0.02),
-}
+SGD = {"momentum": 0.9, "weight_decay": 1e-4}
+PLAIN = [
+    ("sgd", {}, lambda p: torch.optim.SGD(p, 0.02, **SGD, nesterov=True)),
+    ("sgd", {"nesterov": False}, lambda p: torch.optim.SGD(p, 0.02, **SGD)),
+    ("adamw", {}, lambda p: torch.optim.AdamW(p, 0.02)),
+]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_steps_and_states_are_those_of_pytorch(name: str) -> None:
+def test_every_optimizer_is_held_against_pytorch() -> None:
+    assert {name for name, *_ in PLAIN} == set(OPTIMIZERS), "a new optimizer belongs above"
+
+
+@pytest.mark.parametrize(("name", "options", "of_pytorch"), PLAIN)
+def test_steps_and_states_are_those_of_pytorch(name, options, of_pytorch) -> None:
     """Over five steps, the state saved and loaded in between; a group's own weight decay counts."""
     ours, theirs = (nn.Parameter(torch.arange(6.0)) for _ in range(2))
     fixed, free = (nn.Parameter(torch.ones(3)) for _ in range(2))
     groups = [Group([ours]), Group([fixed], weight_decay=0.0), Group([free], weight_decay=0.5)]
-    build = OPTIMIZERS[name](OPTIMIZERS.config(name)())
-    optimizer, plain = build(groups, CPU), PLAIN[name]([theirs])
+    build = OPTIMIZERS[name](OPTIMIZERS.config(name)(**options))
+    optimizer, plain = build(groups, CPU), of_pytorch([theirs])
     for t in range(5):
         fresh = build(groups, CPU)
         fresh.load_state_dict(optimizer.state_dict())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ssl_isda.base.void import VOID
 from ssl_isda.parallel import distributed
 from ssl_isda.parallel.distributed import (
     ProcessLost,
@@ -14,9 +15,11 @@ from ssl_isda.parallel.distributed import (
     gathered,
     largest,
     part,
+    place_of_rows,
     total,
     whole,
 )
+from tests import pixels_of_several_processes as pixels
 from tests.commands import ROOT, TORCHRUN, warm_start
 from tests.several_processes import CELLS, num_steps, train_all
 
@@ -48,6 +51,7 @@ def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> fl
 @pytest.mark.parametrize("cell", CELLS, ids="-".join)
 def test_two_processes_train_as_one(runs, cell):
     """Where BatchNorm is not synchronized, as one whose halves of a batch have statistics of their own.
+    On pixels the half of one process has often no class, or hardly any.
 
     float64: in fp32 rounding grows with the steps, and would hide a small mistake.
 
@@ -63,7 +67,8 @@ def test_two_processes_train_as_one(runs, cell):
     assert difference(one["objective"], two["objective"]) < tolerance
     assert difference(one["gradient_norms"], two["gradient_norms"]) < 100 * tolerance
     assert torch.equal(one["confusion"], two["confusion"])
-    assert int(one["confusion"].sum()) == 36
+    num_rows = int((pixels.examples()[1] != VOID).sum()) if cell in pixels.CELLS else 36
+    assert int(one["confusion"].sum()) == num_rows
     calibration = one["scores"]["calibration_error"]
     assert two["scores"] == {**one["scores"], "calibration_error": pytest.approx(calibration)}
 
@@ -74,7 +79,7 @@ def test_one_process_gets_back_what_it_gave():
     assert torch.equal(part(x), x) and torch.equal(gathered(x), x)
     average_([x])
     assert torch.equal(x, torch.arange(6.0).view(3, 2))
-    assert list(dealt("abc")) == ["a", "b", "c"]
+    assert list(dealt("abc")) == ["a", "b", "c"] and place_of_rows(3) == (0, 3)
     assert from_first(lambda: 7) == 7
 
 
@@ -86,8 +91,9 @@ def test_one_process_gets_back_what_it_gave():
         lambda: total(torch.ones(2)),
         lambda: largest(3),
         lambda: from_first(lambda: 7),
+        lambda: place_of_rows(3),
     ],
-    ids=["gathered", "average_", "total", "largest", "from_first"],
+    ids=["gathered", "average_", "total", "largest", "from_first", "place_of_rows"],
 )
 def test_where_another_process_is_gone_the_command_ends_with_70(tell, monkeypatch):
     def gone(*_, **__):

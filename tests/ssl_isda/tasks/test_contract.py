@@ -38,6 +38,7 @@ class Pixels:
     """Every pixel but the void ones is a row."""
 
     headline = Metric("mean_iou", "%", lower_is_better=False)
+    is_dense = True
 
     def judged(self, prediction, targets, augmented=None) -> Rows:
         rows = self.rows(prediction, targets)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,7 @@ from ssl_isda.models.contract import Prediction
 from ssl_isda.tasks.contract import Rows, Tally
 from ssl_isda.tasks.segmentation import Config, Segmentation, cells_of, masks_of_cells
 from ssl_isda.tasks.sliding import Passes
+from tests.pixels_of_several_processes import build
 
 C, A, STRENGTH = 4, 5, 0.75
 
@@ -180,3 +184,16 @@ def test_unlabeled_cells_are_rows_all_of_them() -> None:
     head, features, _ = example()
     rows: Rows = Segmentation().rows(Prediction(head(features), features), None)
     assert rows.logits.shape == (84, C) and rows.features.shape == (84, A) and rows.targets is None
+
+
+@pytest.mark.parametrize("isda", ["plain", "diagonal", "matched"])
+def test_a_batch_whose_pixels_have_no_class_moves_nothing(isda: str, tmp_path: Path) -> None:
+    kind = "pixels" if isda == "matched" else "auxiliary"
+    trainer = build("supervised", isda, kind, tmp_path, num_steps=8)
+    batch = trainer.data.batch(trainer.step(0))
+    nothing = replace(batch, labels=torch.full_like(batch.labels, VOID))
+    terms = trainer.objective(trainer.student, nothing, trainer.step(0))
+    assert all(loss.item() == 0 and terms.resting[name] for name, loss in terms.losses.items())
+    terms.total.backward()
+    gradients = [each.grad for each in trainer.parameters]
+    assert all(each is not None and not each.any() for each in gradients)
