@@ -50,6 +50,25 @@ def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
 
 
+def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
+    folder: Path,
+) -> None:
+    """In ImageNet's layout, by windows that are drawn in the size of each image."""
+    place = folder / "imagenet"
+    draws = np.random.default_rng(0)
+    for k in range(34):
+        path = place / ("train" if k < 30 else "val") / "ab"[k % 2] / f"{k}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (*draws.integers(12, 30, 2), 3)
+        Image.fromarray(draws.integers(0, 256, shape, np.uint8)).save(path)
+    words = ["--dataset", "imagenet", "--data-dir", "imagenet", *SETTINGS[4:]]
+    words += ["--method", "fixmatch", "--runs-dir"]
+    train(*words, "unbroken", cwd=folder)
+    kill_at(4, [*words, "killed"], folder)
+    assert "resuming at step 4 of 6" in train(*words, "killed", cwd=folder)
+    assert ends(folder, "killed") == ends(folder, "unbroken")
+
+
 def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:
     words = [*SETTINGS, "--method", "supervised", "--runs-dir", "older"]
     printed = train(*words, cwd=folder)
