@@ -1,4 +1,4 @@
-"""A folder in COCO's layout without a download: noughts and ones, cut out by their own masks, on photographs.
+"""A folder in COCO's layout without a download: noughts and ones, cut out by their masks, on photographs.
 
 Both come with scikit-learn. Nothing of the training images is in the test images: see
 ``datasets/photo_digits.py``, whose parts these are, larger here and with a box and a mask for each digit.
