@@ -31,6 +31,7 @@ def narrow(name: str, **options: Any) -> dict[str, Any]:
     known = MODELS.config(name).__dataclass_fields__
     family = next((each for each in _DEPTHS if name.startswith(each)), "")
     small = {"depth": _DEPTHS.get(family), "width": 1 / 16, "cardinality": 2, "dropout": 0.3}
+    small["blocks"] = (1, 1)
     small |= {"name": _OF_LIBRARIES.get(name), "drop_path": 0.3 if name == "timm" else None}
     return {key: value for key, value in small.items() if key in known} | options
 

@@ -87,7 +87,58 @@ def test_a_recipe_states_the_figures_of_its_cells() -> None:
         assert f"{said[0]} % without and {said[1]} % with ISDA" in text
 
 
+TABLE_1 = {
+    "resnet50": ("23.0 / 6.8", "21.9 / 6.3", 7.5),
+    "resnet101": ("21.7 / 6.1", "20.8 / 5.7", 5.0),
+    "resnet152": ("21.3 / 5.8", "20.3 / 5.5", 7.5),
+    "densenet121": ("23.7 / 6.8", "23.2 / 6.6", 1.0),
+    "densenet265": ("21.9 / 6.1", "21.2 / 6.0", 1.0),
+    "resnext50_32x4d": ("22.5 / 6.4", "21.3 / 5.9", 7.5),
+    "resnext101_32x8d": ("21.1 / 5.9", "20.1 / 5.4", 7.5),
+}
+"""Errors without and with ISDA, top-1 and top-5; and lambda_0."""
+OF_APPENDIX_A = {
+    "method": "supervised",
+    "labels": None,
+    "epochs": 300,
+    "batch_size": 512,
+    "learning_rate": 0.2,
+    "schedule": "cosine",
+    "weight_decay": 1e-4,
+    "momentum": 0.9,
+    "covariance": "diagonal",
+    "resized_crop": "all",
+    "smallest_crop": 0.08,
+    "flip": True,
+    "image_size": 224,
+    "shorter_side": None,
+    "preprocessing": "imagenet",
+}
+
+
+@pytest.mark.parametrize("network", TABLE_1)
+def test_a_recipe_for_imagenet_is_that_of_appendix_a(network: str) -> None:
+    plain, isda, lambda_0 = TABLE_1[network]
+    path = CONFIGS / f"imagenet_{network}.yaml"
+    values = resolve(["--config", path.stem, "--isda"]).values
+    assert {name: values[name] for name in OF_APPENDIX_A} == OF_APPENDIX_A
+    assert values["lambda_0"] == lambda_0
+    assert values.get("name", values["model"]) == network
+    text = " ".join(path.read_text("utf-8").replace("#", " ").split())
+    assert f"{plain} % without and {isda} % with ISDA" in text
+    for flag, printed in (("--no-isda", plain), ("--isda", isda)):
+        figure = figure_of(resolve(["--config", path.stem, flag]).values)
+        assert figure is not None and f"{figure.error.mean} / " == printed[:7]
+        assert not deviations(resolve(["--config", path.stem, flag]).values, figure)
+    other = resolve(["--config", path.stem, "--isda", "--lambda-0", "2.5", "--epochs", "9"])
+    assert deviations(other.values, figure) == [
+        "epochs 9 (paper: 300)",
+        f"lambda_0 2.5 (paper: {lambda_0:g})",
+    ]
+
+
 EXPANDED = {
+    "table1": ("Table 1", 14, 14),
     "table2": ("Table 2", 36, 180),
     "table4": ("Table 4", 36, 180),
     "table5": ("Table 5", 32 + 8, 200),
@@ -105,7 +156,7 @@ def test_a_grid_is_the_whole_of_its_table(name: str) -> None:
     runs = [each.resolved for each in expand(read_grid(CONFIGS / f"{name}.yaml", COMPONENTS), {})]
     cells = {repr({**run.values, "seed": 0, "runs_dir": ""}): run for run in runs}
     assert (len(cells), len(runs)) == (num_cells, num_runs)
-    assert {run.config.seed for run in runs} == {*range(5)}
+    assert {run.config.seed for run in runs} == {*range(num_runs // num_cells)}
     held = {id(figure_of(run.values)) for run in cells.values()}
     wanted = [figure for figure in figures() if figure.table == table]
     assert {id(figure) for figure in wanted} <= held

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import ssl_isda
-from ssl_isda.training.trainer import Trainer
-from tests.commands import MLP, answer, train
+from tests.commands import MLP, answer, kill_at, train
 
 SETTINGS = [
     *("--dataset", "folder", "--data-dir", "images", "--image-size", "16", *MLP, "--isda"),
@@ -18,10 +17,6 @@ SETTINGS = [
     *("--steps", "6", "--wandb", "disabled", "--optimizer", "adamw", "--learning-rate", "0.01"),
     *("--layer-decay", "0.65", "--no-decay-norms", "--warmup-steps", "4"),
 ]
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +40,33 @@ def ends(folder: Path, runs: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
 def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
-    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, folder: Path
 ) -> None:
     words = [*SETTINGS, "--method", method]
     train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
     streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
-    taken = Trainer.train_step
-
-    def killed(trainer: Trainer, step):
-        if step.index == 4:
-            trainer.save()
-            raise Killed
-        return taken(trainer, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "train_step", killed)
-        with pytest.raises(Killed):
-            answer(streamed, folder)
+    kill_at(4, streamed, folder)
     assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
+
+
+def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
+    folder: Path,
+) -> None:
+    """In ImageNet's layout, by windows that are drawn in the size of each image."""
+    place = folder / "imagenet"
+    draws = np.random.default_rng(0)
+    for k in range(34):
+        path = place / ("train" if k < 30 else "val") / "ab"[k % 2] / f"{k}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (*draws.integers(12, 30, 2), 3)
+        Image.fromarray(draws.integers(0, 256, shape, np.uint8)).save(path)
+    words = ["--dataset", "imagenet", "--data-dir", "imagenet", *SETTINGS[4:]]
+    words += ["--method", "fixmatch", "--runs-dir"]
+    train(*words, "unbroken", cwd=folder)
+    kill_at(4, [*words, "killed"], folder)
+    assert "resuming at step 4 of 6" in train(*words, "killed", cwd=folder)
+    assert ends(folder, "killed") == ends(folder, "unbroken")
 
 
 def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:

@@ -78,7 +78,9 @@ def build_trainer(
     isda = resolved.isda if config.isda else None
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
-        refuse_what_does_not_fit(isda.covariance, *shape, largest, workspace.device)
+        refuse_what_does_not_fit(
+            *(isda.covariance, *shape, largest, workspace.device), semantic=bool(method.views)
+        )
     second = getattr(student, "auxiliary_head", None) if task.is_dense else None
     if second is not None:
         dense.refuse_what_has_no_second_head(config.model, isda)

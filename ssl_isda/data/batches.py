@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch import Tensor
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.generated import Generated
+from ssl_isda.data.own_sizes import OwnSizes
 from ssl_isda.data.preparation import PreparedImages
+from ssl_isda.data.resized_crop import crop_of
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
 from ssl_isda.data.source import DataSource, in_order, send
 from ssl_isda.data.splits import Split
@@ -113,8 +116,27 @@ class TwoStreamBatches:
         """Tell the source, if it is of use to it, what this step and the next ones ask for."""
         source = self._prepared.source
         for index in steps_ahead(source, step):
+            if isinstance(source, OwnSizes):
+                self._expect_windows(replace(step, index=index))
+                continue
             for indices in self._indices(index):
                 source.expect(part(indices))
+
+    def _expect_windows(self, step: Step) -> None:
+        """The same of images of sizes of their own, of which each view sees a window."""
+        labeled, unlabeled = self._indices(step.index)
+        asked = [(self._labeled_view, labeled, "labeled")]
+        asked += [(view, unlabeled, f"view {k}") for k, view in enumerate(self.views)]
+        asked += [(view, labeled, f"labeled view {k}") for k, view in enumerate(self.labeled_views)]
+        pixels = self._prepared.pixels
+        assert isinstance(pixels, OwnSizes)
+        for view, indices, purpose in asked:
+            augmentation = self._augmentation_of(view)
+            found = crop_of(augmentation, _drawn(augmentation, view, indices, step, purpose))
+            if found is None:
+                pixels.expect(part(indices))
+            else:
+                found[0].expect(pixels, part(indices), part(found[1]))
 
     def _of_labeled(
         self,
@@ -154,14 +176,24 @@ class TwoStreamBatches:
     def _augmented(
         self, view: View, step: Step, indices: Tensor, purpose: str, prepared: PreparedImages
     ) -> Tensor:
-        name = view.augmentation
-        augmentation = self._augmentation if name is None else self._named[name]
+        augmentation = self._augmentation_of(view)
         if isinstance(augmentation, VectorAugmentation):
             assert isinstance(prepared, PreparedVectors)
             return augmentation.rows(prepared, indices, step, purpose)
-        flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
-        draws = augmentation.draw(len(indices), step, purpose, flips_of)
+        draws = _drawn(augmentation, view, indices, step, purpose)
         return augmentation.view(prepared, part(indices), part(draws))
+
+    def _augmentation_of(self, view: View) -> AnyAugmentation:
+        return self._augmentation if view.augmentation is None else self._named[view.augmentation]
+
+
+def _drawn(
+    augmentation: AnyAugmentation, view: View, indices: Tensor, step: Step, purpose: str
+) -> Tensor:
+    """All that is random about a view of images, of all processes."""
+    assert not isinstance(augmentation, VectorAugmentation)
+    flips_of = None if view.same_flip_as is None else f"view {view.same_flip_as}"
+    return augmentation.draw(len(indices), step, purpose, flips_of)
 
 
 def steps_ahead(source: DataSource, step: Step) -> range:

@@ -67,8 +67,12 @@ class Cutout:
         return torch.cat([weak, self.square.draw(n, step, purpose)], dim=1)
 
     def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
-        images = self.weak.view(prepared, indices, draws[:, :-2])
+        images = self.weak.view(prepared, indices, self.of_weak(draws))
         return self.square.hide(images, draws[:, -2:])
+
+    def of_weak(self, draws: Tensor) -> Tensor:
+        """The numbers of ``weak`` among those of ``draw``."""
+        return draws[:, :-2]
 
 
 def _inside(drawn: Tensor, length: int, size: int) -> Tensor:

@@ -57,8 +57,16 @@ class MaskFiles:
     """Of images with masks: nothing is known before they are read."""
 
 
-Facts = DatasetFacts | ClassFolders | VectorFiles | MaskFiles
-_KINDS = {kind.__name__: kind for kind in (DatasetFacts, ClassFolders, VectorFiles, MaskFiles)}
+@dataclass(frozen=True)
+class UnseenFolders:
+    """Of a published set's class folders: nothing is known before they are listed."""
+
+
+Facts = DatasetFacts | ClassFolders | VectorFiles | MaskFiles | UnseenFolders
+_KINDS = {
+    kind.__name__: kind
+    for kind in (DatasetFacts, ClassFolders, VectorFiles, MaskFiles, UnseenFolders)
+}
 
 
 def facts_of(dataset: str) -> Facts | None:

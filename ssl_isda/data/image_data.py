@@ -37,7 +37,7 @@ class ImageData:
     bits: int = 16
     """Of images of 16 bits, how many they use."""
     interpolation: str = "bilinear"
-    """Pillow's filter by which files were brought to the size."""
+    """How files were brought to the size, as ``image_sizes.of_size`` takes it."""
     drawn_test: tuple[int, ...] | None = None
     """Where a fraction of the labeled images was drawn to test on: their places among all labeled
     images, in order of their names if they have any."""

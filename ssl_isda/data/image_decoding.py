@@ -19,6 +19,7 @@ from ssl_isda.data import image_complaints, sixteen_bits
 from ssl_isda.data.folder_walk import shown
 from ssl_isda.data.image_complaints import OddImage, Unreadable
 from ssl_isda.data.image_metadata import pixels_alone
+from ssl_isda.data.image_sizes import of_size, stretched
 
 MAX_PIXELS = 20_000 * 20_000
 """Largest image that is decoded: 1.6 GB as 8-bit RGB with Pillow's padding."""
@@ -90,13 +91,12 @@ def decoded(
     """The file's (first) image as (3, image_size, image_size) uint8; or of another height and width.
 
     Turned as its EXIF orientation says, transparent parts over black, 16 bits as ``sixteen_bits`` has it,
-    other colour spaces through Pillow; then stretched by an antialiased filter, unless it has the size
-    already. Broken metadata are as none.
+    other colour spaces through Pillow; then brought to the size. Broken metadata are as none.
 
     Parameters
     ----------
     bits : that images of 16 bits use
-    interpolation : name of the filter, as Pillow has it: nearest, bilinear, bicubic and so on
+    interpolation : as ``image_sizes.of_size`` takes it
 
     Raises
     ------
@@ -107,12 +107,36 @@ def decoded(
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
 
-    def of_size(image: Any, reopen: Callable[[], Any]) -> Decoded:
+    def read(image: Any, reopen: Callable[[], Any]) -> Decoded:
         colours, largest = _to_rgb(image, reopen, bits)
-        resized = _resized(_upright(image, colours), (width, height), interpolation)
-        return Decoded(np.asarray(resized).transpose(2, 0, 1), largest)
+        sized = of_size(_upright(image, colours), (width, height), interpolation)
+        return Decoded(np.asarray(sized).transpose(2, 0, 1), largest)
 
-    return read_image(path, of_size)
+    return read_image(path, read)
+
+
+def window_of(
+    path: Path, size: tuple[int, int], choose: Callable[[int, int], tuple[int, int, int, int]]
+) -> np.ndarray:
+    """A window of the file's image as (height, width, 3) uint8 of ``size``, bilinear and antialiased.
+
+    Parameters
+    ----------
+    choose : given the image's height and width, gives the window's row, column, height and width
+
+    Raises
+    ------
+    Unreadable, UsageError
+        As ``decoded``.
+    """
+
+    def read(image: Any, reopen: Callable[[], Any]) -> np.ndarray:
+        whole = _upright(image, _to_rgb(image, reopen, bits=16)[0])
+        top, left, height, width = choose(whole.height, whole.width)
+        cut = whole.crop((left, top, left + width, top + height))
+        return np.asarray(stretched(cut, (size[1], size[0]), "bilinear"))
+
+    return read_image(path, read)
 
 
 def largest_value(path: Path) -> int:
@@ -211,7 +235,9 @@ def fitted(
     channels, height, width = shape
     pixels = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
     pixels = pixels.convert("L" if channels == 1 else "RGB")
-    values = np.asarray(_resized(pixels, (width, height), interpolation))
+    if pixels.size != (width, height):
+        pixels = of_size(pixels, (width, height), interpolation)
+    values = np.asarray(pixels)
     return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
@@ -267,12 +293,3 @@ def _over_black(image: Any) -> Any:
     colours = image.convert("RGBA")
     black = Image.new("RGBA", colours.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, colours).convert("RGB")
-
-
-def _resized(image: Any, size: tuple[int, int], interpolation: str) -> Any:
-    """To (width, height)."""
-    from PIL import Image
-
-    if image.size == size:
-        return image
-    return image.resize(size, Image.Resampling[interpolation.upper()])

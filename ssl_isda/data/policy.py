@@ -36,15 +36,18 @@ class Policy:
 
     def view(self, prepared: PreparedImages, indices: Tensor, draws: Tensor) -> Tensor:
         first = 3 * self.pool.rounds
-        second = first + (2 if self.square else 0)
-        moved = self.weak.moved(prepared.pixels, indices, draws[:, second:])
+        moved = self.weak.moved(prepared.pixels, indices, self.of_weak(draws))
         if moved.dtype != torch.uint8:
             raise ValueError(
                 f"an augmentation by operations needs pixels of 0 to 255 (uint8), got {moved.dtype}"
             )
         pixels = self.pool.apply(moved.permute(0, 2, 3, 1), draws[:, :first])
         images = prepared.prepare(pixels.permute(0, 3, 1, 2))
-        return self.square.hide(images, draws[:, first:second]) if self.square else images
+        return self.square.hide(images, draws[:, first : first + 2]) if self.square else images
+
+    def of_weak(self, draws: Tensor) -> Tensor:
+        """The numbers of ``weak`` among those of ``draw``."""
+        return draws[:, 3 * self.pool.rounds + (2 if self.square else 0) :]
 
 
 def square_of(size: int | None) -> Square | None:

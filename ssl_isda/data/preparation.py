@@ -74,7 +74,8 @@ class Preparation:
         float64 ``mean`` and ``std`` (d,) of vectors
     digest : of the images that the run began with; empty where an older version kept none
     bits : that images of 16 bits use in training, and so do files that are decoded later
-    interpolation : Pillow's filter by which images are brought to the size, as those of training were
+    interpolation : how images are brought to the size, as those of the test were, as
+        ``image_sizes.of_size`` takes it: Pillow's filter, where they are stretched
     columns, label_column : of a table of vectors, the names of the columns of numbers and of the labels
     """
 

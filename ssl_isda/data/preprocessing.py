@@ -31,6 +31,8 @@ class Prepared(NamedTuple):
     preparation: Preparation
 
 
+OF_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of red, green and blue, from 0 to 1, as torchvision has them."""
 PREPROCESSINGS: Registry[Callable[[ImageData, Path], Prepared]] = Registry("preprocessing")
 
 
@@ -50,14 +52,16 @@ def prepare(name: str, data: ImageData, cache_dir: Path) -> Prepared:
     return _as_decoded(prepared, data)
 
 
-def prepare_by(mean: Sequence[float], std: Sequence[float], data: ImageData) -> Prepared:
+def prepare_by(
+    mean: Sequence[float], std: Sequence[float], data: ImageData, name: str = "network"
+) -> Prepared:
     """(x / 255 - mean) / std, with ``mean`` and ``std`` of each channel; where the images have another
     number of channels, all have the means over the channels."""
     channels = data.train.shape[0]
     centre, spread = (torch.tensor(each, dtype=torch.float64) * 255 for each in (mean, std))
     if len(centre) != channels:
         centre, spread = (each.mean().expand(channels) for each in (centre, spread))
-    return _as_decoded(_pointwise("network", data, centre, spread), data)
+    return _as_decoded(_pointwise(name, data, centre, spread), data)
 
 
 def prepare_like(kept: Preparation, data: ImageData) -> Prepared:
@@ -133,6 +137,12 @@ def normalize(data: ImageData, cache_dir: Path) -> Prepared:
         ),
     )
     return _pointwise("normalize", data, *(torch.from_numpy(kept[n]) for n in ("mean", "std")))
+
+
+@PREPROCESSINGS.register("imagenet")
+def imagenet(data: ImageData, cache_dir: Path) -> Prepared:
+    """(x / 255 - mean) / std by the constants of RGB that networks for ImageNet are trained with."""
+    return prepare_by(*OF_IMAGENET, data, "imagenet")
 
 
 def _pointwise(name: str, data: ImageData, centre: Tensor, spread: Tensor) -> Prepared:

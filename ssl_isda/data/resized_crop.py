@@ -7,14 +7,17 @@ A window of the image is drawn: its share of the area uniformly between the smal
 of its width by its height uniformly between those of 3/4 and 4/3, its place uniformly where it fits. A
 window that is larger than the image is drawn anew, ten times in all; then it is the largest one in the
 middle. It is resized to the image's size, bilinearly, and mirrored as a translated image is. A window is
-never larger than the result, so that antialiasing would change nothing.
+never larger than the result, so that antialiasing would change nothing; of ``OwnSizes``, where it may be,
+Pillow's filter is antialiased.
 
 Dimensions: n images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -22,6 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.step import Step
+from ssl_isda.data.cutout import Cutout
+from ssl_isda.data.own_sizes import Box, OwnSizes, Seen
+from ssl_isda.data.policy import Policy
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource, send
 from ssl_isda.data.views import AnyAugmentation
@@ -54,11 +60,35 @@ class ResizedCrop:
 
     def moved(self, source: DataSource, indices: Tensor, draws: Tensor) -> Tensor:
         """(n, C, H, W) of the source's own type on its device, in channels_last order."""
+        if isinstance(source, OwnSizes):
+            return source.windows(indices, self._seen(draws))
         height, width = source.shape[-2:]
         drawn = windows(draws[:, : 2 * TRIES + 2], height, width, self.smallest)
         flips = draws[:, -1:] if self.flip else torch.zeros_like(draws[:, :1])
         sent = send(torch.cat([drawn, flips], dim=1), source.device)
         return resized(source.fetch(indices), sent[:, :4], sent[:, 4].bool())
+
+    def expect(self, source: OwnSizes, indices: Tensor, draws: Tensor) -> None:
+        """A hint that ``moved`` is asked for with these arguments soon."""
+        source.expect_windows(indices, self._seen(draws))
+
+    def _seen(self, draws: Tensor) -> Seen:
+        boxes = [partial(window, row, self.smallest) for row in draws.tolist()]
+        mirrored = draws[:, -1].tolist() if self.flip else [False] * len(draws)
+        return Seen(boxes, mirrored, draws.numpy().tobytes())
+
+
+def window(numbers: list[int], smallest: float, height: int, width: int) -> Box:
+    """Of one image, what ``windows`` gives of many that are equally large."""
+    down, across = (number / 2**BITS for number in numbers[2 * TRIES : 2 * TRIES + 2])
+    for share, shape in zip(numbers[:TRIES], numbers[TRIES : 2 * TRIES], strict=True):
+        area = height * width * (smallest + (1 - smallest) * share / 2**BITS)
+        ratio = SLIMMEST * (WIDEST / SLIMMEST) ** (shape / 2**BITS)
+        high, wide = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < high <= height and 0 < wide <= width:
+            return int(down * (height - high + 1)), int(across * (width - wide + 1)), high, wide
+    high, wide = _in_the_middle(height, width)
+    return (height - high) // 2, (width - wide) // 2, high, wide
 
 
 def windows(draws: Tensor, height: int, width: int, smallest: float) -> Tensor:
@@ -128,3 +158,15 @@ def cropped(augmentation: AnyAugmentation, smallest: float) -> AnyAugmentation |
         return crop
     assert is_dataclass(augmentation)
     return cast(AnyAugmentation, replace(augmentation, weak=crop))
+
+
+def crop_of(augmentation: AnyAugmentation, draws: Tensor) -> tuple[ResizedCrop, Tensor] | None:
+    """The resized crop that an augmentation begins with, and its numbers among ``draws``; None: there is
+    none."""
+    if isinstance(augmentation, ResizedCrop):
+        return augmentation, draws
+    weak = getattr(augmentation, "weak", None)
+    if not isinstance(weak, ResizedCrop):
+        return None
+    assert isinstance(augmentation, (Policy, Cutout))
+    return weak, augmentation.of_weak(draws)

@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ NUM_THREADS = min(8, os.cpu_count() or 1)
 would have to send what they decode (``tests/benchmarks/loader.py``), and none of them can die alone."""
 STALLED_SECONDS = 300.0
 """Without a single image, after which a disk counts as gone."""
+
+Images = TypeVar("Images", bound="Streaming")
 
 
 class Streaming:
@@ -99,13 +102,13 @@ class Streaming:
             self._decoding(place)
         self._forget()
 
-    def mapped(self, function: Callable[[Tensor], Tensor]) -> Streaming:
+    def mapped(self: Images, function: Callable[[Tensor], Tensor]) -> Images:
         other = copy.copy(self)  # shares the threads and what they have decoded
         other.labels = None
         other._functions = (*self._functions, function)
         return other
 
-    def to(self, device: torch.device | str) -> Streaming:
+    def to(self: Images, device: torch.device | str) -> Images:
         if torch.device(device) == self.device:
             return self
         other = copy.copy(self)
@@ -129,10 +132,13 @@ class Streaming:
                 if decoding.done():
                     return decoding.result()
                 if self._num_decoded() == before:
-                    raise UsageError(
-                        f"{self._name(place)}: no image could be read for {STALLED_SECONDS:g} s; once "
-                        "the disk answers again, the same command goes on from the last checkpoint"
-                    ) from error
+                    raise UsageError(self._stalled(place)) from error
+
+    def _stalled(self, place: int) -> str:
+        return (
+            f"{self._name(place)}: no image could be read for {STALLED_SECONDS:g} s; once the disk "
+            "answers again, the same command goes on from the last checkpoint"
+        )
 
     def _num_decoded(self) -> int:
         return sum(decoding.done() for decoding in self._kept.values())

@@ -255,6 +255,10 @@ class ClassCovariance(WideState):
         """Sigma of each of these classes, where the form is full."""
         return self.scatter[classes] / self.count[classes].clamp(min=1).view(-1, 1, 1)
 
+    def diagonals(self, classes: Int[Tensor, " p"]) -> Float[Tensor, "p a"]:
+        """The variances of these classes' features, where the form is diagonal."""
+        return self.scatter[classes] / self.count[classes].clamp(min=1).unsqueeze(1)
+
     def tell_labels_outside(self) -> None:
         """Wait for the device and look whether an earlier batch had a label outside the classes.
 

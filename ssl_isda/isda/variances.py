@@ -27,6 +27,9 @@ from ssl_isda.isda.learned import Covariance
 
 AT_ONCE = 2**17
 """Numbers in the differences of weights that a CPU works on at a time: they stay in its cache."""
+MOST_DIFFERENCES = 2**24
+"""Numbers in the differences of weights of all classes in use, p x c x a, beyond which diagonal
+covariances do without them."""
 
 
 def is_traced() -> bool:
@@ -172,11 +175,28 @@ def variance_to_target(
         spread = covariance.spread(weight, classes)
         own = spread[torch.arange(len(classes), device=classes.device), classes]
         return (spread - own.unsqueeze(1)).square().sum(2)
+    if covariance.form == "diagonal" and len(classes) * weight.numel() > MOST_DIFFERENCES:
+        return _by_products(weight, covariance.diagonals(classes), classes)
     if is_traced():
         difference = weight - weight.index_select(0, classes).unsqueeze(1)
         return (difference * covariance.multiply_each(difference, classes)).sum(2)
     variance: Tensor = _VarianceToTarget.apply(weight, covariance, classes)
     return variance
+
+
+def _by_products(weight: Tensor, diagonals: Tensor, classes: Tensor) -> Tensor:
+    r"""q_c[j, c] of Sigma_c = diag(s_c), without a tensor of p x c x a:
+
+        q_c[j, c] = sum_a s_ca (w_ja - w_ca)^2 = sum_a s_ca w_ja^2 - 2 s_ca w_ca w_ja + s_ca w_ca^2.
+
+    q is that of W less its mean row, whose squares are smaller: less is lost in the differences.
+    """
+    weight = weight - weight.detach().mean(0)
+    own = weight.index_select(0, classes)
+    scaled = diagonals * own  # (p, a)
+    square = diagonals @ weight.square().T  # (p, c)
+    variance = torch.addmm(square, scaled, weight.T, alpha=-2) + (scaled * own).sum(1, keepdim=True)
+    return variance.scatter(1, classes.unsqueeze(1), 0)
 
 
 def grams(

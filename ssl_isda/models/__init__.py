@@ -7,6 +7,7 @@ from ssl_isda.models.cnn13 import CNN13
 from ssl_isda.models.contract import MODELS, Network, Prediction
 from ssl_isda.models.deeplab import DeepLabV3
 from ssl_isda.models.densenet import DenseNet
+from ssl_isda.models.densenet265 import densenet265
 from ssl_isda.models.leaky_wide_resnet import LeakyWideResNet
 from ssl_isda.models.linear import Linear
 from ssl_isda.models.mlp import MLP
@@ -41,4 +42,5 @@ __all__ = [
     "TimmNetwork",
     "TorchvisionNetwork",
     "WideResNet",
+    "densenet265",
 ]

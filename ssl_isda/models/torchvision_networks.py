@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -65,6 +65,10 @@ class TorchvisionNetwork(LibraryNetwork):
     linear head. Dropout that stands before the last layer stays.
 
     Vision transformers and MaxViT are built for the size of the data.
+
+    Parameters
+    ----------
+    build : what makes a network of torchvision's classes that has no name there
     """
 
     source = (
@@ -77,8 +81,9 @@ class TorchvisionNetwork(LibraryNetwork):
         num_classes: int,
         shape: tuple[int, ...],
         drop_path: float | None = None,
+        build: Callable[[], nn.Module] | None = None,
     ) -> None:
-        network = attempted(name, shape, lambda: _built(name, shape))
+        network = attempted(name, shape, lambda: _built(name, shape, build))
         with_own_drop_path(name, network, drop_path)
         headless = _without_last_layer(network)
         super().__init__(name, network, num_classes, shape)
@@ -159,7 +164,17 @@ def _names() -> set[str]:
     return {*names, *tagged}
 
 
-def _built(name: str, shape: tuple[int, ...]) -> nn.Module:
+def _built(name: str, shape: tuple[int, ...], build: Callable[[], nn.Module] | None) -> nn.Module:
+    """torchvision's network of that name, or what ``build`` gives, for so many channels."""
+    network = build() if build else _of_the_library(name, shape)
+    first = next(each for each in network.modules() if isinstance(each, nn.Conv2d))
+    if shape[0] != first.in_channels:
+        first.in_channels = shape[0]
+        first.weight = nn.Parameter(for_channels(first.weight.detach(), shape[0]))
+    return network
+
+
+def _of_the_library(name: str, shape: tuple[int, ...]) -> nn.Module:
     from torchvision.models import get_model
 
     options: dict[str, Any] = {}
@@ -172,10 +187,6 @@ def _built(name: str, shape: tuple[int, ...]) -> nn.Module:
         options |= {"aux_logits": False, "init_weights": True}
         options["transform_input"] = shape[0] == 3  # as its weights were trained
     network: nn.Module = get_model(name, weights=None, **options)
-    first = next(each for each in network.modules() if isinstance(each, nn.Conv2d))
-    if shape[0] != first.in_channels:
-        first.in_channels = shape[0]
-        first.weight = nn.Parameter(for_channels(first.weight.detach(), shape[0]))
     return network
 
 

@@ -62,6 +62,10 @@ TEST_MEAN_IOU = Metric(
     *("test_mean_iou", "Test mIoU", "test mIoU (%)", ERROR),
     "test mIoU {:.2f} %",
 )
+TOP5_ERROR = Metric(
+    *("test_top5_error", "Test top-5 error", "test top-5 error (%)", ERROR),
+    "top-5 {:.2f} %",
+)
 _SHARE = "unlabeled images (%)"
 METRICS = (
     TEST_ERROR,
@@ -69,6 +73,8 @@ METRICS = (
         *("validation_error", "Validation error", "validation error (%)", ERROR),
         "validation error {:.2f} %",
     ),
+    TOP5_ERROR,
+    Metric("validation_top5_error", "Validation top-5 error", "validation top-5 error (%)", ERROR),
     TEST_MEAN_IOU,
     Metric(
         *("validation_mean_iou", "Validation mIoU", "validation mIoU (%)", ERROR),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.parallel.launch import num_launched
-from ssl_isda.runs.metrics import headline_of, headline_of_epoch
+from ssl_isda.runs.metrics import TOP5_ERROR, headline_of, headline_of_epoch
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +26,14 @@ SCORES_BESIDE = {
     "calibration_error": "calibration error",
 }
 """What stands beside the error, of the last epoch: its name in a result, and its words."""
+_OF_PIXELS = {"pixel_accuracy": "pixel accuracy"}
 
 
 def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The errors to report, in percent, from the metrics of all epochs; or the mIoU of a segmentation,
     which has ``mean_iou`` wherever ``error`` stands below.
 
+    ``top5_error`` is its mean over the same epochs, where there are many classes.
     ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
     ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
     of the epoch that was best on it. The best epoch on the test set is not a result. A run without a
@@ -50,6 +52,9 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
         f"last_epoch_{name}": values[-1],
         **length,
     }
+    if TOP5_ERROR.name in history[-1]:
+        last = [epoch.get(TOP5_ERROR.name) for epoch in history[-num_averaged:]]
+        result["top5_error"] = statistics.fmean(value for value in last if value is not None)
     if validation in history[-1]:
         best = min if headline.lower_is_better else max
         selected = best(history, key=lambda epoch: epoch[validation])
@@ -134,7 +139,7 @@ def _beside(result: Mapping[str, Any]) -> str:
     """In brackets; nothing of a result of version 0.1, which has none."""
     known = [
         f"{name} {value:.2f} %"
-        for key, name in {**SCORES_BESIDE, "pixel_accuracy": "pixel accuracy"}.items()
+        for key, name in {"top5_error": "top-5 error", **SCORES_BESIDE, **_OF_PIXELS}.items()
         if (value := result.get(key)) is not None
     ]
     return f" ({', '.join(known)})" if known else ""

@@ -73,9 +73,12 @@ class Data(_Settings):
     """Hold out 25 % of the labeled images to choose settings on."""
     split: UsablePath | None = None
     """A split file to use instead of drawing labeled images by the seed."""
-    preprocessing: Literal["zca", "standardize", "scale", "normalize", "network"] = "normalize"
+    preprocessing: Literal["zca", "standardize", "scale", "normalize", "imagenet", "network"] = (
+        "normalize"
+    )
     """zca whitens; standardize: mean 0 and variance 1 per image; scale: to [-0.5, 0.5]; normalize:
-    mean 0 and variance 1 per channel; network: as for the weights that the network starts from."""
+    mean 0 and variance 1 per channel; imagenet: by the constants of its recipes; network: as for the
+    weights that the network starts from."""
     max_translation: int = Field(2, ge=0)
     """Largest random translation of a training image, in pixels."""
     flip: bool = True

@@ -397,15 +397,15 @@ def _unusual(
     layer: Mapping[str, Given],
     options: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """The chosen parts that are not what the data set's own settings choose, ``layer``; of a library's
-    networks, the library and the name: "timm_resnet18"."""
+    """The chosen parts that are not what the data set's own settings choose, ``layer``; and a library's
+    network in any case, as the library and the name: "timm_resnet18"."""
     usual = {
         kind: layer[kind].value if kind in layer else RUN_SETTINGS[kind].default
         for kind in SHOWN_IN_FOLDERS
     }
-    unusual = [kind for kind in SHOWN_IN_FOLDERS if chosen[kind] != usual[kind]]
-    named = (options[kind, chosen[kind]].get("name") for kind in unusual)
+    named = {kind: options[kind, chosen[kind]].get("name") for kind in SHOWN_IN_FOLDERS}
     return tuple(
         f"{chosen[kind]}_{name}" if name else chosen[kind]
-        for kind, name in zip(unusual, named, strict=True)
+        for kind, name in named.items()
+        if name or chosen[kind] != usual[kind]
     )

@@ -83,11 +83,22 @@ class Task(Protocol):
         ...
 
 
-class Tally:
-    """Counts rows by their true and their predicted class, over the batches of a set."""
+MANY_CLASSES, NUM_GUESSES = 100, 5
+"""From so many classes on, images are also counted whose class is not among so many guesses."""
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
+
+class Tally:
+    """Counts rows by their true and their predicted class, over the batches of a set.
+
+    Parameters
+    ----------
+    of_images : whether rows are images, whose ``NUM_GUESSES`` best guesses are looked at
+    """
+
+    def __init__(self, num_classes: int, device: torch.device, *, of_images: bool = False) -> None:
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+        self.looks_at_guesses = of_images and num_classes >= MANY_CLASSES
+        self.missed = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, rows: Rows) -> None:
         """Take in the rows of one batch, all of which have a class."""
@@ -95,10 +106,21 @@ class Tally:
         pairs = rows.labels * num_classes + rows.logits.argmax(1)
         counted = torch.bincount(pairs, minlength=num_classes**2)
         self.counts += counted.view(num_classes, num_classes)
+        if self.looks_at_guesses:
+            guesses = rows.logits.topk(NUM_GUESSES, 1).indices
+            self.missed += (guesses != rows.labels.unsqueeze(1)).all(1).sum()
 
     def confusion(self) -> Tensor:
         """(c, c) int64 over all processes: how often class i (row) was predicted as j (column)."""
         return distributed.total(self.counts)
+
+    def of_guesses(self, confusion: Tensor) -> dict[str, float]:
+        """``top5_error``: the share of rows whose class is not among the five of the largest logits, in
+        percent, over all processes; empty where there are few classes."""
+        if not self.looks_at_guesses:
+            return {}
+        missed = int(distributed.total(self.missed))
+        return {f"top{NUM_GUESSES}_error": 100.0 * missed / max(1, int(confusion.sum()))}
 
 
 class Calibration:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.image_sizes import in_words
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.models.contract import MODELS, Network
 
@@ -41,7 +42,7 @@ def words_of(
         "classes": json.dumps(preparation.class_names),
         "shape": json.dumps(preparation.shape),
         "input": f"{numbers}, (n, {', '.join(map(str, preparation.shape))})",
-        "resizing": _resizing(preparation) * is_image,
+        "resizing": in_words(preparation.interpolation) * is_image,
         "preparation": preparation.name,
         "precision": precision,
         "bits": str(preparation.bits),
@@ -51,10 +52,6 @@ def words_of(
         "model": model,
         "options": json.dumps(asdict(options)),
     }
-
-
-def _resizing(preparation: Preparation) -> str:
-    return f"stretched to the size by Pillow's antialiased {preparation.interpolation} filter"
 
 
 def safetensors_bytes(

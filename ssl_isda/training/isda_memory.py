@@ -7,6 +7,7 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.isda.config import CovarianceForm
 from ssl_isda.isda.propositions import AT_ONCE
+from ssl_isda.isda.variances import MOST_DIFFERENCES
 from ssl_isda.parallel import distributed
 from ssl_isda.runs.memory import free_bytes, in_gigabytes
 
@@ -14,19 +15,27 @@ _FP32 = 4
 
 
 def isda_bytes(
-    form: CovarianceForm, num_classes: int, num_features: int, batch_size: int, *, every_class: bool
+    form: CovarianceForm,
+    num_classes: int,
+    num_features: int,
+    batch_size: int,
+    *,
+    every_class: bool,
+    semantic: bool = True,
 ) -> int:
     """What ISDA holds at its peak: the covariances (learned ones with copy, gradient and momentum), and
     what the closed forms make of them.
 
     For n images, a features, c classes, p of them computed: both hold a tensor of p x c x a; Prop. 1 two
     more of that size, or of a part that fits into a CPU's cache; Prop. 2 a table of p x c x c and, of
-    the larger of that and n x c x c, three more.
+    the larger of that and n x c x c, three more. With many diagonal covariances Prop. 1 has none of
+    p x c x a, but three of p x a, two of c x a and three of p x c.
 
     Parameters
     ----------
     batch_size : n, the larger of the two streams
     every_class : whether all classes are computed (on a GPU) or only those that occur
+    semantic : whether Prop. 2 is computed, beside Prop. 1
     """
     n, c, a = batch_size, num_classes, num_features
     p = c if every_class else min(c, n)
@@ -41,14 +50,26 @@ def isda_bytes(
         "rotated": square + a * a,
     }
     part = p * c * a if every_class else min(p * c * a, max(c * a, AT_ONCE))
-    formed = p * c * a + max(2 * part, p * c * c + 3 * max(n, p) * c * c)
-    return _FP32 * (held[form] + formed)
+    by_products = form == "diagonal" and p * c * a > MOST_DIFFERENCES
+    first = 3 * p * a + 2 * c * a + 3 * p * c if by_products else p * c * a + 2 * part
+    second = p * c * a + p * c * c + 3 * max(n, p) * c * c if semantic else 0
+    return _FP32 * (held[form] + max(first, second))
 
 
 def refuse_what_does_not_fit(
-    form: CovarianceForm, num_classes: int, num_features: int, batch_size: int, device: torch.device
+    form: CovarianceForm,
+    num_classes: int,
+    num_features: int,
+    batch_size: int,
+    device: torch.device,
+    *,
+    semantic: bool = True,
 ) -> None:
     """Before anything is allocated. Processes that share a run decide as one, by the least memory.
+
+    Parameters
+    ----------
+    semantic : as ``isda_bytes`` takes it
 
     Raises
     ------
@@ -60,7 +81,11 @@ def refuse_what_does_not_fit(
         return
     free = -distributed.largest(-found)
     needed, diagonal, diagonal_of_one = (
-        isda_bytes(f, num_classes, num_features, n, every_class=device.type == "cuda")
+        isda_bytes(
+            *(f, num_classes, num_features, n),
+            every_class=device.type == "cuda",
+            semantic=semantic,
+        )
         for f, n in ((form, batch_size), ("diagonal", batch_size), ("diagonal", 1))
     )
     if needed < free:

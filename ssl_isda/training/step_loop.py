@@ -11,17 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from signal import Signals as SignalNames
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.errors import Interrupted, RunError
+from ssl_isda.base.errors import RunError
 from ssl_isda.base.progress import duration
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.training.state import RunState
+from ssl_isda.training.state import RunState, tell_of_move
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
 
 
@@ -96,11 +95,7 @@ class StepLoop(ABC):
         changes = self.state.resume(self.length.num_steps)
         done = self.step(self.next_step - 1) if self.next_step else None
         self.tracker.resume_at(done.epoch + (not self.watch.loss_sums) if done else 0)
-        if changes:
-            self.tracker.say(
-                f"note: {', '.join(changes)}: from here on the bits may differ from those of a training "
-                "that was never moved"
-            )
+        tell_of_move(self.tracker, changes or (), "training")
         return changes is not None
 
     def run(self) -> None:
@@ -157,14 +152,9 @@ class StepLoop(ABC):
 
     def _stop_if_asked(self) -> None:
         number = self.signals.number
-        if number is None:
-            return
-        self.save()
-        raise Interrupted(
-            f"{SignalNames(number).name} at step {self.next_step} of {self.length.num_steps}: saved; the "
-            "same command goes on from here",
-            number,
-        )
+        if number is not None:
+            self.save()
+            self.signals.end(number, self.next_step, self.length.num_steps)
 
 
 @contextmanager

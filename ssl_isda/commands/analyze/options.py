@@ -90,6 +90,7 @@ cost on a GPU, and measures nothing.
 
   python run.py analyze cost --config resnet32_cifar10
   python run.py analyze cost --config table2 --gpu a100 --share 0.2
+  python run.py analyze cost --config imagenet_resnet50 --gpus 8
 """
 
 REDRAW_USAGE = """\
@@ -159,6 +160,8 @@ class CostConfig(Options):
     """A settings file or a grid, or its name: only the cost of its runs on --gpu."""
     gpu: Literal["v100", "a100", "h100", "rtx_3090", "rtx_4090"] = "h100"
     """With --config: the GPU, whose peak in half precision its maker states."""
+    gpus: int = Field(1, ge=1)
+    """With --config: GPUs that share each run, by torchrun."""
     share: float = Field(0.2, gt=0, le=1, allow_inf_nan=False)
     """With --config: the share of that peak which a run reaches; an assumption."""
     launch_us: float = Field(10.0, ge=0, allow_inf_nan=False)

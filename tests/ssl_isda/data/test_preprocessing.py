@@ -32,7 +32,7 @@ def with_constant_image(data: ImageData) -> ImageData:
 
 
 def test_names() -> None:
-    assert sorted(PREPROCESSINGS) == ["normalize", "scale", "standardize", "zca"]
+    assert sorted(PREPROCESSINGS) == ["imagenet", "normalize", "scale", "standardize", "zca"]
     with pytest.raises(UsageError, match="did you mean 'normalize'"):
         prepare("normalise", None, Path())  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from ssl_isda.isda import variances
 from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.learned import LearnedCovariance
 from ssl_isda.isda.propositions import (
@@ -25,6 +26,7 @@ from ssl_isda.isda.propositions import (
     soft_isda_cross_entropies,
     variance_table,
 )
+from ssl_isda.isda.variances import variance_to_target
 from tests.ssl_isda.isda.test_propositions import FORMS
 
 N, C, A = 3, 3, 2
@@ -80,6 +82,28 @@ def test_fault_47_second_derivatives_are_those_of_the_losses(form: str) -> None:
     for name, loss in given.losses().items():
         assert gradcheck(loss, given.inputs(), check_batched_grad=True), name
         assert gradgradcheck(loss, given.inputs()), name
+
+
+def test_diagonals_without_differences_of_weights_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A class's own variance is 0 to the bit, and an update before the backward pass changes nothing."""
+    given, classes = Given("diagonal"), torch.arange(C)
+
+    def found(most: int) -> tuple[Tensor, Tensor]:
+        monkeypatch.setattr(variances, "MOST_DIFFERENCES", most)
+        weight = given.weight.clone().requires_grad_()
+        return weight, variance_to_target(weight, given.covariance, classes)
+
+    (first, expected), (second, variance) = found(10**9), found(0)
+    torch.testing.assert_close(variance, expected, rtol=1e-12, atol=1e-12)
+    assert not variance.diagonal().any() and expected[0, 1] > 0
+    given.covariance.update(given.features, given.labels)
+    for value in (expected, variance):
+        value.square().sum().backward()
+    torch.testing.assert_close(second.grad, first.grad, rtol=1e-12, atol=1e-12)
+    for loss in (given.losses()["prop. 1"], given.losses()["options"]):
+        assert gradcheck(loss, given.inputs()) and gradgradcheck(loss, given.inputs())
 
 
 @pytest.mark.parametrize("form", ["full", "learned"])

@@ -153,3 +153,28 @@ def test_batchnorm_and_the_initial_head_are_those_of_the_methods(name: str) -> N
     assert not network.head.bias.any()
     first = [m.is_first for m in network.modules() if isinstance(m, Block)]
     assert first == [True, *[False] * (len(network.body) - 1)]
+
+
+# ---- Table 1: networks for ImageNet
+
+FOR_IMAGENET = {
+    "resnet50": (25_557_032, 2048),
+    "resnet101": (44_549_160, 2048),
+    "resnet152": (60_192_808, 2048),
+    "densenet121": (7_978_856, 1024),
+    "densenet265": (33_337_704, 2688),
+    "resnext50_32x4d": (25_028_904, 2048),
+    "resnext101_32x8d": (88_791_336, 2048),
+}
+"""Parameters with 1,000 classes, and features."""
+
+
+@pytest.mark.parametrize("name", FOR_IMAGENET)
+def test_networks_of_table_1_have_the_papers_parameters(name: str) -> None:
+    model, options = (name, {}) if name in MODELS else ("torchvision", {"name": name})
+    with torch.device("meta"):
+        network = MODELS[model](
+            MODELS.config(model)(**options), num_classes=1000, shape=(3, 224, 224)
+        )
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert (count, network.head.in_features) == FOR_IMAGENET[name]

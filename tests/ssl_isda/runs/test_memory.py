@@ -47,6 +47,28 @@ def test_a_thousand_classes_and_2048_features_are_refused_with_the_way_out(monke
     isda_memory.refuse_what_does_not_fit("diagonal", 1000, 2048, 128, CPU)
 
 
+def test_the_variances_of_imagenet_take_a_few_times_the_inputs_of_their_loss(monkeypatch):
+    """A GPU computes every class; the published code forms 512 x 1,000 x 2,048 numbers, 4.2 GB."""
+    n, c, a = 64, 300, 1000
+    covariance, labels = ClassCovariance(c, a, "diagonal"), torch.arange(n)
+    weight, features = (torch.randn(k, a).requires_grad_() for k in (c, n))
+    covariance.update(features.detach(), labels)
+
+    def step() -> None:
+        logits = features @ weight.T
+        isda_cross_entropy(logits, labels, weight, covariance, 0.5).backward()
+
+    inputs = sum(each.nbytes for each in (weight, features, covariance.mean, covariance.scatter))
+    assert allocated_bytes(step, CPU) < 3 * inputs
+    estimate = isda_memory.isda_bytes("diagonal", c, a, n, every_class=False, semantic=False)
+    assert 4 * c * a < estimate < 3 * inputs
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: 10**8)
+    of_imagenet = ("diagonal", 1000, 2048, 512, torch.device("cuda"))
+    isda_memory.refuse_what_does_not_fit(*of_imagenet, semantic=False)
+    with pytest.raises(UsageError, match=r"0\.1 GB are free"):
+        isda_memory.refuse_what_does_not_fit(*of_imagenet)
+
+
 @pytest.mark.parametrize(
     ("free", "device", "advice"),
     [

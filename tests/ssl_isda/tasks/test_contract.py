@@ -112,6 +112,22 @@ def test_scores_come_from_one_confusion_matrix() -> None:
     assert torch.equal(tally.confusion(), confusion)
 
 
+def test_the_top_5_error_of_many_classes_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import top_k_accuracy_score
+
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(400, 100, generator=rng, dtype=torch.float64)
+    labels = (logits + torch.randn(400, 100, generator=rng, dtype=torch.float64)).argmax(1)
+    tally = Tally(100, torch.device("cpu"), of_images=True)
+    for rows, targets in zip(logits.split(150), labels.split(150), strict=True):
+        tally.add(Rows(rows, rows, targets))
+    right = top_k_accuracy_score(labels, logits, k=5, labels=range(100))
+    assert 0.2 < right < 0.8
+    assert tally.of_guesses(tally.confusion()) == pytest.approx({"top5_error": 100 - 100 * right})
+    for few in (Tally(99, tally.missed.device, of_images=True), Tally(100, tally.missed.device)):
+        assert few.of_guesses(tally.confusion()) == {}
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_gives_its_headline_and_what_a_result_can_hold(name: str) -> None:
     task = TASKS[name](TASKS.config(name)())

@@ -10,7 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_isda import cli, plugins
-from ssl_isda.commands.analyze.planned import GROUPED, of_one
+from ssl_isda.commands.analyze.counted import GROUPED
+from ssl_isda.commands.analyze.options import CostConfig
+from ssl_isda.commands.analyze.planned import of_one
 from ssl_isda.commands.models import listed
 from ssl_isda.settings.resolve import resolve
 
@@ -61,3 +63,20 @@ def test_a_grid_is_counted_once_a_cell(tmp_path: Path, capsys) -> None:
     assert " k |" in capsys.readouterr().out
     (row,) = json.loads((tmp_path / "planned_cost.json").read_text())["runs"]
     assert row["hours"] == pytest.approx(row["kernels"] * 1e-3 / 3600)
+
+
+@pytest.mark.parametrize("config", ["imagenet_resnet50", "cityscapes"])
+def test_runs_of_large_images_are_counted(config: str) -> None:
+    """ResNet-50 has 4.09 G multiply-adds; a narrow network in place of PSPNet, at its crops' size."""
+    dense = config == "cityscapes"
+    flags = "--method supervised --model small_fcn --width 0.1" if dense else ""
+    found = of_one(resolve(["--config", config, *flags.split()]))
+    if dense:
+        larger = resolve(["--config", config, *flags.split(), "--crop-size", "1537"])
+        assert 3.4 < of_one(larger).operations / found.operations < 4  # tests cost what they did
+        return
+    by_hand = 300 * (2502 * 512 * 3 + 50_000) * 2 * 4.09e9
+    assert found.operations == pytest.approx(by_hand, rel=0.02)
+    one, eight = (CostConfig(gpus=number, launch_us=0) for number in (1, 8))
+    sent = 2 * 7 / 8 * 300 * 2502 * 4 * 25_557_032 / 50e9
+    assert found.seconds(eight) == pytest.approx(found.seconds(one) / 8 + sent)
