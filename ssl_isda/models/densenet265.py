@@ -41,7 +41,7 @@ def densenet265(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> 
     def build() -> nn.Module:
         from torchvision.models import DenseNet
 
-        network: nn.Module = DenseNet(GROWTH, config.blocks, FIRST)  # type: ignore[arg-type]
+        network: nn.Module = DenseNet(GROWTH, config.blocks, FIRST)
         return network
 
     network = TorchvisionNetwork("densenet265", num_classes, shape, build=build)
