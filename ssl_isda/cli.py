@@ -38,6 +38,10 @@ COMMANDS: Mapping[str, Command] = {
         "train --gan wgan   # a generator of images, and images of it",
         "ssl_isda.commands.generate.command",
     ),
+    "detect": Command(
+        "--data-dir coco   # Faster R-CNN and Mask R-CNN on a trained backbone",
+        "ssl_isda.commands.detect.command",
+    ),
     "export-model": Command(
         "RUN     # the network as one file: safetensors, torch.export or ONNX",
         "ssl_isda.commands.export_model",

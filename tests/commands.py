@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +91,27 @@ def answer(words: Sequence[str], cwd: Path) -> Answer:
     finally:
         os.chdir(before)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+class Killed(Exception):
+    """Stands for kill -9."""
+
+
+def kill_at(index: int, words: Sequence[str], cwd: Path) -> None:
+    """A training's command, killed before step ``index`` with a checkpoint of its state there."""
+    from ssl_isda.training.trainer import Trainer
+
+    taken = Trainer.train_step
+
+    def killed(trainer: Trainer, step: Any) -> Any:
+        if step.index == index:
+            trainer.save()
+            raise Killed
+        return taken(trainer, step)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Trainer, "train_step", killed)
+        answer(words, cwd)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,8 +21,7 @@ from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import settings_of_run
 from ssl_isda.training import frozen
-from ssl_isda.training.trainer import Trainer
-from tests.commands import DIGITS, answer, ends_like, train
+from tests.commands import DIGITS, answer, ends_like, kill_at, train
 
 START = "runs/digits-20/supervised/seed0"
 FROZEN = [*DIGITS, "--freeze", "backbone", "--weights", START, "--steps", "8"]
@@ -61,7 +61,9 @@ def test_the_backbone_is_as_it_was_and_the_head_has_learned(finished) -> None:
     changed = {name for name in whole if not torch.equal(whole[name], before[name])}
     assert changed == {"head.weight", "head.bias"}
     assert "the head of cnn13 with 70 parameters" in printed
-    assert "features of 1,797 images, 6 numbers each, 43 kB: computed in 0 s, " in printed
+    assert re.search(
+        "features of 1,797 images, 6 numbers each, 43 kB: computed in [0-9]+ s, ", printed
+    )
 
 
 def test_images_go_in_and_classes_come_out(finished) -> None:
@@ -84,27 +86,10 @@ def test_images_go_in_and_classes_come_out(finished) -> None:
     assert all(torch.equal(exported[name], whole[name]) for name in whole)
 
 
-class Killed(Exception):
-    """Stands for kill -9."""
-
-
-def test_killed_in_an_epoch_and_resumed_with_a_damaged_cache(
-    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_in_an_epoch_and_resumed_with_a_damaged_cache(finished, tmp_path: Path) -> None:
     folder, _ = finished
     shutil.copytree(folder / START, tmp_path / START)
-    taken = Trainer.train_step
-
-    def killed(trainer: Trainer, step):
-        if step.index == 5:
-            trainer.save()
-            raise Killed
-        return taken(trainer, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "train_step", killed)
-        with pytest.raises(Killed):
-            answer(TEACHER, tmp_path)
+    kill_at(5, TEACHER, tmp_path)
     (kept,) = tmp_path.glob("runs/.cache/features-*/train.npy")
     content = bytearray(kept.read_bytes())
     content[-1] ^= 1

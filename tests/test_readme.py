@@ -22,6 +22,7 @@ from ssl_isda.commands.analyze.options import (
     TightnessConfig,
 )
 from ssl_isda.commands.dashboard import DashboardConfig
+from ssl_isda.commands.detect.command import DetectConfig
 from ssl_isda.commands.export import ExportConfig
 from ssl_isda.commands.export_model import ExportModelConfig
 from ssl_isda.commands.generate.options import read_train
@@ -58,6 +59,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "collect": CollectConfig,
     "redraw": RedrawConfig,
     "visualize": VisualizeConfig,
+    "detect": DetectConfig,
 }
 """Of commands and analyses that cannot be started without runs."""
 

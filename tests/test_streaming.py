@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ import pytest
 from PIL import Image
 
 import ssl_isda
-from ssl_isda.training.trainer import Trainer
-from tests.commands import MLP, answer, train
+from tests.commands import MLP, answer, kill_at, train
 
 SETTINGS = [
     *("--dataset", "folder", "--data-dir", "images", "--image-size", "16", *MLP, "--isda"),
@@ -19,10 +17,6 @@ SETTINGS = [
     *("--steps", "6", "--wandb", "disabled", "--optimizer", "adamw", "--learning-rate", "0.01"),
     *("--layer-decay", "0.65", "--no-decay-norms", "--warmup-steps", "4"),
 ]
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Path], None]:
-    """Ends a run as SIGKILL does, at step 4, once it is saved."""
-    taken = Trainer.train_step
-
-    def killed(trainer: Trainer, step):
-        if step.index == 4:
-            trainer.save()
-            raise Killed
-        return taken(trainer, step)
-
-    def run(words: list[str], folder: Path) -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(Trainer, "train_step", killed)
-            with pytest.raises(Killed):
-                answer(words, folder)
-
-    return run
-
-
 def ends(folder: Path, runs: str) -> dict[str, bytes]:
     """The final checkpoint and the metrics of the only run there."""
     (run,) = (path.parent for path in (folder / runs).rglob("config.yaml"))
@@ -66,18 +40,18 @@ def ends(folder: Path, runs: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("method", sorted(ssl_isda.METHODS))
 def test_killed_in_an_epoch_and_resumed_streaming_it_ends_as_in_memory(
-    method: str, folder: Path, killed_at: Callable[[list[str], Path], None]
+    method: str, folder: Path
 ) -> None:
     words = [*SETTINGS, "--method", method]
     train(*words, "--no-streaming", "--runs-dir", f"{method}/memory", cwd=folder)
     streamed = [*words, "--streaming", "--runs-dir", f"{method}/streamed"]
-    killed_at(streamed, folder)
+    kill_at(4, streamed, folder)
     assert "resuming at step 4 of 6" in train(*streamed, cwd=folder)
     assert ends(folder, f"{method}/streamed") == ends(folder, f"{method}/memory")
 
 
 def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
-    folder: Path, killed_at: Callable[[list[str], Path], None]
+    folder: Path,
 ) -> None:
     """In ImageNet's layout, by windows that are drawn in the size of each image."""
     place = folder / "imagenet"
@@ -90,7 +64,7 @@ def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
     words = ["--dataset", "imagenet", "--data-dir", "imagenet", *SETTINGS[4:]]
     words += ["--method", "fixmatch", "--runs-dir"]
     train(*words, "unbroken", cwd=folder)
-    killed_at([*words, "killed"], folder)
+    kill_at(4, [*words, "killed"], folder)
     assert "resuming at step 4 of 6" in train(*words, "killed", cwd=folder)
     assert ends(folder, "killed") == ends(folder, "unbroken")
 

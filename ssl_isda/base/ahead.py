@@ -9,9 +9,12 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
+THREADS = 4
 
 
-def done_ahead(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
+def done_ahead(
+    work: Callable[[Item], Done], items: Iterable[Item], threads: int = THREADS
+) -> Iterator[Done]:
     """``work`` of each item, in order, for as many items ahead as there are threads."""
     with ThreadPoolExecutor(threads) as pool:
         coming: deque[Future[Done]] = deque()

@@ -54,9 +54,14 @@ class Interrupted(RunError):
         self.exit_code = 128 + signal_number
 
 
+EXTRAS = {"faster_coco_eval": "detection"}
+"""Of packages that are in another extra than ``run``."""
+
+
 def missing_package(error: ModuleNotFoundError) -> UsageError:
     """The error of a program that was installed without what it needs."""
+    extra = EXTRAS.get(str(error.name).partition(".")[0], "run")
     return UsageError(
         f"Python's package {error.name!r} is missing here: use .venv/bin/python, which 'make setup' "
-        "makes, or install ssl-isda with its extra: pip install '.[run]' in a clone"
+        f"makes, or install ssl-isda with its extra: pip install '.[{extra}]' in a clone"
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from ssl_isda.assembly.freezing import ready_to_train, refuse_to_freeze
 from ssl_isda.assembly.start import starting_weights
 from ssl_isda.assembly.training import build_trainer
 from ssl_isda.assembly.workspace import Workspace, refuse_other_preparation, split_of
-from ssl_isda.base.errors import OutOfMemory, RunError, UsageError
+from ssl_isda.base.errors import OutOfMemory, UsageError
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import FILE_NAME, Preparation
@@ -30,6 +29,7 @@ from ssl_isda.runs.tracking import SilentTracker, Tracker
 from ssl_isda.runs.wandb_view import open_run_view
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import PACKAGE
+from ssl_isda.training.step_loop import ended
 from ssl_isda.training.trainer import Trainer
 from ssl_isda.training.weights import Weights
 
@@ -79,7 +79,7 @@ def train_one(
             data_digest=workspace.digests[0],
         )
     commit = _commit()
-    with _ended(tracker) as summary:
+    with ended(tracker) as summary:
         trainer.run()
         scores, found = _tested(trainer, workspace.data.class_names)
         if is_first():
@@ -110,24 +110,6 @@ def _tell_of_extension(folder: RunFolder, tracker: Tracker, num_steps: int) -> N
             f"extended from {shorter[-1][0]:,} steps to {num_steps:,}: schedules are functions of the "
             "share of the run that is done, so this is not the result of so many steps from the start"
         )
-
-
-@contextmanager
-def _ended(tracker: Tracker) -> Iterator[dict[str, Any]]:
-    """The block in which a run goes on to its end, which the log and W&B are told; its summary."""
-    summary: dict[str, Any] = {}
-    exit_code = 1
-    try:
-        yield summary
-        exit_code = 0
-    except RunError as error:
-        exit_code = error.exit_code
-        if exit_code < 128:  # not a signal
-            tracker.note_failure(error)
-        raise
-    finally:
-        if tracker.view:
-            tracker.view.finish(summary, exit_code)
 
 
 def _provenance(

@@ -3,6 +3,7 @@ pixels. One file, one kind, one registry line. It may import base, data and ``ru
 """
 
 from ssl_isda.generators import acgan as acgan
+from ssl_isda.generators import biggan as biggan
 from ssl_isda.generators import cgan as cgan
 from ssl_isda.generators import infogan as infogan
 from ssl_isda.generators import wgan as wgan

@@ -101,9 +101,10 @@ class GanFactory(Protocol):
 GANS: Registry[GanFactory] = Registry("gan")
 """Every pair by name; ``@GANS.register("wgan")`` stands above a function that builds it."""
 
-GENERATORS: Registry[Callable[[], nn.Module]] = Registry("generator")
-"""Generators that are trained elsewhere, by name: what is registered takes nothing and gives a module.
-It is called with z, or with z and classes if it has ``knows_classes = True``; ``num_noise`` says how many
+GENERATORS: Registry[Callable[..., nn.Module]] = Registry("generator")
+"""Generators that are trained elsewhere, by name: what is registered takes nothing, or any of
+``weights``, ``classes``, ``class_names`` and ``shape`` (``saved.Asked``), and gives a module. The module
+is called with z, or with z and classes if it has ``knows_classes = True``; ``num_noise`` says how many
 numbers z has, 100 where it says nothing."""
 
 

@@ -60,6 +60,10 @@ def joining(
     @functools.cache
     def made() -> Make:
         saved = read_generator(place, device)
+        if saved.unfinished:
+            raise UsageError(
+                f"--generated {saved.name} is {saved.unfinished}: train it to its end first"
+            )
         _refuse_other_classes(saved, data)
         refuse_misfit(saved, data.train.shape, len(data.class_names))
         _refuse_what_has_seen_more(place, data, split)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.base.errors import FolderInUse, UsageError
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import write_json
 from ssl_isda.base.words import printed
+from ssl_isda.runs.owned import empty, owned
 from ssl_isda.runs.tracking import Tracker
 from ssl_isda.runs.wandb_view import Mode, WandbView, open_view, run_id
 
@@ -43,20 +43,11 @@ class DescribedFolder:
         FolderInUse
             Another process has it.
         """
-        from filelock import FileLock, Timeout
-
         from ssl_isda.runs.checkpoint import remove_stray_files
 
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            held = FileLock(self.path / ".lock", timeout=0).acquire()
-        except Timeout as error:
-            raise FolderInUse(f"{printed(self.path)} is in use by another process") from error
-        except OSError as error:
-            raise UsageError(f"cannot write to {printed(self.path)}: {error.strerror}") from error
-        with held:
+        with owned(self.path):
             if fresh:
-                self._empty()
+                empty(self.path)
             self._refuse_other_words()
             write_json(self.words_file, self.words)
             remove_stray_files(self.path)
@@ -109,12 +100,3 @@ class DescribedFolder:
                 f"{printed(self.path)} holds {self.kind} that was trained otherwise "
                 f"({'; '.join(differing)[:200]}): take another --runs-dir, or --fresh to delete it"
             )
-
-    def _empty(self) -> None:
-        for entry in self.path.iterdir():
-            if entry.name == ".lock":
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()

@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ssl_isda.base.errors import FolderInUse, UsageError
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import write_atomically, write_json
 from ssl_isda.base.words import printed
 from ssl_isda.parallel.launch import is_restart
 from ssl_isda.runs import extension
 from ssl_isda.runs.data_digest import refuse_other_images
+from ssl_isda.runs.owned import empty, owned
 from ssl_isda.settings.config import Resolved, differences
 from ssl_isda.settings.label_words import for_folder, name_of_data
 
@@ -128,13 +129,9 @@ class RunFolder:
 
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        try:
-            with self.locked():
+            with owned(self.path):
                 if self.fresh:
-                    self._empty()
+                    empty(self.path)
                 if self._refuse_other_settings():
                     self._extend()
                 if not self.has_begun():
@@ -159,15 +156,7 @@ class RunFolder:
         FolderInUse
             Another process has it.
         """
-        from filelock import FileLock, Timeout
-
-        try:
-            held = FileLock(self.path / ".lock", timeout=0).acquire()
-        except Timeout as error:
-            raise FolderInUse(f"{self.path} is in use by another process") from error
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        with held:
+        with owned(self.path):
             yield
 
     def keep_origin(self, place: Path) -> None:
@@ -244,12 +233,3 @@ class RunFolder:
             raise UsageError(f"--extend: {self.path} is done, but its checkpoint is not here")
         extension.put_aside(self.path, self.result_file, state.get("next_step"))
         write_atomically(self.config_file, self.resolved.to_yaml().encode())
-
-    def _empty(self) -> None:
-        for entry in self.path.iterdir():
-            if entry.name == ".lock":
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()

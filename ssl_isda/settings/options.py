@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +34,26 @@ class Place(Options):
     """CPU threads; unset: as in training."""
     plugin: str | None = None
     """Python file or module with the run's parts, whose code is run."""
+
+
+class Training(Options):
+    """Where a training that is no run of a method computes, and where it is shown.
+
+    As the first base class its flags come last.
+    """
+
+    runs_dir: UsablePath = Path("runs")
+    """Folder of runs, below which its own is made."""
+    fresh: bool = False
+    """Delete the folder first, and start over."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; unset: as many as PyTorch chooses."""
+    wandb: Literal["auto", "offline", "online", "disabled"] = "auto"
+    """Weights & Biases; auto: online where you are logged in."""
+    wandb_project: Annotated[str, Field(min_length=1)] = "ssl-isda"
+    """Its project."""
 
 
 Chosen = TypeVar("Chosen", bound=Options)

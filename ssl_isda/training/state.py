@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ssl_isda.base.files import output_failed
 from ssl_isda.base.precision import Precision
 from ssl_isda.parallel import distributed
 from ssl_isda.runs import checkpoint
+from ssl_isda.runs.tracking import Tracker
 from ssl_isda.training.watching import Watch
 
 
@@ -149,6 +150,15 @@ class RunState:
                 f"{self.file} does not hold the state of a run ({reason}). "
                 "Nothing was deleted; --fresh starts over"
             ) from error
+
+
+def tell_of_move(tracker: Tracker, changes: Sequence[str], thing: str) -> None:
+    """Log what ``RunState.resume`` says of another place; ``thing`` is a run or a training."""
+    if changes:
+        tracker.say(
+            f"note: {', '.join(changes)}: from here on the bits may differ from those of a {thing} "
+            "that was never moved"
+        )
 
 
 def _load_into(module: nn.Module, state: dict[str, Tensor], path: Path | None) -> None:

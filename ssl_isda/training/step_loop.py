@@ -11,17 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from signal import Signals as SignalNames
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.errors import Interrupted, RunError
+from ssl_isda.base.errors import RunError
 from ssl_isda.base.progress import duration
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
-from ssl_isda.training.state import RunState
+from ssl_isda.training.state import RunState, tell_of_move
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
 
 
@@ -42,7 +41,7 @@ class StepLoop(ABC):
     ----------
     network : all that is trained
     images_per_step : that the speed counts
-    images_at_once : that are in memory, which a lack of memory is told with
+    images_at_once : that are in memory, which a lack of memory is told with; None: as many
     """
 
     def __init__(
@@ -54,11 +53,12 @@ class StepLoop(ABC):
         device: torch.device,
         *,
         images_per_step: int,
-        images_at_once: int,
+        images_at_once: int | None = None,
     ) -> None:
         self.network, self.optimizer = network, optimizer
         self.length, self.tracker, self.device = length, tracker, device
-        self.images_per_step, self.images_at_once = images_per_step, images_at_once
+        self.images_per_step = images_per_step
+        self.images_at_once = images_at_once or images_per_step
         self.watch = Watch(tracker, device, lambda step: "")
         file = tracker.checkpoint_file
         self.state = RunState(network, nn.Module(), optimizer, self.watch, "fp32", file)
@@ -95,11 +95,7 @@ class StepLoop(ABC):
         changes = self.state.resume(self.length.num_steps)
         done = self.step(self.next_step - 1) if self.next_step else None
         self.tracker.resume_at(done.epoch + (not self.watch.loss_sums) if done else 0)
-        if changes:
-            self.tracker.say(
-                f"note: {', '.join(changes)}: from here on the bits may differ from those of a training "
-                "that was never moved"
-            )
+        tell_of_move(self.tracker, changes or (), "training")
         return changes is not None
 
     def run(self) -> None:
@@ -156,14 +152,9 @@ class StepLoop(ABC):
 
     def _stop_if_asked(self) -> None:
         number = self.signals.number
-        if number is None:
-            return
-        self.save()
-        raise Interrupted(
-            f"{SignalNames(number).name} at step {self.next_step} of {self.length.num_steps}: saved; the "
-            "same command goes on from here",
-            number,
-        )
+        if number is not None:
+            self.save()
+            self.signals.end(number, self.next_step, self.length.num_steps)
 
 
 @contextmanager

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from signal import Signals as SignalNames
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.errors import Interrupted, RunError
+from ssl_isda.base.errors import RunError
 from ssl_isda.base.precision import autocast
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
@@ -34,7 +33,7 @@ from ssl_isda.training.diagnostics import gradient_norm
 from ssl_isda.training.epochs import diagnosed, in_force, log_epoch
 from ssl_isda.training.evaluation import Evaluation, Final, LabeledBatches
 from ssl_isda.training.objective import Objective, Terms
-from ssl_isda.training.state import RunState
+from ssl_isda.training.state import RunState, tell_of_move
 from ssl_isda.training.watching import Signals, Watch, telling_what_fits
 
 
@@ -306,11 +305,7 @@ class Trainer:
             self._open_epoch_again(last)
         finished = last.epoch + (not self.watch.loss_sums) if self.next_step else 0
         self.tracker.resume_at(finished)
-        if changes:
-            self.tracker.say(
-                f"note: {', '.join(changes)}: from here on the bits may differ from those of a run "
-                "that was never moved"
-            )
+        tell_of_move(self.tracker, changes, "run")
         return True
 
     def _open_epoch_again(self, last: Step) -> None:
@@ -337,11 +332,6 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         asked = distributed.largest(self.signals.number or 0)
-        if not asked:
-            return
-        self.save()
-        raise Interrupted(
-            f"{SignalNames(asked).name} at step {self.next_step} of "
-            f"{self.config.num_steps}: saved; the same command goes on from here",
-            asked,
-        )
+        if asked:
+            self.save()
+            self.signals.end(asked, self.next_step, self.config.num_steps)

@@ -7,12 +7,12 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from ssl_isda.base.errors import OutOfMemory, TrainingFailed
+from ssl_isda.base.errors import Interrupted, OutOfMemory, TrainingFailed
 from ssl_isda.base.memory import available_bytes, in_words, is_lack_of_memory
 from ssl_isda.base.step import Step
 from ssl_isda.runs.tracking import Tracker
@@ -138,6 +138,20 @@ class Signals:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         signal.signal(number, signal.SIG_DFL)
+
+    def end(self, number: int, step: int, num_steps: int) -> NoReturn:
+        """End a training whose state of ``step`` is saved.
+
+        Raises
+        ------
+        Interrupted
+            By the signal of this number.
+        """
+        name = signal.Signals(number).name
+        raise Interrupted(
+            f"{name} at step {step} of {num_steps}: saved; the same command goes on from here",
+            number,
+        )
 
     def __exit__(
         self,

@@ -40,7 +40,12 @@ def refuse_missing(weights: Path) -> None:
             f"--inception {printed(weights)}: no such file; torch-fidelity calls it "
             "pt_inception-2015-12-05-6726825d.pth"
         )
-    import torch_fidelity  # noqa: F401
+    try:
+        import torch_fidelity  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "--inception needs a package that is missing here: pip install torch-fidelity"
+        ) from error
 
 
 def fid_and_kid(first: Tensor, second: Tensor, weights: Path) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Name, Resolved
 from ssl_isda.settings.declarations import Declared, declared
 from ssl_isda.settings.label_words import name_of_data
-from ssl_isda.settings.options import Options, read_command
+from ssl_isda.settings.options import Options, Training, read_command
 from ssl_isda.settings.places import folder, plugin_files
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.setting import Setting, UsablePath
@@ -26,9 +26,7 @@ FOLDER = "generators"
 """Below the folder of runs."""
 
 
-class TrainConfig(Options):
-    """How a generator is trained; what belongs to its pair is declared in the pair's file."""
-
+class _Own(Options):
     gan: Name = "wgan"
     """The pair of networks: wgan, cgan, acgan, infogan, or one of a plugin."""
     dataset: Name = "cifar10"
@@ -48,22 +46,14 @@ class TrainConfig(Options):
     """Steps between two lines of the log."""
     seed: int = Field(0, ge=0)
     """Chooses labeled images, initial weights, order and noise."""
-    runs_dir: UsablePath = Path("runs")
-    """Where its folder goes, into generators."""
-    fresh: bool = False
-    """Delete the folder first, and start over."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads; unset: as many as PyTorch chooses."""
     checkpoint_minutes: float = Field(10.0, ge=0, allow_inf_nan=False)
     """Minutes between checkpoints."""
-    wandb: Literal["auto", "offline", "online", "disabled"] = "auto"
-    """Weights & Biases; auto: online where you are logged in."""
-    wandb_project: Name = "ssl-isda"
-    """Its project."""
     plugin: Name | None = None
     """Python file or module with parts of your own, whose code is run."""
+
+
+class TrainConfig(Training, _Own):
+    """How a generator is trained; what belongs to its pair is declared in the pair's file."""
 
 
 class Asked(NamedTuple):

@@ -41,6 +41,8 @@ def sample(place: Path, options: SampleConfig) -> int:
     device = device_named(options.device or "auto")
     plugins.load(options.plugin)
     saved = read_generator(place, device)
+    if saved.unfinished:
+        show(f"{saved.name}: its training has not ended, it is {saved.unfinished}")
     classes = _classes(saved, options)
     images = make(saved.generator, classes, options.sample_seed, device)
     content: dict[str, object] = {"X": images.numpy()}

@@ -30,8 +30,8 @@ Shows what a class varies along in the feature space of a trained run.
 lie furthest each way.
 --generator: images, and what becomes of them when their features move along a draw from the covariance
 of their class, or as far in a random direction: the reverse mapping of the paper's Appendix E. GENERATOR
-is a folder of generate train, a file of torch.export.save that ends in .pt2, or a name that --plugin
-registers.
+is a folder of generate train, a file of torch.export.save that ends in .pt2, biggan with the folder of
+its published weights as --generator-weights, or a name that --plugin registers.
 A run without ISDA keeps no covariances; then they are estimated from its training images. FOLDER gets
 pictures, a page to look at and the numbers.
 
@@ -52,6 +52,11 @@ class VisualizeConfig(Place):
     """Show the training images that lie furthest along each class's directions."""
     generator: UsablePath | None = None
     """Show images whose features were augmented, as this generator can make them."""
+    generator_weights: UsablePath | None = None
+    """Of --generator biggan: folder of its config.json and pytorch_model.bin."""
+    generator_classes: tuple[int, ...] = ()
+    """Of --generator biggan: ImageNet's number of each class of the run, in their order, from 0 to 999;
+    unset: found by the classes' names."""
     one_class: str | None = Field(None, alias="class")
     """The one class to show, by name; unset: all."""
     directions: int = Field(3, ge=1)
@@ -104,7 +109,9 @@ def _show(path: Path, resolved: Resolved, options: VisualizeConfig, out: Path) -
 
     run = TrainedRun(path, resolved, training=options.training)
     classes = run.classes_named(options.one_class)
-    saved = _generator(run, options.generator) if options.generator else None
+    saved = _generator(run, options.generator, options) if options.generator else None
+    if saved and saved.unfinished:
+        show(f"{saved.name}: its training has not ended, it is {saved.unfinished}")
     show(f"{printed(run.path)}: covariances {run.covariances.told}")
     if options.neighbours:
         _show_neighbours(run, classes, options, out)
@@ -127,17 +134,18 @@ def _show_neighbours(
     show(f"{printed(out)}: {', '.join(FILES)}")
 
 
-def _generator(run: TrainedRun, place: Path) -> Saved:
-    from ssl_isda.generators.saved import read_generator, refuse_misfit
+def _generator(run: TrainedRun, place: Path, options: VisualizeConfig) -> Saved:
+    from ssl_isda.generators.saved import Asked, read_generator, refuse_misfit
 
-    saved = read_generator(place, run.device)
-    names = tuple(run.class_names)
+    names, shape = tuple(run.class_names), run.preparation.shape
+    asked = Asked(names, shape, options.generator_weights, options.generator_classes)
+    saved = read_generator(place, run.device, asked)
     if saved.generator.knows_classes and saved.class_names not in ((), names):
         raise UsageError(
             f"--generator {saved.name} knows other classes than {printed(run.path)}: "
             f"{', '.join(saved.class_names[:5])}, there {', '.join(names[:5])}"
         )
-    refuse_misfit(saved, run.preparation.shape, len(names))
+    refuse_misfit(saved, shape, len(names), options.batch_size)
     return saved
 
 

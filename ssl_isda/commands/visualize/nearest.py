@@ -6,6 +6,7 @@ Shape key: n pictures, N training images, d pixels, a features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from ssl_isda.commands.visualize.trained_run import TrainedRun
 from ssl_isda.generators.contract import images_of
 
-AT_ONCE = 2_000
+AT_ONCE = 128 * 2**20
+"""Bytes of the training images, or of their features, that are compared at a time."""
 NUM_NEAREST = 5
 
 
@@ -26,25 +28,31 @@ class Nearest(NamedTuple):
 
 
 def nearest_in_pixels(run: TrainedRun, images: Tensor, most: int = NUM_NEAREST) -> Nearest:
-    """By the Euclidean distance of ``images`` (n, C, H, W), pixels from -1 to 1; training images are read
-    a few thousand at a time."""
-    best = Nearest(torch.empty(len(images), 0).long(), torch.empty(len(images), 0))
-    rows = images.cpu().flatten(1)
-    for part in torch.arange(len(run.train_classes)).split(AT_ONCE):
-        others = images_of(torch.from_numpy(run.train_pixels(part.tolist()))).flatten(1)
-        best = _merged(best, Nearest(part.expand(len(rows), -1), _distances(rows, others)), most)
-    return best
+    """By the Euclidean distance of ``images`` (n, C, H, W), pixels from -1 to 1."""
+
+    def read(part: Tensor) -> Tensor:
+        return images_of(torch.from_numpy(run.train_pixels(part.tolist()))).flatten(1)
+
+    return _nearest(images.cpu().flatten(1), read, len(run.train_classes), most)
 
 
 def nearest_in_features(run: TrainedRun, features: Tensor, most: int = NUM_NEAREST) -> Nearest:
     """By the Euclidean distance of ``features`` (n, a)."""
-    distances = _distances(features.double().cpu(), run.train_features)
-    places = torch.arange(distances.shape[1]).expand(len(distances), -1)
-    return _merged(Nearest(places, distances), Nearest(places[:, :0], distances[:, :0]), most)
+
+    def read(part: Tensor) -> Tensor:
+        return run.train_features[part].double()
+
+    return _nearest(features.double().cpu(), read, len(run.train_classes), most)
 
 
-def _distances(rows: Tensor, others: Tensor) -> Tensor:
-    return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
+def _nearest(rows: Tensor, read: Callable[[Tensor], Tensor], count: int, most: int) -> Nearest:
+    """Of each row (d,), among ``count`` others that are read a part at a time."""
+    best = Nearest(torch.empty(len(rows), 0).long(), torch.empty(len(rows), 0, dtype=rows.dtype))
+    at_once = max(1, AT_ONCE // (rows.element_size() * rows.shape[1]))
+    for part in torch.arange(count).split(at_once):
+        distances = torch.cdist(rows, read(part), compute_mode="donot_use_mm_for_euclid_dist")
+        best = _merged(best, Nearest(part.expand(len(rows), -1), distances), most)
+    return best
 
 
 def _merged(first: Nearest, second: Nearest, most: int) -> Nearest:

@@ -48,7 +48,7 @@ def _lines_of_class(run: TrainedRun, c: int, directions: int, most: int) -> Iter
     members = (run.train_classes == c).nonzero().flatten()
     if len(members) < 2:
         return
-    features = run.train_features[members]
+    features = run.train_features[members].double()
     found = principal(run.covariances.of(c), directions)
     for k, (vector, variance, share) in enumerate(zip(*found, strict=True), 1):
         far = furthest(features, vector, most)

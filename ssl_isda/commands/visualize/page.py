@@ -50,6 +50,7 @@ def numbers_of(run: TrainedRun, saved: Saved, found: Mapped, how: How) -> dict[s
         "run": printed(run.path),
         "generator": printed(saved.name),
         "generator_steps": saved.num_steps,
+        "generator_unfinished": saved.unfinished,
         "covariances": run.covariances.told,
         "images_shown": run.images_to_show,
         "images": len(found.places),
@@ -97,7 +98,9 @@ def _memory(run: TrainedRun, found: Mapped) -> dict[str, float]:
     """Mean Euclidean distances in pixels from -1 to 1: of a generator that remembers, 0."""
     sets = {"originals": images_of(found.pixels), "reconstructions": found.reconstructed.images}
     sets |= {kind: found.augmented[kind].images for kind in KINDS}
-    return {k: float(nearest_in_pixels(run, v, 1).distances.mean()) for k, v in sets.items()}
+    distances = nearest_in_pixels(run, torch.cat([*sets.values()]), 1).distances
+    parts = distances.split([len(images) for images in sets.values()])
+    return {name: float(part.mean()) for name, part in zip(sets, parts, strict=True)}
 
 
 def files(run: TrainedRun, found: Mapped, numbers: Mapping[str, Any]) -> dict[str, str | bytes]:

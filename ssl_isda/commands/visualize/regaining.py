@@ -68,9 +68,9 @@ def mapped(run: TrainedRun, saved: Saved, places: list[int], how: How) -> Mapped
     """Both steps for these images."""
     see, where = seeing(run.network, run.preparation), run.device
     pixels, classes = run.shown_images(places)
-    x, y = images_of(pixels).to(where), classes.to(where)
+    x, y = images_of(pixels), classes.to(where)
     with torch.no_grad():
-        features = see(x)
+        features = torch.cat([see(part.to(where)) for part in x.split(how.batch_size)])
     start = saved.generator.draw(len(x), randomness.generator(how.seed, 0, "start")).to(where)
     total = how.iterations * (1 + 2 * how.draws) * -(-len(x) // how.batch_size)
     with bar(total, "iteration") as shown:
@@ -88,7 +88,8 @@ def mapped(run: TrainedRun, saved: Saved, places: list[int], how: How) -> Mapped
 
 
 class Descending:
-    """``regain`` for any number of images, ``how.batch_size`` at once."""
+    """``regain`` for any number of images, ``how.batch_size`` at once: only these are on the device, and
+    the images that they become are on the CPU."""
 
     def __init__(self, saved: Saved, see: See, how: How, advance: Callable[[], object]) -> None:
         self._saved, self._see, self._how, self._advance = saved, see, how, advance
@@ -98,11 +99,12 @@ class Descending:
         found = []
         for first in range(0, len(start), size):
             rows = slice(first, first + size)
-            images = None if target.images is None else target.images[rows]
+            images = None if target.images is None else target.images[rows].to(start.device)
             part = Target(target.features[rows], target.classes[rows], images, target.eta)
-            found.append(
-                regain(self._saved.generator, self._see, part, start[rows], descent, self._advance)
+            regained = regain(
+                self._saved.generator, self._see, part, start[rows], descent, self._advance
             )
+            found.append(regained._replace(images=regained.images.cpu()))
         return Regained(*(torch.cat(column) for column in zip(*found, strict=True)))
 
 

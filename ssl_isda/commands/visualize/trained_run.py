@@ -81,8 +81,9 @@ class TrainedRun:
 
     @cached_property
     def train_features(self) -> Tensor:
-        """(N, a) float64, of the training images in order."""
-        return torch.from_numpy(self.found.features[self.found.part != TEST]).double()
+        """(N, a) of the training images in order, which stand before the test images."""
+        count = int((self.found.part != TEST).sum())
+        return torch.from_numpy(self.found.features[:count])
 
     @cached_property
     def train_classes(self) -> Tensor:
@@ -153,15 +154,17 @@ class TrainedRun:
             form = kept.form if isinstance(kept, ClassCovariance) else "learned"
             return Covariances(lambda c: kept.matrix(c).double().cpu(), f"kept by the run ({form})")
         return Covariances(
-            self._estimated(),
+            self._estimated,
             f"estimated from the features of the {len(self.train_classes):,} training images, under "
             "their label or else the network's answer, because the run keeps none",
         )
 
-    def _estimated(self) -> Callable[[int], Tensor]:
-        estimate = ClassCovariance(len(self.class_names), self.train_features.shape[1]).double()
-        estimate.update(self.train_features, self.train_classes)
-        return estimate.matrix
+    def _estimated(self, c: int) -> Tensor:
+        """One class at a time: at the size of ImageNet all of them do not fit into memory."""
+        rows = self.train_features[self.train_classes == c].double()
+        estimate = ClassCovariance(1, rows.shape[1]).double()
+        estimate.update(rows, torch.zeros(len(rows), dtype=torch.long))
+        return estimate.matrix(0)
 
 
 def _has_directions(kept: ClassCovariance | LearnedCovariance) -> bool:

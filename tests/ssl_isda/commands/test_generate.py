@@ -189,6 +189,12 @@ def test_generated_images_join_the_labeled_batches(tmp_path: Path) -> None:
         assert "one at least must be generated, and one real" in told
     assert answer([*run, "--fresh"], tmp_path).code == 0
     assert (folder / "checkpoint.pt").read_bytes() == whole
+    words = tmp_path / cells / "digits-20/cgan/seed0/generator.json"
+    words.write_text(words.read_text().replace('"steps": 4', '"steps": 9'))
+    told = refusal(*run, "--runs-dir", "other", cwd=tmp_path)
+    assert "seed0 is at step 4 of 9: train it to its end first" in told
+    said = answer(["generate", "sample", str(words.parent), "--out", "made"], tmp_path)
+    assert said.code == 0 and "its training has not ended, it is at step 4 of 9" in said.out
     shutil.rmtree(tmp_path / cells)
     resolved = settings_of_run(folder, Place())
     assert evaluate(RunFolder(resolved, folder), test_only=True).error() > 0

@@ -13,11 +13,12 @@ from PIL import Image
 from ssl_isda.commands.visualize import nearest
 from ssl_isda.commands.visualize.differentiable import prepared
 from ssl_isda.commands.visualize.directions import furthest, principal
-from ssl_isda.commands.visualize.regaining import KINDS, How, steps_of
+from ssl_isda.commands.visualize.regaining import KINDS, How, mapped, steps_of
 from ssl_isda.commands.visualize.trained_run import TrainedRun
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.generators.contract import images_of
+from ssl_isda.generators.saved import read_generator, refuse_misfit
 from ssl_isda.settings.options import Place
 from ssl_isda.settings.recorded import settings_of_run
 from tests.commands import CELL, SUPERVISED, answer, refusal
@@ -147,6 +148,26 @@ def test_random_steps_are_as_long_as_semantic_ones(place: Path) -> None:
     assert (torch.cov(drawn.T) - expected).norm() < 0.2 * expected.norm()
 
 
+def test_no_more_images_than_a_batch_are_in_a_network_at_once(place: Path) -> None:
+    path, sizes = place / CELL, set()
+    run = TrainedRun(path, settings_of_run(path, Place()))
+    saved = read_generator(place / generator_of("digits"), torch.device("cpu"))
+    assert run.covariances.told.startswith("estimated")
+    how = How(strength=0.5, draws=2, eta=1.0, iterations=4, batch_size=3, seed=0)
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].ndim == 4:
+            sizes.add(len(inputs[0]))
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(count)
+    try:
+        refuse_misfit(saved, (1, 16, 16), 10, how.batch_size)
+        found = mapped(run, saved, [0, 1, 2, 3, 4], how)
+    finally:
+        hook.remove()
+    assert max(sizes) == 3 and found.reconstructed.images.shape == (5, 1, 16, 16)
+
+
 @pytest.mark.parametrize("name", ["zca", "standardize", "scale", "normalize"])
 def test_the_preparation_with_a_gradient_is_that_of_the_run(name: str, tmp_path: Path) -> None:
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 3, 4, 4), np.uint8))
@@ -161,7 +182,7 @@ def test_the_preparation_with_a_gradient_is_that_of_the_run(name: str, tmp_path:
 def test_nearest_are_those_of_a_full_search(place: Path, monkeypatch) -> None:
     path = place / CELL
     run = TrainedRun(path, settings_of_run(path, Place()))
-    monkeypatch.setattr(nearest, "AT_ONCE", 100)
+    monkeypatch.setattr(nearest, "AT_ONCE", 4 * 256 * 100)  # of 16 x 16 pixels
     pixels, _ = run.shown_images([5, 40])
     found = nearest.nearest_in_pixels(run, images_of(pixels))
     every = images_of(torch.from_numpy(run.train_pixels(range(1347)))).double().flatten(1)
