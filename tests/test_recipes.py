@@ -106,6 +106,7 @@ OF_APPENDIX_A = {
     "schedule": "cosine",
     "weight_decay": 1e-4,
     "momentum": 0.9,
+    "nesterov": False,
     "covariance": "diagonal",
     "resized_crop": "all",
     "smallest_crop": 0.08,

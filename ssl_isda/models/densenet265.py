@@ -41,7 +41,8 @@ def densenet265(config: Config, *, num_classes: int, shape: tuple[int, ...]) -> 
     def build() -> nn.Module:
         from torchvision.models import DenseNet
 
-        return DenseNet(GROWTH, config.blocks, FIRST)  # type: ignore[arg-type, no-any-return, unused-ignore]
+        network: nn.Module = DenseNet(GROWTH, config.blocks, FIRST)
+        return network
 
     network = TorchvisionNetwork("densenet265", num_classes, shape, build=build)
     network.smallest_side = 2 ** (len(config.blocks) + 1) - 3

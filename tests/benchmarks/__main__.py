@@ -28,6 +28,7 @@ PARTS = (
     "augmentation",
     "loader",
     "streaming",
+    "imagenet",
     "startup",
     "vectors",
     "checkpoint",
@@ -47,9 +48,9 @@ ratio: ours / reference, median over the rounds [quartiles]. references: step, n
 and backward passes that the method needs and the SGD step; on / off and isda, the same step without ISDA;
 fp32 NCHW, the bare passes in fp32 and NCHW order, never compiled; loss, the per-sample formulation, at
 most {MOST_ROUNDS} rounds where that needs gigabytes; augmentation, torchvision's transforms, image by
-image; loader, torchvision's DataLoader; streaming, all images in memory; frozen, a run of all layers;
-startup, vectors and mapping, see the case; checkpoint, the ten minutes of training before it (nominal,
-not measured); report, an idle Python; full_run, see the case: steps and the end of every epoch,
+image; loader and imagenet, torchvision's DataLoader; streaming, all images in memory; frozen, a run of
+all layers; startup, vectors and mapping, see the case; checkpoint, the ten minutes of training before it
+(nominal, not measured); report, an idle Python; full_run, see the case: steps and the end of every epoch,
 extrapolated;
 utilisation, the time that the run's products and convolutions take at the pace of the product above.
 images/s: labeled + unlabeled images of ours; TFLOP/s: products and convolutions of the bare passes over

@@ -18,6 +18,7 @@ import torch
 from ssl_isda import cli
 from ssl_isda.commands.analyze.comparison import Comparison
 from ssl_isda.results.runs import find_runs
+from ssl_isda.settings.resolve import resolve
 from ssl_isda.training.method import METHODS
 from tests.benchmarks import (
     augmentation,
@@ -25,6 +26,7 @@ from tests.benchmarks import (
     checkpoint,
     frozen,
     full_run,
+    imagenet,
     isda,
     loader,
     loss,
@@ -112,6 +114,24 @@ def test_loader_reads_the_same_folder_as_torchvisions(monkeypatch):
     monkeypatch.setattr(loader, "SIDE", 16)
     (row,) = loader.measure(TINY, num_images=8, batch=4)
     assert row.images == 8 and row.target == 1.0
+
+
+def test_windows_of_photographs_are_timed_as_torchvisions():
+    (row,) = imagenet.measure(TINY, num_images=8, batch=4)
+    assert row.images == 8 and row.target == 1.0
+
+
+def test_the_proof_writes_imagenets_layout_and_its_commands_are_understood(tmp_path):
+    def pixels():
+        return np.zeros((3, 4, 4), np.uint8)
+
+    images = [(pixels, k % 2) for k in range(40)]
+    imagenet.make_real_folder(tmp_path, {"train": images, "val": images[:3]}, 20)
+    found = [len([*tmp_path.glob(f"{part}/n*/*.JPEG")]) for part in ("all/train", "tenth/val")]
+    assert found == [20, 20] and len([*(tmp_path / "tenth" / "train").glob("*/*")]) == 2
+    words = imagenet.command(tmp_path, "runs", "--steps", "2")
+    config = resolve(words[2:]).config
+    assert (config.dataset, config.data_dir) == ("imagenet", tmp_path / "all")
 
 
 def test_streaming_has_three_rows_for_each_number_of_images(monkeypatch):
