@@ -15,6 +15,7 @@ from ssl_isda.base.step import Step
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.image_data import ImageData
 from ssl_isda.data.splits import Split
+from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models.contract import Network
 from ssl_isda.optim import OPTIMIZERS, SCHEDULES
 from ssl_isda.optim.contract import Group, Schedule
@@ -26,6 +27,7 @@ from ssl_isda.tasks import TASKS
 from ssl_isda.tasks.contract import Task
 from ssl_isda.training import dense
 from ssl_isda.training.compilation import compile_networks
+from ssl_isda.training.evaluation import LabeledBatches
 from ssl_isda.training.isda_memory import refuse_what_does_not_fit
 from ssl_isda.training.method import Method
 from ssl_isda.training.objective import Objective
@@ -56,7 +58,6 @@ def build_trainer(
     student = student_of(resolved, workspace)
     if weights:
         tracker.say(weights.load_into(student, data.class_names))
-    shape = (len(data.class_names), student.head.weight.shape[1])
     loss = loss_of(resolved, student)
     student = loss.prepared(student)
     method = method_of(resolved, student, len(data.train))
@@ -65,17 +66,64 @@ def build_trainer(
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
     if task.is_dense:
-        sizes = {"--batch-size": config.batch_size}
-        if method.views:
-            sizes["--unlabeled-batch-size"] = batches.sampler.unlabeled_batch_size
-        dense.refuse_small_batches(config, student, sizes)
-        dense.refuse_small_passes(config.model, student, task, data.train.shape)
-    evaluations = {"test": workspace.test_batches} if len(data.test) else {}
+        _refuse_few_pixels(resolved, workspace, student, method, task, batches)
+    sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
+    objective = _objective_of(resolved, workspace, student, method, loss, task, batches)
+    trainer_config = _trainer_config(resolved, workspace, batches, method)
+    return Trainer(
+        student,
+        objective,
+        batches,
+        _evaluations_of(workspace, split),
+        trainer_config,
+        tracker,
+        (lambda: workspace.train_batches(sample)) if len(sample) else None,
+        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
+        schedule=schedule_of(resolved, trainer_config),
+        groups=_groups_of(student, config),
+    )
+
+
+def _refuse_few_pixels(
+    resolved: Resolved,
+    workspace: Workspace,
+    student: Network,
+    method: Method,
+    task: Task,
+    batches: TwoStreamBatches,
+) -> None:
+    """Batches and sizes at which the network cannot normalize or see its images."""
+    config = resolved.config
+    sizes = {"--batch-size": config.batch_size}
+    if method.views:
+        sizes["--unlabeled-batch-size"] = batches.sampler.unlabeled_batch_size
+    dense.refuse_small_batches(config, student, sizes)
+    dense.refuse_small_passes(config.model, student, task, workspace.data.train.shape)
+
+
+def _evaluations_of(workspace: Workspace, split: Split) -> dict[str, LabeledBatches]:
+    """The images that are tested after an epoch, by the name of their part."""
+    evaluations: dict[str, LabeledBatches] = {}
+    if len(workspace.data.test):
+        evaluations["test"] = workspace.test_batches
     if split.validation:
         held_out = torch.tensor(split.validation)
         evaluations["validation"] = lambda: workspace.train_batches(held_out)
-    sample = split.unlabeled_sample(len(data.train), DIAGNOSED_IMAGES)
-    isda = resolved.isda if config.isda else None
+    return evaluations
+
+
+def _objective_of(
+    resolved: Resolved,
+    workspace: Workspace,
+    student: Network,
+    method: Method,
+    loss: SupervisedLoss,
+    task: Task,
+    batches: TwoStreamBatches,
+) -> Objective:
+    """What is minimised, with ISDA where it is on, on the run's device."""
+    config, isda = resolved.config, resolved.isda if resolved.config.isda else None
+    shape = (len(workspace.data.class_names), student.head.weight.shape[1])
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(
@@ -95,19 +143,7 @@ def build_trainer(
     if config.compile:
         copies = (each for each in objective.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
-    trainer_config = _trainer_config(resolved, workspace, batches, method)
-    return Trainer(
-        student,
-        objective,
-        batches,
-        evaluations,
-        trainer_config,
-        tracker,
-        (lambda: workspace.train_batches(sample)) if len(sample) else None,
-        optimizer=chosen(OPTIMIZERS, "optimizer", resolved)(),
-        schedule=schedule_of(resolved, trainer_config),
-        groups=_groups_of(student, config),
-    )
+    return objective
 
 
 def task_of(resolved: Resolved, data: ImageData) -> Task:
