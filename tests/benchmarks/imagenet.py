@@ -46,7 +46,7 @@ from ssl_isda.data.preprocessing import OF_IMAGENET, prepare
 from ssl_isda.data.resized_crop import ResizedCrop
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split
-from tests.benchmarks.loader import NUM_WORKERS, make_folder
+from tests.benchmarks.loader import NUM_WORKERS, make_folder, passes_of
 from tests.benchmarks.measurement import Row, Settings, interleaved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,20 +117,7 @@ def _reference(place: Path, side: int, batch: int) -> Callable[[], Tensor]:
             transforms.Normalize(*OF_IMAGENET),
         ]
     )
-    loader = torch.utils.data.DataLoader(
-        datasets.ImageFolder(str(place / "train"), transform),
-        *(batch, True),
-        num_workers=NUM_WORKERS,
-        persistent_workers=True,
-        drop_last=True,
-    )
-
-    def passes() -> Iterator[Tensor]:
-        while True:
-            yield [images for images, _ in loader][-1]
-
-    going = passes()
-    return lambda: next(going)
+    return passes_of(datasets.ImageFolder(str(place / "train"), transform), batch)
 
 
 Images = Sequence[tuple[Callable[[], np.ndarray], int]]

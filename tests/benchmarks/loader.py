@@ -13,6 +13,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,8 +99,13 @@ def _reference(place: Path, batch: int) -> Callable[[], Tensor]:
             transforms.Normalize(MEAN, STD),
         ]
     )
+    return passes_of(datasets.ImageFolder(str(place / "train"), transform), batch)
+
+
+def passes_of(data: torch.utils.data.Dataset[Any], batch: int) -> Callable[[], Tensor]:
+    """A call for each pass of a DataLoader through the data; gives the last images."""
     loader = torch.utils.data.DataLoader(
-        datasets.ImageFolder(str(place / "train"), transform),
+        data,
         *(batch, True),
         num_workers=NUM_WORKERS,
         persistent_workers=True,
