@@ -25,8 +25,8 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.void import VOID
 from ssl_isda.data.facts import MaskFiles
-from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.masks.decoding import check_sizes, image_of, raw_ids_of
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.streamed import streamed_pairs

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_isda.data.facts import DatasetFacts
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 
 FACTS = {
     "digits": DatasetFacts(

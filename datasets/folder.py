@@ -1,5 +1,5 @@
 """A user's own images: ``train/<class>/*``, ``unlabeled/*`` (optional) and ``test/<class>/*``; or
-``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder_by_table`` says.
+``labels.csv`` beside images anywhere, as ``ssl_isda.data.folder.by_table`` says.
 
 Every image is decoded and resized once; the result is kept in ``.cache`` inside the data folder and
 used again as long as no file there has changed. With ``streaming``, and of larger sets unless somebody
@@ -20,21 +20,22 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.memory import in_words
 from ssl_isda.base.options import Interval
-from ssl_isda.data import folder_notes, sixteen_bits
 from ssl_isda.data.facts import ClassFolders
-from ssl_isda.data.folder_listing import ListingOptions, list_images
-from ssl_isda.data.folder_reading import (
+from ssl_isda.data.folder import notes as folder_notes
+from ssl_isda.data.folder.listing import ListingOptions, list_images
+from ssl_isda.data.folder.reading import (
     FolderRead,
     decode_all,
     examine_all,
     key_of,
 )
-from ssl_isda.data.folder_walk import ImageFile, shown
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_data import DATASETS, ImageData
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.folder.unreadable import refuse_unreadable
+from ssl_isda.data.folder.walk import ImageFile, shown
+from ssl_isda.data.images import sixteen_bits
+from ssl_isda.data.images.complaints import Unreadable
+from ssl_isda.data.images.decoding import decode
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 from ssl_isda.data.streaming import STREAMED_BEYOND, Streaming
-from ssl_isda.data.unreadable_images import refuse_unreadable
 
 FACTS = {"folder": ClassFolders()}
 

@@ -25,14 +25,15 @@ import torch
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.options import Interval
-from ssl_isda.data import folder_notes, published_folders
 from ssl_isda.data.facts import UnseenFolders
-from ssl_isda.data.folder_walk import Walk, shown
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_data import DATASETS, ImageData
-from ssl_isda.data.image_decoding import decode, window_of
-from ssl_isda.data.own_sizes import OwnSizes
-from ssl_isda.data.published_folders import Part
+from ssl_isda.data.folder import notes as folder_notes
+from ssl_isda.data.folder import published
+from ssl_isda.data.folder.published import Part
+from ssl_isda.data.folder.walk import Walk, shown
+from ssl_isda.data.images.complaints import Unreadable
+from ssl_isda.data.images.decoding import decode, window_of
+from ssl_isda.data.images.image_data import DATASETS, ImageData
+from ssl_isda.data.images.own_sizes import OwnSizes
 
 FACTS = {"imagenet": UnseenFolders()}
 TRAIN, TEST = "train", "val"
@@ -73,10 +74,10 @@ def imagenet(config: Config, data_dir: Path) -> ImageData:
     how = f"bilinear {shorter}"
     try:
         walk = Walk(data_dir, follow_links=config.follow_links)
-        classes = published_folders.class_folders(walk, TRAIN, LAYOUT)
-        train = published_folders.part_of_folders(walk, TRAIN, classes, LAYOUT)
+        classes = published.class_folders(walk, TRAIN, LAYOUT)
+        train = published.part_of_folders(walk, TRAIN, classes, LAYOUT)
         test = _test(walk, classes)
-        names = published_folders.class_names(data_dir, WORDS, classes)
+        names = published.class_names(data_dir, WORDS, classes)
     except OSError as error:
         where = shown(error.filename or data_dir)
         raise UsageError(f"cannot list {where}: {error.strerror}") from error
@@ -91,10 +92,10 @@ def _test(walk: Walk, classes: list[str]) -> Part:
     table, folder = walk.root / TABLE, walk.root / TEST
     is_flat = folder.is_dir() and not any(entry.is_dir() for entry in folder.iterdir())
     if table.is_file() and is_flat:
-        return published_folders.part_by_table(walk, TEST, classes, table, LAYOUT)
-    found = published_folders.class_folders(walk, TEST, LAYOUT)
-    published_folders.refuse_other_classes(walk.root, (TRAIN, TEST), {TRAIN: classes, TEST: found})
-    return published_folders.part_of_folders(walk, TEST, classes, LAYOUT)
+        return published.part_by_table(walk, TEST, classes, table, LAYOUT)
+    found = published.class_folders(walk, TEST, LAYOUT)
+    published.refuse_other_classes(walk.root, (TRAIN, TEST), {TRAIN: classes, TEST: found})
+    return published.part_of_folders(walk, TEST, classes, LAYOUT)
 
 
 def _source(part: Part, side: int, how: str) -> OwnSizes:

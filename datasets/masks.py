@@ -14,7 +14,7 @@ from typing import Annotated
 
 from ssl_isda.base.options import Interval
 from ssl_isda.data.facts import MaskFiles
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.reading import read_folder
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ssl_isda.base.void import VOID
 from ssl_isda.data.facts import MaskFiles
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.masks.classes import default_palette
 from ssl_isda.data.masks.mask_data import MaskData
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ssl_isda.data.facts import DatasetFacts
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.vectors.vector_data import VectorData
 
 FACTS = {

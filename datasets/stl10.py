@@ -17,7 +17,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.options import Interval
 from ssl_isda.data.download import DataFile, provide
 from ssl_isda.data.facts import DatasetFacts
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 
 FACTS = {"stl10": DatasetFacts(10, 5_000, 500, 96, 3, num_unlabeled_images=100_000)}
 CLASS_NAMES = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_isda.data.download import DataFile, provide
 from ssl_isda.data.facts import DatasetFacts
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 
 FACTS = {
     "svhn": DatasetFacts(

@@ -13,8 +13,8 @@ from typing import Annotated
 
 from ssl_isda.base.options import Interval
 from ssl_isda.data.facts import VectorFiles
-from ssl_isda.data.folder_listing import ListingOptions
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.folder.listing import ListingOptions
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.vectors.files import read_vectors
 from ssl_isda.data.vectors.vector_data import VectorData
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ssl_isda.api import train as train
     from ssl_isda.base.errors import RunError as RunError
     from ssl_isda.base.errors import UsageError as UsageError
-    from ssl_isda.data.image_data import DATASETS as DATASETS
-    from ssl_isda.data.image_data import ImageData as ImageData
+    from ssl_isda.data.images.image_data import DATASETS as DATASETS
+    from ssl_isda.data.images.image_data import ImageData as ImageData
     from ssl_isda.data.vectors.vector_data import VectorData as VectorData
     from ssl_isda.data.views import AUGMENTATIONS as AUGMENTATIONS
     from ssl_isda.estimator.classifier import SemiSupervisedClassifier as SemiSupervisedClassifier

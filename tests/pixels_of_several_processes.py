@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ssl_isda import methods
 from ssl_isda.base.step import Step
 from ssl_isda.base.void import VOID
+from ssl_isda.data.augmentations.strong import Config as StrongConfig
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import evaluation_batches
 from ssl_isda.data.masks.batches import MaskBatches
@@ -22,7 +23,6 @@ from ssl_isda.data.masks.strong import strong_crops
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
-from ssl_isda.data.strong import Config as StrongConfig
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.losses import LOSSES
 from ssl_isda.models.contract import Network

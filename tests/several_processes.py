@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ssl_isda import methods
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource, InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.streaming import Streaming
-from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13, MLP, MODELS
 from ssl_isda.models.contract import Network

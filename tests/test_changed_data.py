@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
 }
 PLUGIN = """
 import numpy as np
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 
 @DATASETS.register("file_of_mine")
 def file_of_mine(config, data_dir):

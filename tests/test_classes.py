@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 from ssl_isda.runs.grid_expansion import expand
 from ssl_isda.runs.grid_file import read_grid
 from ssl_isda.settings.components import read_components

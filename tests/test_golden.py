@@ -17,13 +17,13 @@ import torch
 
 from ssl_isda.base.randomness import generator, global_draws
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
-from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import CNN13
 from ssl_isda.runs.tracking import Tracker

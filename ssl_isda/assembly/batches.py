@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from ssl_isda.assembly.parts import options_of
 from ssl_isda.assembly.workspace import Workspace, labels_of
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.augmentations.resized_crop import cropped
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.generated import Generated
 from ssl_isda.data.masks.building import mask_batches
 from ssl_isda.data.masks.mask_data import MaskData
-from ssl_isda.data.resized_crop import cropped
 from ssl_isda.data.splits import Split
 from ssl_isda.data.vectors.augmentation import VectorAugmentation
 from ssl_isda.data.views import AUGMENTATIONS, AnyAugmentation, names_for_vectors

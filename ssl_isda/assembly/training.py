@@ -13,7 +13,7 @@ from ssl_isda.assembly.workspace import Workspace
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
 from ssl_isda.data.batches import TwoStreamBatches
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.splits import Split
 from ssl_isda.losses.contract import SupervisedLoss
 from ssl_isda.models.contract import Network

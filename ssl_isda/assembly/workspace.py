@@ -18,9 +18,9 @@ from ssl_isda.base.memory import in_words
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.batches import evaluation_batches
 from ssl_isda.data.facts import bytes_to_load, data_digests
-from ssl_isda.data.folder_listing import ListingOptions, listed_once
-from ssl_isda.data.image_data import DATASETS, ImageData
-from ssl_isda.data.image_memory import room_for_data
+from ssl_isda.data.folder.listing import ListingOptions, listed_once
+from ssl_isda.data.images.image_data import DATASETS, ImageData
+from ssl_isda.data.images.memory import room_for_data
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import Prepared, prepare, prepare_by, prepare_like
 from ssl_isda.data.source import DataSource, InMemory

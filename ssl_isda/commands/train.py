@@ -16,7 +16,7 @@ from ssl_isda.commands.shared_data import data_shared as data_shared
 from ssl_isda.commands.shared_data import workspace_for
 from ssl_isda.data.amounts import Amounts
 from ssl_isda.data.facts import MaskFiles, check_labels, data_digests, facts_of
-from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.folder.listing import ListingOptions, listed_once
 from ssl_isda.parallel.launch import is_first_launched, num_launched, num_on_this_machine
 from ssl_isda.runs.result import across_seeds, describe
 from ssl_isda.runs.run_folder import RunFolder
@@ -24,7 +24,7 @@ from ssl_isda.settings.config import Resolved
 
 if TYPE_CHECKING:
     from ssl_isda.assembly.workspace import Workspace
-    from ssl_isda.data.image_data import ImageData
+    from ssl_isda.data.images.image_data import ImageData
 
 
 def train(resolved: Resolved) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_memory import room_for_data
+from ssl_isda.data.images.image_data import ImageData
+from ssl_isda.data.images.memory import room_for_data
 from ssl_isda.data.splits import make_split
 
 TEST_SHARE = 0.2

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.resized_crop import crop_of
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.generated import Generated
-from ssl_isda.data.own_sizes import OwnSizes
+from ssl_isda.data.images.own_sizes import OwnSizes
 from ssl_isda.data.preparation import PreparedImages
-from ssl_isda.data.resized_crop import crop_of
 from ssl_isda.data.samplers import LabeledUnlabeledSampler
 from ssl_isda.data.source import DataSource, in_order, send
 from ssl_isda.data.splits import Split

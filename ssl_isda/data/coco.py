@@ -20,7 +20,7 @@ from ssl_isda.base.ahead import done_ahead
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.words import printed
-from ssl_isda.data.image_decoding import decode, upright_size
+from ssl_isda.data.images.decoding import decode, upright_size
 
 NUMBER = (int, float)
 KEYS: Mapping[str, Mapping[str, Any]] = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ssl_isda
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data.amounts import Amounts
-from ssl_isda.data.folder_listing import PLAIN, ListingOptions, list_images
+from ssl_isda.data.folder.listing import PLAIN, ListingOptions, list_images
 
 if TYPE_CHECKING:
     from ssl_isda.data.vectors.table import VectorTable

@@ -14,10 +14,10 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE
 from ssl_isda.data.arrays import channels_first
-from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_decoding import decode, fitted, upright_size
-from ssl_isda.data.image_paths import TABLES, FoundFiles, find_files
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images.complaints import Unreadable
+from ssl_isda.data.images.decoding import decode, fitted, upright_size
+from ssl_isda.data.images.paths import TABLES, FoundFiles, find_files
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.source import in_order
 from ssl_isda.data.streaming import Streaming

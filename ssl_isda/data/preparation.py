@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE, write_atomically
-from ssl_isda.data.image_decoding import fitted
-from ssl_isda.data.image_memory import room_for_numbers
+from ssl_isda.data.images.decoding import fitted
+from ssl_isda.data.images.memory import room_for_numbers
 from ssl_isda.data.source import DataSource, InMemory, Shape
 from ssl_isda.data.vectors.standardization import standardized as standardized_rows
 from ssl_isda.data.whitening import Whitening

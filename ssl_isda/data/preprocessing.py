@@ -16,7 +16,7 @@ from ssl_isda.base.progress import counted
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.words import unknown_name
 from ssl_isda.data.array_cache import cached_arrays
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import DataSource, InMemory, in_order
 from ssl_isda.data.vectors.prepared import prepare_vectors

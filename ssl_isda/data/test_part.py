@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from ssl_isda.data.folder_walk import ImageFile
+from ssl_isda.data.folder.walk import ImageFile
 
 
 def drawn_for_test(

@@ -22,7 +22,7 @@ from torch import Tensor
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, cached_arrays
-from ssl_isda.data.image_memory import room_for_numbers
+from ssl_isda.data.images.memory import room_for_numbers
 from ssl_isda.data.source import InMemory
 
 EPSILON = 1e-5

@@ -11,7 +11,7 @@ import torch
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
 from ssl_isda.data.generated import Generated, Make
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.splits import Split, load_split
 from ssl_isda.generators.making import made_at

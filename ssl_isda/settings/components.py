@@ -28,7 +28,7 @@ FOLDERS = {
     "loss": "losses",
     "optimizer": "optim",
     "schedule": "optim/schedules",
-    "policy": "data",
+    "policy": "data/augmentations",
     "dataset": "datasets",
     "task": "tasks",
 }

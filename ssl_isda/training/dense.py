@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.models.contract import Network
 from ssl_isda.parallel.launch import num_launched
 from ssl_isda.tasks.contract import Task

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_sizes import in_words
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images.sizes import in_words
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.models.contract import MODELS, Network
 

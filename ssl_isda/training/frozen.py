@@ -31,7 +31,7 @@ from ssl_isda.base.memory import fitting
 from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import InMemory, in_order
 from ssl_isda.data.vectors.standardization import statistics

@@ -11,10 +11,15 @@ from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data import augmentations as augmentations
+from ssl_isda.data.augmentations.weak import (
+    draw_flips,
+    draw_offsets,
+    reflect_pad,
+    translate_and_flip,
+)
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.views import AUGMENTATIONS
-from ssl_isda.data.weak import draw_flips, draw_offsets, reflect_pad, translate_and_flip
 from tests.benchmarks.measurement import Row, Settings, interleaved
 
 TARGET = 1 / 20

@@ -39,11 +39,11 @@ from torch import Tensor
 
 from ssl_isda import plugins
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.resized_crop import ResizedCrop
 from ssl_isda.data.batches import TwoStreamBatches
-from ssl_isda.data.image_data import DATASETS
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.images.decoding import decode
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.preprocessing import OF_IMAGENET, prepare
-from ssl_isda.data.resized_crop import ResizedCrop
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split
 from tests.benchmarks.loader import NUM_WORKERS, make_folder, passes_of

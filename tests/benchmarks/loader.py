@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ssl_isda.base.step import Step
 from ssl_isda.data import streaming
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.splits import Split
-from ssl_isda.data.weak import Weak
 from ssl_isda.datasets.folder import Config, folder
 from tests.benchmarks.measurement import Row, Settings, interleaved
 

@@ -33,12 +33,12 @@ from ssl_isda.base.precision import fastest_precision
 from ssl_isda.base.progress import show
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preprocessing import Prepared, prepare
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.splits import Split, make_split
-from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS
 from ssl_isda.optim import SCHEDULES

@@ -69,10 +69,10 @@ def measured(place: str, flag: str, settings: Settings) -> dict[str, float]:
 def trained(place: Path, flag: str, device: torch.device, began: float) -> dict[str, float]:
     """Seconds to the end of the first step, seconds of a further one, and bytes of memory."""
     from ssl_isda.base.step import Step
+    from ssl_isda.data.augmentations.weak import Weak
     from ssl_isda.data.batches import TwoStreamBatches
     from ssl_isda.data.preprocessing import prepare
     from ssl_isda.data.splits import Split
-    from ssl_isda.data.weak import Weak
     from ssl_isda.datasets.folder import Config, folder
     from ssl_isda.models import CNN13
 

@@ -12,12 +12,12 @@ import torch
 
 from ssl_isda import methods
 from ssl_isda.data import augmentations as augmentations
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import AUGMENTATIONS, Augmentation
-from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.models import MODELS, Network
 from ssl_isda.runs.tracking import SilentTracker

@@ -26,7 +26,7 @@ from ssl_isda.commands.generate.making import picture
 from ssl_isda.commands.generate.options import Asked
 from ssl_isda.commands.generate.real_images import RealImages
 from ssl_isda.data.amounts import Amounts
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.splits import Split, load_split, make_split
 from ssl_isda.generators.contract import Gan
 from ssl_isda.generators.saved import FILE_NAME, FORMAT, built

@@ -16,7 +16,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import duration, show, shows_bars
 from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.data.facts import data_digests
-from ssl_isda.data.folder_listing import ListingOptions
+from ssl_isda.data.folder.listing import ListingOptions
 from ssl_isda.results.estimates import estimate
 from ssl_isda.runs.data_digest import other_images, usual_digests
 from ssl_isda.runs.grid_expansion import GridRun

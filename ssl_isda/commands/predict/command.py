@@ -14,7 +14,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import write_atomically
 from ssl_isda.base.progress import counted, show, shows_bars
 from ssl_isda.base.words import printed
-from ssl_isda.data.image_paths import FoundFiles, find_files
+from ssl_isda.data.images.paths import FoundFiles, find_files
 from ssl_isda.results.writing import make_folder, refuse_as_file
 from ssl_isda.settings.options import Place, read_options
 from ssl_isda.settings.recorded import settings_of_run

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ssl_isda.commands.predict.judged import UNKNOWN
-from ssl_isda.data.folder_classes import as_read
-from ssl_isda.data.image_paths import TABLES, FoundFiles
+from ssl_isda.data.folder.classes import as_read
+from ssl_isda.data.images.paths import TABLES, FoundFiles
 from ssl_isda.data.inputs import ImageFiles, Inputs, array_in
 from ssl_isda.data.vectors.inputs import Vectors
 

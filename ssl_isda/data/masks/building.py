@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import Any
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.data.augmentations.strong import Config as StrongConfig
 from ssl_isda.data.masks.batches import MaskBatches
 from ssl_isda.data.masks.crops import Config, Crops, crops
 from ssl_isda.data.masks.mask_data import MaskData
 from ssl_isda.data.masks.strong import strong_crops
-from ssl_isda.data.strong import Config as StrongConfig
 
 POLICY = "crops"
 

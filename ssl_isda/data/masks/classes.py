@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.void import VOID
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.walk import shown
 
 FILE_NAME = "classes.txt"
 VOID_NAME = "void"

@@ -25,8 +25,8 @@ from torch import Tensor
 from ssl_isda.base.options import Interval
 from ssl_isda.base.step import Step
 from ssl_isda.base.void import VOID
-from ssl_isda.data.cutout import Square
-from ssl_isda.data.pool import Choice, Pool
+from ssl_isda.data.augmentations.cutout import Square
+from ssl_isda.data.augmentations.pool import Choice, Pool
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource, send
 from ssl_isda.data.views import AUGMENTATIONS

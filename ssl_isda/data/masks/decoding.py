@@ -11,9 +11,9 @@ import numpy as np
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.void import VOID
-from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_complaints import OddImage, Unreadable
-from ssl_isda.data.image_decoding import decode, read_image, upright_size
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images.complaints import OddImage, Unreadable
+from ssl_isda.data.images.decoding import decode, read_image, upright_size
 from ssl_isda.data.masks.classes import Colour, MaskClasses
 
 Size = tuple[int, int]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ssl_isda.data.identity import digest_of
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.source import DataSource, InMemory
 

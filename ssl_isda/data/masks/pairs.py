@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import image_formats
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images import formats
 
 LAYOUT = (
     "expected train/images, train/masks, test/images, test/masks and, if any, unlabeled/<images>"
@@ -111,7 +111,7 @@ def _images(root: Path, folder: str, passed_over: list[str]) -> Iterator[str]:
         paths = (Path(place, name) for name in files if not name.startswith("."))
         names += (path.relative_to(root).as_posix() for path in paths)
     for name in sorted(names):
-        if image_formats.extension(name) in image_formats.EXTENSIONS:
+        if formats.extension(name) in formats.EXTENSIONS:
             yield name
         else:
             passed_over.append(name)

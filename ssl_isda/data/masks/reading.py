@@ -13,8 +13,8 @@ import numpy as np
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.progress import counted
 from ssl_isda.base.void import VOID
-from ssl_isda.data.folder_classes import listed
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.classes import listed
+from ssl_isda.data.folder.walk import shown
 from ssl_isda.data.masks.classes import FILE_NAME, MaskClasses, default_palette, read_classes
 from ssl_isda.data.masks.decoding import Size, check_sizes, image_of, mask_of, palette_of
 from ssl_isda.data.masks.mask_data import MaskData

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ssl_isda.data.augmentations.policy import square_of
+from ssl_isda.data.augmentations.pool import Pool
+from ssl_isda.data.augmentations.strong import FACTORS, fourteen
+from ssl_isda.data.augmentations.strong import Config as StrongConfig
 from ssl_isda.data.masks.crops import Config, Crops
-from ssl_isda.data.policy import square_of
-from ssl_isda.data.pool import Pool
-from ssl_isda.data.strong import FACTORS, fourteen
-from ssl_isda.data.strong import Config as StrongConfig
 
 OF_COLOUR = {*FACTORS, "identity", "autocontrast", "equalize", "posterize", "solarize"}
 """FixMatch's operations that move no pixel."""

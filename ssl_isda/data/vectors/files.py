@@ -19,8 +19,8 @@ import numpy as np
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE
 from ssl_isda.base.words import nearest, printed, shown
-from ssl_isda.data.folder_listing import ListingOptions, once
-from ssl_isda.data.image_paths import TABLES
+from ssl_isda.data.folder.listing import ListingOptions, once
+from ssl_isda.data.images.paths import TABLES
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of
 from ssl_isda.data.vectors.tables import read_columns
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
-from ssl_isda.data.image_paths import TABLES
+from ssl_isda.data.images.paths import TABLES
 from ssl_isda.data.inputs import Inputs, array_in
 from ssl_isda.data.preparation import Preparation
 from ssl_isda.data.vectors.rows import numbers

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import Preparation, PreparedImages
 from ssl_isda.data.source import DataSource, InMemory, send
 from ssl_isda.data.vectors.standardization import standardized, statistics

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.vectors.rows import numbers
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of

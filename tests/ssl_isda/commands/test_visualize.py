@@ -15,7 +15,7 @@ from ssl_isda.commands.visualize.differentiable import prepared
 from ssl_isda.commands.visualize.directions import furthest, principal
 from ssl_isda.commands.visualize.regaining import KINDS, How, mapped, steps_of
 from ssl_isda.commands.visualize.trained_run import TrainedRun
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.generators.contract import images_of
 from ssl_isda.generators.saved import read_generator, refuse_misfit

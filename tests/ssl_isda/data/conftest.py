@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ssl_isda import plugins
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.streaming import Streaming
 

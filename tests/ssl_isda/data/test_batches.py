@@ -9,15 +9,15 @@ import torch
 
 from ssl_isda.base.step import Step
 from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.augmentations.weak import Weak, reflect_pad
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.generated import Generated
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.splits import make_split
 from ssl_isda.data.views import AUGMENTATIONS, View
-from ssl_isda.data.weak import Weak, reflect_pad
 from tests.ssl_isda.data.conftest import pixels_of, streamed
 
 
@@ -271,7 +271,7 @@ def test_all_images_are_padded_once_for_all_that_train_on_them(
 ) -> None:
     padded = []
     monkeypatch.setattr(
-        "ssl_isda.data.weak.reflect_pad",
+        "ssl_isda.data.augmentations.weak.reflect_pad",
         lambda images, m: padded.append(len(images)) or reflect_pad(images, m),
     )
     prepared = PreparedImages(data.train)

@@ -24,7 +24,7 @@ from ssl_isda.data.facts import (
     data_digests,
     facts_of,
 )
-from ssl_isda.data.image_data import DATASETS, ImageData
+from ssl_isda.data.images.image_data import DATASETS, ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource
 from ssl_isda.data.streaming import Streaming

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import file_hashes, folder_reading
-from ssl_isda.data.folder_listing import list_images, listed_once
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data import file_hashes
+from ssl_isda.data.folder import reading
+from ssl_isda.data.folder.listing import list_images, listed_once
+from ssl_isda.data.images.decoding import decode
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.streaming import Streaming
 from tests.ssl_isda.data.conftest import load, pixels_of
@@ -112,7 +113,7 @@ def test_listing_is_sorted_by_code_points_for_any_names(tmp_path_factory, names)
 def test_order_is_that_of_code_points_in_the_locale_c_too(make_folder) -> None:
     root = make_folder(classes=("İ", "i", "ı", "I", "z"), unlabeled=0)
     code = (
-        "import sys; from pathlib import Path; from ssl_isda.data.folder_listing import list_images;"
+        "import sys; from pathlib import Path; from ssl_isda.data.folder.listing import list_images;"
         "print(ascii(list_images(Path(sys.argv[1])).class_names))"
     )
     env = {**os.environ, "LC_ALL": "C"}
@@ -281,7 +282,7 @@ def test_fault_39_what_is_refused(make_folder, change: Callable[[Path], object],
 def test_fault_39_too_large_is_one_line(make_folder, monkeypatch) -> None:
     root = make_folder()
     Image.new("L", (9, 9)).save(root / "train" / "cat" / "0.png")
-    monkeypatch.setattr("ssl_isda.data.image_decoding.MAX_PIXELS", 80)
+    monkeypatch.setattr("ssl_isda.data.images.decoding.MAX_PIXELS", 80)
     assert "cat/0.png: 9 x 9 pixels, too large" in refusal(root)
 
 
@@ -406,8 +407,8 @@ def test_within_a_command_a_folder_is_listed_once(make_folder) -> None:
 def count_decodes(monkeypatch) -> list[Path]:
     """Every file that is decoded from here on."""
     decoded: list[Path] = []
-    plain = folder_reading.decoded
-    monkeypatch.setattr(folder_reading, "decoded", lambda *a: decoded.append(a[0]) or plain(*a))
+    plain = reading.decoded
+    monkeypatch.setattr(reading, "decoded", lambda *a: decoded.append(a[0]) or plain(*a))
     return decoded
 
 

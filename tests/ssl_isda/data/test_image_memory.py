@@ -15,8 +15,9 @@ import ssl_isda
 from ssl_isda.assembly import workspace
 from ssl_isda.base import memory
 from ssl_isda.base.errors import OutOfMemory, UsageError
-from ssl_isda.data import image_memory, streaming
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data import streaming
+from ssl_isda.data.images import memory as image_memory
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.training.watching import telling_what_fits
 from tests.commands import SUPERVISED, answer

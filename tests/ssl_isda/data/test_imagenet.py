@@ -11,14 +11,14 @@ from PIL import Image
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.resized_crop import ResizedCrop, cropped, window, windows
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batches import TwoStreamBatches
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.own_sizes import OwnSizes
+from ssl_isda.data.images.image_data import ImageData
+from ssl_isda.data.images.own_sizes import OwnSizes
 from ssl_isda.data.preprocessing import prepare
-from ssl_isda.data.resized_crop import ResizedCrop, cropped, window, windows
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import AUGMENTATIONS, View
-from ssl_isda.data.weak import Weak
 from tests.ssl_isda.data.conftest import load
 
 CLASSES = ("n01440764", "n01443537")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import FolderListing, ListingOptions, list_images
+from ssl_isda.data.folder.listing import FolderListing, ListingOptions, list_images
 from tests.ssl_isda.data.conftest import load, save_image
 
 NAMES = ("images/a 1.png", "images/b,2.png", "images/é.png", "c.png", "d.png", "new/e.png")

@@ -14,7 +14,7 @@ from ssl_isda import datasets
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
 from ssl_isda.base.void import VOID
-from ssl_isda.data.image_data import DATASETS
+from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.masks.classes import default_palette
 from ssl_isda.data.masks.crops import Config, Crops, jitter
 from ssl_isda.data.masks.mask_data import MaskData

@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import folder_reading, image_decoding, image_formats
-from ssl_isda.data.folder_classes import as_read
-from ssl_isda.data.folder_listing import ListingOptions, list_images
-from ssl_isda.data.folder_reading import key_of
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.folder import reading
+from ssl_isda.data.folder.classes import as_read
+from ssl_isda.data.folder.listing import ListingOptions, list_images
+from ssl_isda.data.folder.reading import key_of
+from ssl_isda.data.images import decoding, formats
+from ssl_isda.data.images.complaints import Unreadable
+from ssl_isda.data.images.decoding import decode
+from ssl_isda.data.images.image_data import ImageData
 from tests.ssl_isda.data.conftest import load, save_image
 
 
@@ -81,9 +82,9 @@ def test_every_extension_of_the_list_is_one_that_pillow_opens() -> None:
         for e, kind in Image.registered_extensions().items()
         if kind in Image.OPEN or kind == "MPO"
     }
-    assert image_formats.EXTENSIONS - known <= {".avif", ".avifs"}
+    assert formats.EXTENSIONS - known <= {".avif", ".avifs"}
     not_decoded = set(".bufr .emf .grib .h5 .hdf .iim .mpeg .mpg .wmf".split())
-    assert known - image_formats.EXTENSIONS - image_formats.HEIF == not_decoded
+    assert known - formats.EXTENSIONS - formats.HEIF == not_decoded
 
 
 # ---- what cannot be read ------------------------------------------------------------------------
@@ -121,7 +122,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 def test_fault_39_what_a_file_is_and_what_to_do_about_it(
     tmp_path, monkeypatch, name, content, says
 ) -> None:
-    monkeypatch.setattr(image_decoding, "decoders", lambda: "Pillow alone")
+    monkeypatch.setattr(decoding, "decoders", lambda: "Pillow alone")
     write(tmp_path / name, content)
     with pytest.raises(Unreadable) as caught:
         decode(tmp_path / name, 8)
@@ -130,7 +131,7 @@ def test_fault_39_what_a_file_is_and_what_to_do_about_it(
 
 def test_no_package_is_asked_for_that_is_there(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", types.ModuleType("pillow_heif"))
-    monkeypatch.setattr(image_decoding, "decoders", lambda: "Pillow and pillow-heif")
+    monkeypatch.setattr(decoding, "decoders", lambda: "Pillow and pillow-heif")
     for name, content, says in (
         ("a.heic", HEIC, "damaged or cut short: copy it again"),
         ("b.heic", b"words", "not an image"),
@@ -147,7 +148,7 @@ def test_what_only_the_disk_refused_is_tried_again(make_folder, monkeypatch) -> 
     def fail(path: Path, *words: object) -> None:
         raise Unreadable(path, OSError(5, "Input/output error"))
 
-    monkeypatch.setattr(folder_reading, "decoded", fail)
+    monkeypatch.setattr(reading, "decoded", fail)
     assert "(Input/output error: make it readable, or bring it back)" in refusal(root)
     monkeypatch.undo()
     assert len(load_folder(root).train) == 8
@@ -165,10 +166,10 @@ def test_a_package_that_reads_further_formats_is_used(monkeypatch) -> None:
     package = types.ModuleType("pillow_heif")
     package.__dict__.update(register_heif_opener=lambda: made_known.append("heif"), __version__="9")
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
-    image_decoding.decoders.cache_clear()
-    assert "pillow-heif 9" in image_decoding.decoders() and made_known == ["heif"]
+    decoding.decoders.cache_clear()
+    assert "pillow-heif 9" in decoding.decoders() and made_known == ["heif"]
     monkeypatch.undo()
-    image_decoding.decoders.cache_clear()
+    decoding.decoders.cache_clear()
 
 
 def _pipe(path: Path) -> None:
@@ -245,9 +246,9 @@ def damage(root: Path, *names: str) -> None:
 def decodes(monkeypatch) -> list[str]:
     """The name of every file that is decoded from here on."""
     found: list[str] = []
-    plain = folder_reading.decoded
+    plain = reading.decoded
     monkeypatch.setattr(
-        folder_reading, "decoded", lambda path, *a: found.append(path.name) or plain(path, *a)
+        reading, "decoded", lambda path, *a: found.append(path.name) or plain(path, *a)
     )
     return found
 
@@ -301,9 +302,9 @@ def test_another_version_of_the_decoders_looks_again(make_folder, monkeypatch) -
     root = make_folder()
     damage(root, "train/cat/0.png")
     refusal(root)
-    monkeypatch.setattr(folder_reading, "decoders", lambda: "newer")
+    monkeypatch.setattr(reading, "decoders", lambda: "newer")
     monkeypatch.setattr(
-        folder_reading, "decoded", lambda *a: image_decoding.Decoded(np.zeros((3, 8, 8), np.uint8))
+        reading, "decoded", lambda *a: decoding.Decoded(np.zeros((3, 8, 8), np.uint8))
     )
     assert len(load_folder(root).train) == 8
 
@@ -522,7 +523,7 @@ def test_a_cache_of_version_01_is_used_unless_it_lost_grey_levels(
     folder, listing = root / ".cache" / "images-8", list_images(root)
     images = np.stack([decode(root / file.name, 8) for file in listing.files])
     arrays = {"train_images": images[:8], "test_images": images[8:]}
-    folder_reading.renewed_arrays(
+    reading.renewed_arrays(
         folder, key_of(listing, listing.files, 8), lambda kept: arrays, lambda kept: False
     )
     decodes.clear()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from ssl_isda.data.pool import OPERATIONS, Choice, Pool
+from ssl_isda.data.augmentations.pool import OPERATIONS, Choice, Pool
 
 N = 24
 

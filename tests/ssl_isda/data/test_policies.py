@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ssl_isda.base.step import Step
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.policy import Policy
-from ssl_isda.data.pool import Choice
+from ssl_isda.data.augmentations.policy import Policy
+from ssl_isda.data.augmentations.pool import Choice
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.preprocessing import PREPROCESSINGS, prepare
 from ssl_isda.data.views import AUGMENTATIONS

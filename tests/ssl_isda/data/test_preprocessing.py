@@ -10,8 +10,8 @@ from PIL import Image
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.data import whitening
-from ssl_isda.data.image_data import ImageData
-from ssl_isda.data.image_decoding import decode
+from ssl_isda.data.images.decoding import decode
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preparation import FILE_NAME, Preparation, PreparedImages
 from ssl_isda.data.preprocessing import PREPROCESSINGS, prepare
 from ssl_isda.data.source import InMemory

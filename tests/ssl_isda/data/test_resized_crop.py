@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
-from ssl_isda.data.image_data import ImageData
+from ssl_isda.data.augmentations.resized_crop import TRIES, ResizedCrop, cropped, resized, windows
+from ssl_isda.data.augmentations.weak import Weak
+from ssl_isda.data.images.image_data import ImageData
 from ssl_isda.data.preprocessing import prepare
-from ssl_isda.data.resized_crop import TRIES, ResizedCrop, cropped, resized, windows
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.views import AUGMENTATIONS
-from ssl_isda.data.weak import Weak
 from tests.ssl_isda.data.conftest import streamed
 
 STEP = Step(3, num_steps=10, steps_per_epoch=5)

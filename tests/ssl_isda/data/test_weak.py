@@ -6,7 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_isda.data.weak import draw_flips, draw_offsets, reflect_pad, translate_and_flip
+from ssl_isda.data.augmentations.weak import (
+    draw_flips,
+    draw_offsets,
+    reflect_pad,
+    translate_and_flip,
+)
 
 
 def one_by_one(

@@ -21,13 +21,13 @@ from ssl_isda import methods
 from ssl_isda.base.errors import Interrupted, OutputFailed, TrainingFailed, UsageError
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batch import Batch
 from ssl_isda.data.batches import TwoStreamBatches, evaluation_batches
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import View
-from ssl_isda.data.weak import Weak
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.losses import LOSSES
 from ssl_isda.models import CNN13

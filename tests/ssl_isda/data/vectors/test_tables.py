@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_listing import ListingOptions, listed_once
+from ssl_isda.data.folder.listing import ListingOptions, listed_once
 from ssl_isda.data.vectors import rows
 from ssl_isda.data.vectors.files import read_vectors
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import image_complaints, sixteen_bits
-from ssl_isda.data.folder_walk import shown
-from ssl_isda.data.image_complaints import OddImage, Unreadable
-from ssl_isda.data.image_metadata import pixels_alone
-from ssl_isda.data.image_sizes import of_size, stretched
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images import complaints, sixteen_bits
+from ssl_isda.data.images.complaints import OddImage, Unreadable
+from ssl_isda.data.images.metadata import pixels_alone
+from ssl_isda.data.images.sizes import of_size, stretched
 
 MAX_PIXELS = 20_000 * 20_000
 """Largest image that is decoded: 1.6 GB as 8-bit RGB with Pillow's padding."""
@@ -188,8 +188,8 @@ def read_image(path: Path, use: Callable[[Any, Callable[[], Any]], Result]) -> R
     decoders()
     try:
         with _pillow_at_work:
-            if image_complaints.is_raw_photograph(path):
-                raise OddImage(image_complaints.RAW)
+            if complaints.is_raw_photograph(path):
+                raise OddImage(complaints.RAW)
             try:
                 return _opened(path, use)
             except Exception:
@@ -216,7 +216,7 @@ def _opened(source: Path | bytes, use: Callable[[Any, Callable[[], Any]], Result
                 f"{image.width} x {image.height} pixels, too large to decode: make it smaller"
             )
         if DNG_VERSION in getattr(image, "tag_v2", ()):
-            raise OddImage(image_complaints.RAW)
+            raise OddImage(complaints.RAW)
         with contextlib.ExitStack() as stack:
             return use(image, lambda: stack.enter_context(opened()))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_notes import passed_over
-from ssl_isda.data.folder_walk import Walk, shown
+from ssl_isda.data.folder.notes import passed_over
+from ssl_isda.data.folder.walk import Walk, shown
 
 TABLES = (".csv", ".parquet")
 ARRAYS = frozenset({".npz", ".npy", *TABLES})

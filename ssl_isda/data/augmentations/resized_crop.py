@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_isda.base.step import Step
-from ssl_isda.data.cutout import Cutout
-from ssl_isda.data.own_sizes import Box, OwnSizes, Seen
-from ssl_isda.data.policy import Policy
+from ssl_isda.data.augmentations.cutout import Cutout
+from ssl_isda.data.augmentations.policy import Policy
+from ssl_isda.data.augmentations.weak import Weak, draw_flips
+from ssl_isda.data.images.own_sizes import Box, OwnSizes, Seen
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import DataSource, send
 from ssl_isda.data.views import AnyAugmentation
-from ssl_isda.data.weak import Weak, draw_flips
 
 BITS, TRIES = 31, 10
 """A window is drawn as numbers of so many bits, before the size of the images is known; so many times."""

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ssl_isda.base.options import Interval
-from ssl_isda.data.policy import Policy, square_of
-from ssl_isda.data.pool import Pool
-from ssl_isda.data.ranges import by_level
+from ssl_isda.data.augmentations.policy import Policy, square_of
+from ssl_isda.data.augmentations.pool import Pool
+from ssl_isda.data.augmentations.ranges import by_level
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.views import AUGMENTATIONS
-from ssl_isda.data.weak import Weak
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_classes import as_read
-from ssl_isda.data.folder_listing import FolderListing
-from ssl_isda.data.folder_reading import FolderRead
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.classes import as_read
+from ssl_isda.data.folder.listing import FolderListing
+from ssl_isda.data.folder.reading import FolderRead
+from ssl_isda.data.folder.walk import shown
 
 MOST_NAMED = 10
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data.folder_classes import listed
-from ssl_isda.data.folder_walk import ImageFile, Walk, shown
+from ssl_isda.data.folder.classes import listed
+from ssl_isda.data.folder.walk import ImageFile, Walk, shown
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_isda.data import operations, warps
+from ssl_isda.data.augmentations import operations, warps
 from ssl_isda.data.source import send
 
 BITS = 31

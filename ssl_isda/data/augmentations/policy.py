@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
-from ssl_isda.data.cutout import Square
-from ssl_isda.data.pool import Pool
+from ssl_isda.data.augmentations.cutout import Square
+from ssl_isda.data.augmentations.pool import Pool
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.views import Placement
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_isda.data.image_complaints import OddImage
+from ssl_isda.data.images.complaints import OddImage
 
 BITS = (8, 10, 12, 14, 16)
 NOT_16_BITS = -1

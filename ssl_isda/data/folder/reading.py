@@ -19,12 +19,12 @@ import numpy as np
 
 from ssl_isda.base.progress import counted
 from ssl_isda.data.array_cache import Arrays, renewed_arrays
-from ssl_isda.data.folder_listing import FolderListing
-from ssl_isda.data.folder_walk import ImageFile
-from ssl_isda.data.image_complaints import Unreadable
-from ssl_isda.data.image_decoding import Decoded, decoded, decoders, largest_value
-from ssl_isda.data.image_memory import room_for_files
-from ssl_isda.data.sixteen_bits import NOT_16_BITS, bits_for
+from ssl_isda.data.folder.listing import FolderListing
+from ssl_isda.data.folder.walk import ImageFile
+from ssl_isda.data.images.complaints import Unreadable
+from ssl_isda.data.images.decoding import Decoded, decoded, decoders, largest_value
+from ssl_isda.data.images.memory import room_for_files
+from ssl_isda.data.images.sixteen_bits import NOT_16_BITS, bits_for
 
 CACHE_FORMAT = 2
 """To be raised whenever the same files would give other pixels."""

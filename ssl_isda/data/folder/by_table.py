@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import folder_classes
-from ssl_isda.data.folder_walk import ImageFile, Walk, shown
-from ssl_isda.data.labels_file import LabelsFile
+from ssl_isda.data.folder import classes
+from ssl_isda.data.folder.labels_file import LabelsFile
+from ssl_isda.data.folder.walk import ImageFile, Walk, shown
 
 LABELS, TEST = "labels.csv", "test.csv"
 
@@ -59,7 +59,7 @@ def parts_by_table(walk: Walk) -> Parts:
     known = {name: place for place, name in enumerate(class_names)}
     train = [_labeled(images[name], known[label]) for name, label in table.labels.items() if label]
     test_labels = _test_labels(walk.root, images, in_test, table)
-    places = folder_classes.places(shown(walk.root), class_names, sorted({*test_labels.values()}))
+    places = classes.places(shown(walk.root), class_names, sorted({*test_labels.values()}))
     test = [_labeled(images[name], places[label]) for name, label in test_labels.items()]
     taken = {*in_test, *test_labels, *(file.name for file in train)}
     return Parts(
@@ -110,7 +110,7 @@ def _class_names(table: LabelsFile) -> list[str]:
     names = sorted({label for label in table.labels.values() if label})
     if len(names) < 2:
         raise UsageError(f"{shown(table.path)} has {len(names)} labels and needs at least 2")
-    folder_classes.refuse_look_alikes(shown(table.path), names)
+    classes.refuse_look_alikes(shown(table.path), names)
     return names
 
 

@@ -4,7 +4,7 @@ As Pillow's ``Image.rotate`` and ``Image.transform`` with the nearest pixel: for
 its place in the image is computed in 65536ths of a pixel. What lies outside is filled with grey.
 Height and width together are at most 16,000 pixels.
 
-Dimensions: n images, h x w pixels, c channels, as in ``ssl_isda.data.operations``. A warp's parameters
+Dimensions: n images, h x w pixels, c channels, as in ``operations``. A warp's parameters
 are (n, 6) float64: xx, xy, x0, yx, yy, y0 in 65536ths, so that result pixel (x, y) is image pixel
 (x0 + xx x + xy y, y0 + yx x + yy y), rounded down.
 """

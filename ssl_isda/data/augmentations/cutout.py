@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ssl_isda.base.options import Interval
 from ssl_isda.base.step import Step
+from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import send
 from ssl_isda.data.views import AUGMENTATIONS, Placement
-from ssl_isda.data.weak import Weak
 
 BITS = 31
 """A centre is drawn as a number below 2^31, before the size of the images is known."""

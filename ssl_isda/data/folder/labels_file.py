@@ -18,7 +18,7 @@ from pathlib import Path
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest
 from ssl_isda.base.words import shown as quoted
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.walk import shown
 
 COLUMNS = ("file", "label")
 MOST_COMPARED = 5_000

@@ -6,8 +6,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ssl_isda.data.folder_classes import listed
-from ssl_isda.data.folder_walk import ImageFile, Walk, shown
+from ssl_isda.data.folder.classes import listed
+from ssl_isda.data.folder.walk import ImageFile, Walk, shown
 
 MOST_EXAMPLES = 3
 Content = tuple[ImageFile, str]

@@ -3,7 +3,7 @@ Augmentation Policies from Data, CVPR 2019, arXiv 1805.09501, Table 6."""
 
 from __future__ import annotations
 
-from ssl_isda.data.pool import Choice
+from ssl_isda.data.augmentations.pool import Choice
 
 SIGNED = {
     "rotate": (30.0, 0.0),

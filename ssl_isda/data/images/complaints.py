@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import image_formats
-from ssl_isda.data.folder_walk import shown
+from ssl_isda.data.folder.walk import shown
+from ssl_isda.data.images import formats
 
 RAW = (
     "a raw photograph of a camera: convert it to TIFF or JPEG, for instance with the package rawpy"
@@ -54,9 +54,9 @@ _BEGINNINGS = tuple(
     )
 )
 _BY_NAME = {
-    **dict.fromkeys(image_formats.RAW, RAW),
-    **dict.fromkeys(image_formats.HEIF, _HEIF),
-    **dict.fromkeys(image_formats.DICOM, _DICOM),
+    **dict.fromkeys(formats.RAW, RAW),
+    **dict.fromkeys(formats.HEIF, _HEIF),
+    **dict.fromkeys(formats.DICOM, _DICOM),
     ".jxl": _JXL,
     ".svg": _DRAWING,
     ".svgz": _DRAWING,
@@ -83,7 +83,7 @@ class OddImage(ValueError):
 
 def is_raw_photograph(path: Path) -> bool:
     """Whether a camera's raw file looks like a TIFF to Pillow, which would give its thumbnail."""
-    is_called_one = image_formats.extension(path.name) in image_formats.RAW
+    is_called_one = formats.extension(path.name) in formats.RAW
     return is_called_one and _head(path)[:4] in (b"II*\0", b"MM\0*")
 
 
@@ -106,9 +106,9 @@ def complaint(path: Path, error: Exception) -> str:
             f"damaged, or of a kind that Pillow does not decode: {_in_words(error)}; copy it again, or "
             "save it as PNG"
         )
-    if image_formats.begins_as_image(head):
+    if formats.begins_as_image(head):
         return "damaged or cut short: copy it again"
-    by_name = _BY_NAME.get(image_formats.extension(path.name))
+    by_name = _BY_NAME.get(formats.extension(path.name))
     if by_name and not _is_read_here(by_name):
         return by_name
     return "not an image: save it as one, or remove it"

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import folder_classes, folder_notes
 from ssl_isda.data.file_hashes import file_hashes
-from ssl_isda.data.folder_by_table import Parts, is_table, parts_by_table
-from ssl_isda.data.folder_walk import ImageFile, Walk, shown
+from ssl_isda.data.folder import classes
+from ssl_isda.data.folder import notes as folder_notes
+from ssl_isda.data.folder.by_table import Parts, is_table, parts_by_table
+from ssl_isda.data.folder.walk import ImageFile, Walk, shown
 from ssl_isda.data.test_part import drawn_for_test
 
 LAYOUT = "expected train/<class>/<images>, test/<class>/<images> and, if any, unlabeled/<images>"
@@ -213,11 +214,11 @@ def _list(root: Path, options: ListingOptions) -> FolderListing:
 
 def _parts_by_folders(walk: Walk, options: ListingOptions) -> Parts:
     root, class_names = walk.root, _classes(walk, "train")
-    folder_classes.refuse_look_alikes(shown(root / "train"), class_names)
+    classes.refuse_look_alikes(shown(root / "train"), class_names)
     places: Mapping[str, int] = {}
     has_test = os.path.lexists(root / "test") or options.test_fraction is None
     if has_test:
-        places = folder_classes.places(shown(root), class_names, _classes(walk, "test"))
+        places = classes.places(shown(root), class_names, _classes(walk, "test"))
     train = _labeled(walk, "train", {name: k for k, name in enumerate(class_names)})
     unlabeled, test = _unlabeled(walk), _labeled(walk, "test", places)
     walk.refuse_leading_out()

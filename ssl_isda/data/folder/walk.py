@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
-from ssl_isda.data import image_formats
+from ssl_isda.data.images import formats
 
 OF_SYSTEMS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 """Folders that systems put beside images without being asked; copies of images may lie in them."""
@@ -143,10 +143,10 @@ class Walk:
 
     def _facts_of_image(self, entry: os.DirEntry[str], name: str) -> os.stat_result | None:
         """Of a file that is to be decoded; whatever else it is, it is noted."""
-        ending = image_formats.extension(entry.name)
+        ending = formats.extension(entry.name)
         facts = entry.stat()
         kind = stat.S_IFMT(facts.st_mode)
-        is_called_one = ending in image_formats.ALL
+        is_called_one = ending in formats.ALL
         if kind == stat.S_IFREG and (is_called_one or (not ending and _begins_as_one(entry.path))):
             return facts
         if is_called_one:
@@ -207,8 +207,8 @@ def shown(path: str | bytes | Path) -> str:
 
 def _is_other(name: str) -> bool:
     """Whether a name has an extension, and not an image's."""
-    ending = image_formats.extension(name)
-    return bool(ending) and ending not in image_formats.ALL
+    ending = formats.extension(name)
+    return bool(ending) and ending not in formats.ALL
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -218,7 +218,7 @@ def _is_within(path: str, folder: str) -> bool:
 def _begins_as_one(path: str) -> bool:
     try:
         with open(path, "rb") as file:
-            return image_formats.begins_as_image(file.read(image_formats.NUM_FIRST_BYTES))
+            return formats.begins_as_image(file.read(formats.NUM_FIRST_BYTES))
     except OSError:
         return False
 
