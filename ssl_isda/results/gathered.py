@@ -17,7 +17,7 @@ from typing import Any
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
 from ssl_isda.results.run_files import SplitFacts
-from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
+from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT, with_defaults
 from ssl_isda.results.runs import Run
 from ssl_isda.runs.metrics import ERROR_RATE
 
@@ -94,7 +94,7 @@ def _runs(file: Path, number: int, line: str) -> list[Run]:
     where = f"{printed(file)}:{number}"
     try:
         cell = json.loads(line)
-        settings = {name: _hashable(value) for name, value in cell["settings"].items()}
+        settings = with_defaults({n: _hashable(value) for n, value in cell["settings"].items()})
         if missing := [name for name in _NEEDED if name not in settings]:
             raise KeyError(", ".join(missing))
         if _FAILED in cell:

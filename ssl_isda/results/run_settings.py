@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import FLAG_ONLY, GROUPS, RUN_SETTINGS, WHERE_AND_HOW
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import PARTS, read_settings
@@ -36,7 +37,18 @@ def read_config(path: Path) -> dict[str, object]:
     chosen = [(kind, str(settings[kind])) for kind in reversed(PARTS)]
     used = dict.fromkeys([*chosen, *file.parts])  # in one order in every process
     options = {n: given.value for n, given in file.layer(used).items() if n not in RUN_SETTINGS}
-    return _with_text({**settings, **options})
+    return with_defaults(_with_text({**settings, **options}))
+
+
+def with_defaults(settings: Mapping[str, object]) -> dict[str, object]:
+    """With the options that the run's parts did not have yet when it was trained, as their defaults."""
+    parts = read_components().parts
+    options = [
+        option
+        for kind, known in parts.items()
+        for option in known.get(str(settings.get(kind)), {}).values()
+    ]
+    return {**{option.name: option.default for option in options}, **settings}
 
 
 def in_order(names: Iterable[str]) -> list[str]:

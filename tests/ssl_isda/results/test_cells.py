@@ -11,6 +11,7 @@ from ssl_isda.commands.report.contents import Report
 from ssl_isda.results.classes import classes_of
 from ssl_isda.results.curves import MOST_POINTS, curve, metrics_of
 from ssl_isda.results.estimates import Estimate
+from ssl_isda.results.gathered import gathered
 from ssl_isda.results.paper import figures
 from ssl_isda.results.runs import find_runs
 from ssl_isda.results.tables import Markup, Table, csv_table, latex_table, markdown_table
@@ -53,6 +54,24 @@ def test_other_amounts_have_a_column_of_their_own(tmp_path: Path, flags: str, na
     cells = {cell.column.labels_name: cell for cell in report_of(tmp_path).cells}
     assert cells.keys() == {name, "4,000 labels"}
     assert cells["4,000 labels"].papers and not cells[name].papers
+
+
+def test_an_option_that_came_after_a_run_counts_as_its_default(tmp_path: Path) -> None:
+    """In its settings file and among kept results alike."""
+    for seed in ("0", "1"):
+        write_run(tmp_path / "runs", *CIFAR, "--seed", seed)
+    new, old = sorted((tmp_path / "runs").rglob("config.yaml"))
+    lines = old.read_text().splitlines(keepends=True)
+    before = [line for line in lines if "nesterov" not in line]
+    assert len(before) == len(lines) - 1
+    old.write_text("".join(before))
+    whole = gathered(find_runs([new.parent]))
+    kept = json.loads(gathered(find_runs([old.parent])))
+    del kept["settings"]["nesterov"]
+    (file := tmp_path / "kept.jsonl").write_text(whole + json.dumps(kept) + "\n")
+    for place in (tmp_path / "runs", file):
+        (cell,) = report_of(place).cells
+        assert [run.settings["nesterov"] for run in cell.runs] == [True, True]
 
 
 def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
