@@ -48,7 +48,8 @@ def with_defaults(settings: Mapping[str, object]) -> dict[str, object]:
         for kind, known in parts.items()
         for option in known.get(str(settings.get(kind)), {}).values()
     ]
-    return {**{option.name: option.default for option in options}, **settings}
+    later = {o.name: o.default for o in options if o.name not in settings}
+    return {**settings, **later}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
