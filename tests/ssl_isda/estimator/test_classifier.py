@@ -319,8 +319,13 @@ def test_a_signal_ends_a_fit_as_it_ends_other_python(iris, monkeypatch) -> None:
         return train_step(self, step)
 
     monkeypatch.setattr(trainer.Trainer, "train_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        SemiSupervisedClassifier(**SMALL).fit(*iris)
+    # A shell's background jobs ignore SIGINT, and the tests may be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            SemiSupervisedClassifier(**SMALL).fit(*iris)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
