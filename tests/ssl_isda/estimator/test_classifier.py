@@ -324,9 +324,9 @@ def test_a_signal_ends_a_fit_as_it_ends_other_python(iris, monkeypatch) -> None:
     try:
         with pytest.raises(KeyboardInterrupt):
             SemiSupervisedClassifier(**SMALL).fit(*iris)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_refusals_are_usage_errors_too_and_what_is_sparse_is_refused(iris) -> None:
