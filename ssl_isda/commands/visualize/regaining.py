@@ -5,15 +5,16 @@ Shape key: n images, k draws for each, a features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ssl_isda.base import randomness
 from ssl_isda.base.errors import UsageError
-from ssl_isda.base.progress import bar
+from ssl_isda.base.progress import bar, duration, show
 from ssl_isda.base.words import printed
 from ssl_isda.commands.visualize.differentiable import seeing
 from ssl_isda.commands.visualize.trained_run import TrainedRun
@@ -72,15 +73,18 @@ def mapped(run: TrainedRun, saved: Saved, places: list[int], how: How) -> Mapped
     with torch.no_grad():
         features = torch.cat([see(part.to(where)) for part in x.split(how.batch_size)])
     start = saved.generator.draw(len(x), randomness.generator(how.seed, 0, "start")).to(where)
-    total = how.iterations * (1 + 2 * how.draws) * -(-len(x) // how.batch_size)
-    with bar(total, "iteration") as shown:
-        advance = (lambda: None) if shown is None else shown.update
-        descend = Descending(saved, see, how, advance)
-        first = descend(Target(features, y, x, how.eta), start, RATE_I)
+    descents = 1 + len(KINDS) * how.draws
+    with bar(how.iterations * descents * -(-len(x) // how.batch_size), "iteration") as shown:
+        descend = Descending(saved, see, how, shown, descents * len(x))
+        first = descend("step I", Target(features, y, x, how.eta), start, RATE_I)
         steps = steps_of(run, features, classes, how)
         z, y_of_draws = first.z.repeat(how.draws, 1), y.repeat(how.draws)
         augmented = {
-            kind: descend(Target(features.repeat(how.draws, 1) + step, y_of_draws), z, RATE_II)
+            kind: descend(
+                f"step II, {kind}",
+                Target(features.repeat(how.draws, 1) + step, y_of_draws),
+                *(z, RATE_II),
+            )
             for kind, step in steps.items()
         }
     answers = head(run, features).argmax(1)
@@ -91,21 +95,31 @@ class Descending:
     """``regain`` for any number of images, ``how.batch_size`` at once: only these are on the device, and
     the images that they become are on the CPU."""
 
-    def __init__(self, saved: Saved, see: See, how: How, advance: Callable[[], object]) -> None:
-        self._saved, self._see, self._how, self._advance = saved, see, how, advance
+    def __init__(self, saved: Saved, see: See, how: How, shown: Any, num_images: int) -> None:
+        self._saved, self._see, self._how, self._shown = saved, see, how, shown
+        self._num_images, self._num_done, self._began = num_images, 0, time.monotonic()
 
-    def __call__(self, target: Target, start: Tensor, rate: float) -> Regained:
+    def __call__(self, name: str, target: Target, start: Tensor, rate: float) -> Regained:
         size, descent = self._how.batch_size, Descent(rate, self._how.iterations)
+        advance = (lambda: None) if self._shown is None else self._shown.update
         found = []
         for first in range(0, len(start), size):
             rows = slice(first, first + size)
             images = None if target.images is None else target.images[rows].to(start.device)
             part = Target(target.features[rows], target.classes[rows], images, target.eta)
-            regained = regain(
-                self._saved.generator, self._see, part, start[rows], descent, self._advance
-            )
+            regained = regain(self._saved.generator, self._see, part, start[rows], descent, advance)
             found.append(regained._replace(images=regained.images.cpu()))
+            self._tell(name, regained, first, len(start))
         return Regained(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+    def _tell(self, name: str, regained: Regained, first: int, num_images: int) -> None:
+        """A line for these images, with the time that all others will take."""
+        self._num_done += len(regained.z)
+        seconds = (time.monotonic() - self._began) / self._num_done
+        left = duration(seconds * (self._num_images - self._num_done))
+        errors = f"{regained.before.mean():.3g} -> {regained.after.mean():.3g}"
+        place = f"{first + len(regained.z):,}/{num_images:,} images"
+        show(f"{name}: {place}  feature error {errors}  {left} left", self._shown)
 
 
 def steps_of(run: TrainedRun, features: Tensor, classes: Tensor, how: How) -> dict[str, Tensor]:

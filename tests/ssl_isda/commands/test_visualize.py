@@ -99,6 +99,13 @@ def test_augmented_features_as_pictures(place: Path) -> None:
     said = answer(["visualize", str(CELL), *MAPPED, generator_of("digits")], place)
     assert said.code == 0, said.err
     assert {path.name for path in (place / "pixels").iterdir()} == PIXELS
+    lines = [line for line in said.out.splitlines() if line.startswith("step I")]
+    assert [line.split("  ")[0] for line in lines] == [
+        "step I: 20/20 images",
+        "step II, semantic: 40/40 images",
+        "step II, random: 40/40 images",
+    ]
+    assert lines[-1].endswith("  0 s left")
     numbers = json.loads((place / "pixels/pixels.json").read_text())
     assert numbers["classes"] == [str(digit) for digit in range(10)] * 2
     assert numbers["images_shown"] == "test" and numbers["strength"] == 0.5
