@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
+from ssl_isda.results.cells import cells_of
 from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import Run, find_runs, read_run
 from ssl_isda.results.writing import write_report
@@ -52,21 +53,27 @@ def collect(runs: Path, out: Path) -> tuple[int, list[str]]:
     return count, left
 
 
-def collect_into_file(runs: Path, out: Path) -> tuple[int, list[str]]:
-    """Write the finished and failed runs below ``runs`` into one file, a line for each cell; number and
-    what is left out as ``collect`` says.
+def collect_into_file(places: Sequence[Path], out: Path) -> tuple[int, list[str]]:
+    """Write the finished and failed runs of folders, and of such files, into one file, a line for each
+    cell; number and what is left out as ``collect`` says. ``out`` may be one of the files. A run that
+    is there twice is written once.
 
     Raises
     ------
     UsageError
-        There is no such folder, or no run in it.
+        There is no such place, or no run in it.
     OutputFailed
         The file could not be written.
     """
-    found = find_runs([runs])
-    left = [f"{run.path}: {run.state}" for run in found if run.state not in ("finished", "failed")]
-    write_report({out.name: gathered(found)}, out.parent)
-    return len(found) - len(left), left
+    found = find_runs(places)
+    problems: dict[str, str] = {
+        run.path: run.state for run in found if run.state not in ("finished", "failed")
+    }
+    for cell in cells_of(found):
+        problems |= {run.path: run.problem for run in cell.of_state("repeated")}
+    kept = [run for run in found if run.path not in problems]
+    write_report({out.name: gathered(kept)}, out.parent)
+    return len(kept), [f"{path}: {problem}" for path, problem in problems.items()]
 
 
 def _other_images(run: Run, target: Path) -> str | None:

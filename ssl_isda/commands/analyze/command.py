@@ -115,17 +115,25 @@ def power(places: Sequence[str], options: PowerConfig) -> None:
     show(power_table(compared, options.effect).rstrip("\n"))
 
 
-def collect(places: Sequence[str], options: CollectConfig) -> None:
+def collect_results(places: Sequence[str], options: CollectConfig) -> None:
     """Results without weights; see ``ssl_isda.commands.analyze.collect``."""
-    if len(places) != 1:
-        raise UsageError("analyze collect needs one folder of runs, such as runs/table6_small")
-    if options.out is None:
-        raise UsageError("analyze collect needs --out, such as --out docs/results/table6_small")
-    from ssl_isda.commands.analyze import collect as copy
+    from ssl_isda.commands.analyze.collect import collect, collect_into_file
     from ssl_isda.results.gathered import SUFFIX
 
-    keep = copy.collect_into_file if options.out.suffix == SUFFIX else copy.collect
-    count, left = keep(Path(places[0]), options.out)
+    if not places:
+        raise UsageError("analyze collect needs a folder of runs, such as runs/table6_small")
+    if options.out is None:
+        raise UsageError("analyze collect needs --out, such as --out docs/results/table6_small")
+    into_file = options.out.suffix == SUFFIX
+    if len(places) > 1 and not into_file:
+        raise UsageError(
+            f"analyze collect takes one folder of runs, got {len(places)}; with --out FILE.jsonl it "
+            "takes several"
+        )
+    folders = [Path(place) for place in places]
+    count, left = (
+        collect_into_file(folders, options.out) if into_file else collect(folders[0], options.out)
+    )
     for problem in left:
         show(f"left out: {problem}")
     show(f"{printed(options.out)}: {count} run{'s' * (count != 1)}")
@@ -182,7 +190,7 @@ def cost(words: Sequence[str], options: CostConfig) -> None:
 
 ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], None]]] = {
     "comparison": (COMPARISON_USAGE, ComparisonConfig, comparison),
-    "collect": (COLLECT_USAGE, CollectConfig, collect),
+    "collect": (COLLECT_USAGE, CollectConfig, collect_results),
     "tightness": (TIGHTNESS_USAGE, TightnessConfig, tightness),
     "cost": (COST_USAGE, CostConfig, cost),
     "power": (POWER_USAGE, PowerConfig, power),

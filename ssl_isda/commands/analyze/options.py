@@ -46,6 +46,7 @@ are as in analyze comparison.
 
 COLLECT_USAGE = """\
 usage: python run.py analyze collect RUNS --out DIR
+       python run.py analyze collect RUNS ... --out FILE.jsonl
 
 Copies what tables and figures are made of, without weights, from every finished or failed run below the
 folder RUNS to the same place below DIR: settings, split, metrics, times, log and result. It names the
@@ -54,9 +55,12 @@ runs that it leaves out. report and analyze comparison read DIR as they read RUN
   python run.py analyze collect runs/table6_small --out docs/results/table6_small
 
 With --out FILE.jsonl one file takes them all, a line for each cell with the errors of its seeds: for
-grids of thousands of runs. The same commands read it.
+grids of thousands of runs. The same commands read it. RUNS may be several folders and such files, so
+that a grid that was run in parts, or on several machines, comes together; a run that is there twice is
+written once.
 
   python run.py analyze collect runs/evidence_digits --out docs/results/evidence/digits.jsonl
+  python run.py analyze collect kept.jsonl runs/the_rest --out kept.jsonl
 """
 
 TIGHTNESS_USAGE = """\

@@ -191,6 +191,21 @@ def test_cells_in_one_file_compare_as_their_runs_do(tmp_path: Path, capsys) -> N
     assert again.read_bytes() == file.read_bytes()
 
 
+def test_a_grid_that_was_run_in_parts_comes_together_in_one_file(tmp_path: Path, capsys) -> None:
+    whole, parts, file = tmp_path / "whole", tmp_path / "parts", tmp_path / "kept.jsonl"
+    for seed in range(4):
+        for isda in ([], ["--isda"]):
+            words = (*isda, "--seed", str(seed))
+            write_run(whole / f"{seed}{isda}", *words, errors=[9.0 + seed])
+            write_run(parts / str(seed > 1) / f"{seed}{isda}", *words, errors=[9.0 + seed])
+    write_run(parts / "True/again", "--seed", "0", errors=[99.0])
+    first, second = str(parts / "False"), str(parts / "True")
+    assert cli.main(["analyze", "collect", first, "--out", str(file)]) == 0
+    assert cli.main(["analyze", "collect", str(file), second, "--out", str(file)]) == 0
+    assert "the same experiment as" in (told := capsys.readouterr().out) and "8 runs" in told
+    assert file.read_text("utf-8") == gathered(find_runs([whole]))
+
+
 def test_a_setting_can_be_the_columns_of_the_table(tmp_path: Path, capsys) -> None:
     """Differences of -1, -1.1, ..., -1.4 have t = -17 and p < 0.001; those of lambda_0 = 2 cancel."""
     write_seeds(tmp_path / "plain", last=[10.0, 11.0, 12.0, 13.0, 14.0])
