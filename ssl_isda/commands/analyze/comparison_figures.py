@@ -20,6 +20,11 @@ FEWEST_POINTS = 3
 """Of a curve; fewer values of a setting are told by the table."""
 _WIDTH, _HEIGHT, _ROW, _LETTER = 4.2, 3.3, 0.24, 0.082
 """Inches: of a panel, of a line in the figure of differences and of a letter in it."""
+_COLUMNS = 3
+"""Panels beside each other, at most."""
+_ASIDE = 0.05
+"""Of its value on a logarithmic axis each further curve stands so much to the right, so that the
+intervals can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +119,28 @@ def _draw_mean(axes: Any, place: tuple[float, float], has_interval: bool, colour
 
 @as_svg
 def _curves(drawn: Sequence[tuple[Panel, Sequence[Curve]]]) -> Figure:
+    """A panel for each method and setting; those of one setting have one scale."""
     from matplotlib.figure import Figure
 
-    pairs = [(panel, curve, curves) for panel, curves in drawn for curve in curves]
-    figure = Figure(figsize=(_WIDTH * len(pairs), _HEIGHT))
-    for place, (panel, curve, curves) in enumerate(pairs):
-        left = (place + 0.16) / len(pairs)
-        axes = figure.add_axes((left, 0.15, 0.8 / len(pairs), 0.74))
-        _draw_panel(axes, panel, curve, _levels(panel, curves))
+    shown = [
+        (panel, [curve for curve in curves if curve.setting == setting])
+        for panel, curves in drawn
+        for setting in dict.fromkeys(curve.setting for curve in curves)
+    ]
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows))
+    of_setting: dict[str, list[Any]] = {}
+    for place, (panel, curves) in enumerate(shown):
+        row, column = divmod(place, columns)
+        corner = ((column + 0.16) / columns, (rows - row - 0.85) / rows)
+        axes = figure.add_axes((*corner, 0.8 / columns, 0.74 / rows))
+        of_setting.setdefault(curves[0].setting, []).append(axes)
+        _draw_panel(axes, panel, curves)
+    for every in of_setting.values():
+        lows, highs = zip(*(axes.get_ylim() for axes in every), strict=True)
+        for axes in every:
+            axes.set_ylim(min(lows), max(highs))
     return figure
 
 
@@ -131,40 +150,52 @@ def _levels(panel: Panel, curves: Sequence[Curve]) -> list[Effect]:
     return [e for e in panel.effects if id(e) not in taken and e.difference]
 
 
-def _draw_panel(axes: Any, panel: Panel, curve: Curve, levels: Sequence[Effect]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    colour = METHOD_COLOURS.get(panel.plain.method, BLUE)
-    colour = BLUE if colour == BLACK else colour  # black is the plain method's
-    low, high = curve.values[0], curve.values[-1]
+def _draw_panel(axes: Any, panel: Panel, curves: Sequence[Curve]) -> None:
+    """``curves`` are of one setting."""
+    own = METHOD_COLOURS.get(panel.plain.method, BLUE)
+    own = BLUE if own == BLACK else own  # black is the plain method's
     axes.axhline(0, color=BLACK, linestyle="--", linewidth=1.2, label="without ISDA")
-    styles = itertools.cycle([(c, "-.") for c in LINES if c not in (colour, BLACK)])
-    for effect, (level, style) in zip(levels, styles, strict=False):
+    others = [colour for colour in LINES if colour not in (own, BLACK)]
+    colours = itertools.cycle([own, *others])
+    is_wide = all(c.values[0] > 0 and c.values[-1] / c.values[0] > 5 for c in curves)
+    if is_wide:
+        axes.set_xscale("log")
+    for place, (curve, colour) in enumerate(zip(curves, colours, strict=False)):
+        name = _ascii(_isda_name(curve.effects[0], panel, curve.setting))
+        _draw_curve(axes, curve, colour, name, 1 + _ASIDE * place if is_wide else 1)
+    for effect, colour in zip(_levels(panel, curves), colours, strict=False):
         if found := effect.difference:  # it has no place on the axis: the mean as a line
-            name = _ascii(_isda_name(effect, panel, curve))
-            axes.axhline(found.mean, color=level, linestyle=style, linewidth=1.2, label=name)
-    label = _isda_name(curve.effects[0], panel, curve)
+            name = _ascii(_isda_name(effect, panel, curves[0].setting))
+            axes.axhline(found.mean, color=colour, linestyle="-.", linewidth=1.2, label=name)
+    _finish(axes, panel, curves)
+
+
+def _draw_curve(axes: Any, curve: Curve, colour: str, name: str, aside: float) -> None:
     points = [effect.difference for effect in curve.effects if effect.difference]
-    means = [point.mean for point in points]
-    axes.plot(curve.values, means, "-", color=colour, label=_ascii(label))
-    for value, point in zip(curve.values, points, strict=True):
+    values = [aside * value for value in curve.values]
+    axes.plot(values, [point.mean for point in points], "-", color=colour, label=name)
+    for value, point in zip(values, points, strict=True):
         if point.interval:
             axes.plot([value, value], point.interval, "-", color=colour, linewidth=1.0)
         _draw_mean(axes, (value, point.mean), bool(point.interval), colour)
-    if low > 0 and high / low > 5:
-        axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(list(curve.values)))
+
+
+def _finish(axes: Any, panel: Panel, curves: Sequence[Curve]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    values = sorted({value for curve in curves for value in curve.values})
+    axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel(curve.setting)
-    axes.set_ylabel(f"test {_judged(curve.effects)}, minus without ISDA (points)")
+    axes.set_xlabel(curves[0].setting)
+    axes.set_ylabel(f"test {_judged(curves[0].effects)}, minus without ISDA (points)")
     axes.set_title(_ascii(panel.title), fontsize=9)
     axes.legend(loc="best", fontsize=7.5)
 
 
-def _isda_name(effect: Effect, panel: Panel, curve: Curve) -> str:
-    """What a line of the legend says; the curve's own setting stands at the axis."""
-    words = told(effect.isda, [name for name in panel.differing if name != curve.setting])
+def _isda_name(effect: Effect, panel: Panel, setting: str) -> str:
+    """What a line of the legend says; the curve's ``setting`` stands at the axis."""
+    words = told(effect.isda, [name for name in panel.differing if name != setting])
     return f"ISDA, {words}" if words else "ISDA"
 
 

@@ -83,6 +83,18 @@ def test_three_values_of_a_number_are_a_curve_and_the_other_cells_levels(tmp_pat
     assert figures == comparison_figures(compared(tmp_path))
 
 
+def test_curves_of_one_method_and_setting_share_a_panel(tmp_path: Path) -> None:
+    write_sensitivity(tmp_path)
+    for strength in ("0.25", "2.0", "10.0"):
+        form = ("--isda", "--lambda-0", strength, "--covariance", "diagonal")
+        write_seeds(tmp_path / f"diagonal{strength}", *form, last=[30.0])
+    (panel,) = compared(tmp_path).panels
+    assert len(curves_of(panel)) == 2
+    drawn = comparison_figures(compared(tmp_path))["curves.svg"].decode()
+    assert drawn.count(f">{panel.title}</text>") == 1
+    assert all(f">{name}</text>" in drawn for name in ("ISDA", "ISDA, covariance diagonal"))
+
+
 def test_a_curve_does_not_mix_the_levels_of_seeds(tmp_path: Path) -> None:
     """Seed 1 is harder by itself: a strength that has seed 0 alone is not the better one for that."""
     write_seeds(tmp_path / "plain", last=[30.0, 50.0])
