@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssl_isda.base.errors import UsageError
@@ -65,14 +65,17 @@ class Against(Comparison):
         super().__init__(runs)
 
     def _made_panels(self) -> list[Panel]:
-        left_out = _that_may_differ(self.baseline, read_components())
+        components = read_components()
+        left_out = _that_may_differ(self.baseline, components)
+        methods_differ = "method" in self.baseline
+        of_views = _options(components, ["policy"]) - left_out if methods_differ else frozenset()
         rivals: dict[object, list[Cell]] = defaultdict(list)
         for cell in self.cells:
-            rivals[_rest(cell, left_out)].append(cell)
+            rivals[_rest(cell, left_out | of_views)].append(cell)
         panels = []
         for cells in rivals.values():
             base = next((cell for cell in cells if self._is_baseline(cell)), None)
-            others = [cell for cell in cells if cell is not base]
+            others = [c for c in cells if base and c is not base and _agree(base, c, of_views)]
             if base and others:
                 named = zip(others, self._names(base, others), strict=True)
                 panels.append(Panel(base, tuple(Rival(base, c, name) for c, name in named), ()))
@@ -174,13 +177,22 @@ def _numbers(effect: Effect, adjusted: float | None) -> dict[str, object]:
 
 def _that_may_differ(baseline: Baseline, components: Components) -> frozenset[str]:
     """The settings that are named, and the options of the parts that they choose."""
-    options = {
-        option
-        for kind in baseline.keys() & PARTS.keys()
-        for part in components.parts[kind].values()
-        for option in part
-    }
+    options = _options(components, baseline.keys() & PARTS.keys())
     return frozenset({*baseline, *options, *(ISDA_SETTINGS if "isda" in baseline else ())})
+
+
+def _options(components: Components, kinds: Iterable[str]) -> frozenset[str]:
+    """Of all parts of these kinds."""
+    return frozenset(
+        name for kind in kinds for part in components.parts[kind].values() for name in part
+    )
+
+
+def _agree(base: Cell, cell: Cell, names: frozenset[str]) -> bool:
+    """Whether settings that both have are the same: one method has a view that another lacks, and with
+    it the view's options."""
+    both = names & base.settings.keys() & cell.settings.keys()
+    return all(repr(base.settings[name]) == repr(cell.settings[name]) for name in both)
 
 
 def _rest(cell: Cell, left_out: frozenset[str]) -> object:

@@ -41,6 +41,26 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def test_methods_may_have_views_that_their_baseline_lacks(tmp_path: Path) -> None:
+    """FixMatch has a strong view; pixels that move further are another experiment, whatever the method."""
+    rows = {
+        ("supervised",): 20.0,
+        ("fixmatch",): 15.0,
+        ("fixmatch", "--strong-operations", "3"): 14.0,
+        ("supervised", "--max-translation", "3"): 19.0,
+        ("fixmatch", "--max-translation", "3"): 11.0,
+    }
+    for place, (flags, error) in enumerate(rows.items()):
+        one = ("--dataset", "digits", "--labels", "20", "--model", "mlp", "--method", *flags)
+        write_run(tmp_path / str(place), *one, errors=[error] * 4)
+    panels = Against(find_runs([tmp_path]), baseline_of(["method=supervised"])).panels
+    found = [[effect.differences[0] for effect in panel.effects] for panel in panels]
+    assert sorted(map(sorted, found)) == [[-8.0], [-6.0, -5.0]]
+    panels = Against(find_runs([tmp_path]), baseline_of(["method=fixmatch"])).panels
+    found = [[effect.differences[0] for effect in panel.effects] for panel in panels]
+    assert sorted(map(sorted, found)) == [[5.0], [8.0]]  # two operations against three are no row
+
+
 def test_rows_are_what_differs_from_the_baseline(runs: Path) -> None:
     compared = Against(find_runs([runs]), baseline_of(TABLE_5))
     found = {
