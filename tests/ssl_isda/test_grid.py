@@ -128,6 +128,11 @@ COMMANDS = {
             for seed in (0, 1)
         ],
     ),
+    "seeds first: whole pairs wherever it stops": (
+        DIGITS + "{method: vat, isda: [false, true], seed: [1, 0]}",
+        "--seeds-first",
+        [f"{VAT} --{isda} --seed {seed}" for seed in (0, 1) for isda in ("no-isda", "isda")],
+    ),
     "of two lengths that of the block counts": (
         "settings: {dataset: digits, epochs: 3}\nruns:\n  - {method: vat, steps: 5}",
         "",

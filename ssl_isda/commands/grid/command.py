@@ -47,6 +47,8 @@ class GridConfig(Share):
 
     processes: int = Field(1, ge=1)
     """Without Ray: processes that share the runs, each one after another; for many short ones."""
+    seeds_first: bool = False
+    """All runs of one seed before the next, so that a grid that is stopped leaves whole pairs."""
     print_commands: bool = False
     """Print the commands instead, one a line, for xargs or a SLURM array."""
 
@@ -79,6 +81,8 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError("grid needs one file, such as configs/table6.yaml")
     grid = read_grid(settings_file(Path(files[0])), components)
     runs = expand(grid, flags)
+    if options.seeds_first:
+        runs.sort(key=lambda run: run.resolved.config.seed)
     if options.print_commands:
         show("\n".join(shell_command(run.arguments) for run in runs))
         return 0

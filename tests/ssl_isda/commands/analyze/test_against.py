@@ -42,7 +42,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_methods_may_have_views_that_their_baseline_lacks(tmp_path: Path) -> None:
-    """FixMatch has a strong view; pixels that move further are another experiment, whatever the method."""
+    """FixMatch has a strong view; pixels that move further are another experiment with any method."""
     rows = {
         ("supervised",): 20.0,
         ("fixmatch",): 15.0,
