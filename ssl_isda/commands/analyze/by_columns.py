@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import printed
-from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, remarks, told
+from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, remarks
 from ssl_isda.results.cells import row_name
 from ssl_isda.results.estimates import LEVEL
 from ssl_isda.results.paper import spelled
@@ -60,7 +60,7 @@ def _rows(comparison: Comparison, setting: str) -> dict[str, _Row]:
 
 def _name(panel: Panel, effect: Effect, setting: str) -> str:
     others = [name for name in panel.differing if name != setting]
-    row = effect.isda.method, True, told(effect.isda, others)
+    row = effect.isda.method, True, panel.told(effect.isda, others)
     return f"{effect.column.name}, {row_name(row)}"
 
 

@@ -32,6 +32,8 @@ from ssl_isda.results.run_settings import default
 from ssl_isda.results.runs import Run
 from ssl_isda.results.tables import Table, markdown, markdown_table
 
+FEWEST_FOR_ONE_APART = 4
+"""Cells of a panel: where one of them has another number than the default, it alone is named by it."""
 DETECTABLE = (
     "Detectable: the smallest true\n"
     "difference that so many pairs of this spread find with a probability of 80 %; what is smaller\n"
@@ -91,9 +93,21 @@ class Panel:
     differing: tuple[str, ...]
     """The settings that tell its cells with ISDA from each other."""
 
+    variant: str = ""
+    """What tells its plain cell from that of another panel of the method, in words."""
+
     @property
     def title(self) -> str:
         return f"{self.plain.column.name}: {self.plain.name}"
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Those with ISDA."""
+        return [effect.isda for effect in self.effects]
+
+    def told(self, cell: Cell, names: Sequence[str]) -> str:
+        """Some settings of one of its cells in words, and its own."""
+        return ", ".join(filter(None, (self.variant, told(cell, names, self.cells))))
 
 
 class Comparison:
@@ -221,11 +235,15 @@ def _panels(effects: Sequence[Effect]) -> list[Panel]:
     grouped: dict[int, list[Effect]] = defaultdict(list)
     for effect in effects:
         grouped[id(effect.plain)].append(effect)
-    panels = [_panel(group) for group in grouped.values()]
+    groups = [*grouped.values()]
+    places = [(group[0].column, group[0].isda.method) for group in groups]
+    panels = [
+        _panel(group, places.count(place) > 1) for group, place in zip(groups, places, strict=True)
+    ]
     return sorted(panels, key=lambda p: (p.plain.column.order, row_order(p.plain.row)))
 
 
-def _panel(effects: Sequence[Effect]) -> Panel:
+def _panel(effects: Sequence[Effect], has_rivals: bool) -> Panel:
     """Ordered by the settings that differ: numbers in their order, before words in theirs."""
     names = settings_that_differ([effect.isda for effect in effects])
 
@@ -233,14 +251,25 @@ def _panel(effects: Sequence[Effect]) -> Panel:
         values = [effect.isda.settings.get(name) for name in names]
         return [(size, "") if (size := number(v)) is not None else (1e300, str(v)) for v in values]
 
-    named = [replace(e, told=told(e.isda, names)) for e in sorted(effects, key=place)]
-    return Panel(effects[0].plain, tuple(named), tuple(names))
+    plain = effects[0].plain
+    variant = plain.variant if has_rivals else ""
+    panel = Panel(plain, tuple(sorted(effects, key=place)), tuple(names), variant)
+    named = [replace(e, told=panel.told(e.isda, names)) for e in panel.effects]
+    return replace(panel, effects=tuple(named))
 
 
-def told(cell: Cell, names: Sequence[str]) -> str:
-    """Settings of a cell in words: all numbers; of the rest what is set and not the default."""
+def told(cell: Cell, names: Sequence[str], beside: Sequence[Cell]) -> str:
+    """Settings of a cell in words: what is set and not the default, and those numbers that vary among
+    ``beside``, the cells of its panel."""
     return ", ".join(
         f"{name} {spelled(value)}"
         for name, value in ((name, cell.settings.get(name)) for name in names)
-        if number(value) is not None or value not in (None, default(name))
+        if value not in (None, default(name))
+        or (number(value) is not None and _varies(name, beside))
     )
+
+
+def _varies(name: str, cells: Sequence[Cell]) -> bool:
+    """Whether a setting does more than set one of many cells apart from all others."""
+    departing = [cell for cell in cells if cell.settings.get(name) != default(name)]
+    return len(departing) > 1 or len(cells) < FEWEST_FOR_ONE_APART

@@ -195,7 +195,7 @@ def _finish(axes: Any, panel: Panel, curves: Sequence[Curve]) -> None:
 
 def _isda_name(effect: Effect, panel: Panel, setting: str) -> str:
     """What a line of the legend says; the curve's ``setting`` stands at the axis."""
-    words = told(effect.isda, [name for name in panel.differing if name != setting])
+    words = told(effect.isda, [n for n in panel.differing if n != setting], panel.cells)
     return f"ISDA, {words}" if words else "ISDA"
 
 

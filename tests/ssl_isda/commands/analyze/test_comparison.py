@@ -67,6 +67,22 @@ def test_every_value_of_a_setting_is_a_row_in_the_order_of_the_numbers(tmp_path:
     assert numbers[0]["differences"] == {"0": 0.0, "1": -0.5, "2": 0.0}
 
 
+def test_a_row_is_named_by_what_sets_it_apart(tmp_path: Path) -> None:
+    """Not by the defaults of what others set, and where there are two plain cells by its own's."""
+    rows = ((), ("--eta-1", "0.3"), ("--shrinkage", "0.5"), ("--covariance", "shared"))
+    write_run(tmp_path / "plain")
+    for place, words in enumerate(rows):
+        write_run(tmp_path / str(place), "--isda", *words)
+    ends = ["", " (covariance shared)", " (eta_1 0.3)", " (shrinkage 0.5)"]
+    names = [effect.name.partition("VAT + ISDA")[2] for effect in compared(tmp_path).effects]
+    assert sorted(names) == ends
+    for isda in ((), ("--isda",)):
+        write_run(tmp_path / f"narrow{isda}", "--features", "16", *isda)
+    names = [effect.name.partition("VAT + ISDA")[2] for effect in compared(tmp_path).effects]
+    wide = [end.replace(" (", " (features unset, ") or " (features unset)" for end in ends]
+    assert sorted(names) == sorted([*wide, " (features 16)"])
+
+
 def test_three_values_of_a_number_are_a_curve_and_the_other_cells_levels(tmp_path: Path) -> None:
     """As in Fig. 10: the number varies in one form, and one more cell has another form."""
     write_sensitivity(tmp_path)
