@@ -150,6 +150,16 @@ class Cell:
         return deviations(self.settings, beside[0]) if beside and self.runs else []
 
     @property
+    def training_loss(self) -> float | None:
+        """The mean of ``Run.last_loss`` over the finished runs."""
+        losses = [loss for run in self.finished if (loss := run.last_loss) is not None]
+        return sum(losses) / len(losses) if losses else None
+
+    @property
+    def loss_in_words(self) -> str:
+        return "unknown" if self.training_loss is None else f"{self.training_loss:.2g}"
+
+    @property
     def seconds(self) -> Estimate | None:
         """Of a finished run."""
         return estimate([s for run in self.finished if (s := run.seconds) is not None])

@@ -64,15 +64,14 @@ def _line(shared: str, runs: Sequence[Run]) -> str:
     by_seed: dict[str, object] = {
         "seeds": [run.seed for run in runs],
         "errors": [round(run.error, 6) for run in runs],
-        "losses": [_last_loss(run) for run in runs],
+        "losses": [_rounded(run.last_loss) for run in runs],
         "splits": [run.split.digest[:KEPT_OF_A_DIGEST] if run.split else "" for run in runs],
     }
     return json.dumps({"settings": cell.pop("settings"), **by_seed, **cell}, ensure_ascii=False)
 
 
-def _last_loss(run: Run) -> float | None:
-    found = run.epochs[-1].get("supervised_loss") if run.epochs else None
-    return None if found is None else float(f"{found:.4g}")
+def _rounded(loss: float | None) -> float | None:
+    return None if loss is None else float(f"{loss:.4g}")
 
 
 def read_gathered(file: Path) -> list[Run]:

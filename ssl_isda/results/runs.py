@@ -89,6 +89,11 @@ class Run:
         return min((e["test_error"] for e in self.epochs if "test_error" in e), default=None)
 
     @property
+    def last_loss(self) -> float | None:
+        """The supervised loss of the last epoch; with ISDA the bound that stands in its place."""
+        return self.epochs[-1].get("supervised_loss") if self.epochs else None
+
+    @property
     def selected_error(self) -> float | None:
         """Of the epoch that was best on the validation images, where there were some."""
         return number(self.result.get(f"selected_{self.headline.name}"))

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.words import nearest, shown
-from ssl_isda.commands.analyze.comparison import DETECTABLE, Comparison, Effect, Panel, remarks
+from ssl_isda.commands.analyze.comparison import (
+    DETECTABLE,
+    LOSSES,
+    Comparison,
+    Effect,
+    Panel,
+    remarks,
+)
 from ssl_isda.results.cells import Cell, settings_that_differ
 from ssl_isda.results.estimates import holm
 from ssl_isda.results.headlines import judged_by, where_better
@@ -102,10 +109,10 @@ class Against(Comparison):
     def _missing_beside(self, cell: Cell) -> str:
         return f"with {spelled_out(self.baseline)}"
 
-    def table(self) -> str:
-        return "\n".join([*self._lines(), *remarks(self)]) + "\n"
+    def table(self, with_losses: bool = False) -> str:
+        return "\n".join([*self._lines(with_losses), *remarks(self)]) + "\n"
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, with_losses: bool) -> Iterator[str]:
         runs = [run for cell in self.cells for run in cell.runs]
         yield (
             f"Test {judged_by(runs)} in %, the mean of the last epochs: mean ± standard deviation of n "
@@ -118,7 +125,7 @@ class Against(Comparison):
             f"{where_better(runs)} where the row is better."
         )
         yield "p: Student's paired t-test, from three pairs on; Holm: the p that holds for all rows of a"
-        yield f"baseline at once. {DETECTABLE}"
+        yield f"baseline at once. {DETECTABLE}{LOSSES * with_losses}"
         for panel in self.panels:
             heads = [
                 panel.plain.column.name,
@@ -127,9 +134,11 @@ class Against(Comparison):
                 "detectable",
                 "p",
                 "Holm",
+                *["training loss"] * with_losses,
             ]
             base = [spelled_out(self.baseline), panel.plain.in_words, "", "", "", ""]
-            yield "\n" + markdown_table(Table([heads, base, *_rows(panel)]))
+            base += [panel.plain.loss_in_words] * with_losses
+            yield "\n" + markdown_table(Table([heads, base, *_rows(panel, with_losses)]))
 
     def json(self) -> str:
         rows = [_numbers(effect, p) for panel in self.panels for effect, p in _with_holm(panel)]
@@ -145,7 +154,7 @@ def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:
     yield from zip(panel.effects, holm([effect.p for effect in panel.effects]), strict=True)
 
 
-def _rows(panel: Panel) -> Iterator[list[str]]:
+def _rows(panel: Panel, with_losses: bool) -> Iterator[list[str]]:
     for effect, adjusted in _with_holm(panel):
         ps = ["" if p is None else f"{p:.3f}" for p in (effect.p, adjusted)]
         yield [
@@ -154,6 +163,7 @@ def _rows(panel: Panel) -> Iterator[list[str]]:
             str(effect.difference or "no pair"),
             effect.detectable,
             *ps,
+            *[effect.isda.loss_in_words] * with_losses,
         ]
 
 

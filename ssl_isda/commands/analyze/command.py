@@ -74,9 +74,11 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
         raise UsageError(
             "--columns is for ISDA against none, and --baseline for other rows: give one"
         )
+    if options.training_loss and options.columns:
+        raise UsageError("--training-loss adds to rows, and --columns has cells alone: give one")
     runs = find_runs([Path(place) for place in places or ["runs"]])
     compared = Against(runs, baseline) if baseline else Comparison(runs)
-    table = _table(compared, options.columns)
+    table = _table(compared, options)
     if options.out is None:
         show(table.rstrip("\n"))
         return
@@ -90,10 +92,12 @@ def comparison(places: Sequence[str], options: ComparisonConfig) -> None:
         show(f"warning: {line}")
 
 
-def _table(compared: Comparison, columns: str | None) -> str:
+def _table(compared: Comparison, options: ComparisonConfig) -> str:
     from ssl_isda.commands.analyze.by_columns import table_by_columns
 
-    return table_by_columns(compared, columns.replace("-", "_")) if columns else compared.table()
+    if options.columns:
+        return table_by_columns(compared, options.columns.replace("-", "_"))
+    return compared.table(options.training_loss)
 
 
 def power(places: Sequence[str], options: PowerConfig) -> None:

@@ -40,6 +40,12 @@ DETECTABLE = (
     "than that is not seen, which does not say that it is not there."
 )
 
+LOSSES = (
+    " Training loss: that of the\n"
+    "labeled images in the last epoch, the mean over the seeds; with ISDA the bound of Prop. 1, never\n"
+    "below the same network's cross-entropy."
+)
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -155,9 +161,9 @@ class Comparison:
     def _missing_beside(self, cell: Cell) -> str:
         return "without ISDA" if cell.isda else "with ISDA"
 
-    def table(self) -> str:
-        """The whole comparison as Markdown."""
-        return "\n".join([*_lines(self), *remarks(self)]) + "\n"
+    def table(self, with_losses: bool = False) -> str:
+        """The whole comparison as Markdown; ``with_losses`` adds how far each cell was trained."""
+        return "\n".join([*_lines(self, with_losses), *remarks(self)]) + "\n"
 
     def json(self) -> str:
         """The same numbers for a program, each seed's difference among them."""
@@ -181,7 +187,7 @@ def _problem(run: Run) -> str:
     return f"{run.path}: {run.state}{': ' * bool(run.problem)}{run.problem}"
 
 
-def _lines(comparison: Comparison) -> Iterator[str]:
+def _lines(comparison: Comparison, with_losses: bool) -> Iterator[str]:
     runs = [run for cell in comparison.cells for run in cell.runs]
     judged, better = judged_by(runs), where_better(runs)
     yield f"Test {judged} in %, the mean of the last epochs: mean ± standard deviation of n seeds. The"
@@ -189,7 +195,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield "percentage points, its mean and in brackets the 95 % confidence interval of Student's t;"
     yield f"{better} where ISDA helps. One pair has no interval. Intervals are not corrected for the"
     yield "number of rows; Holm: p of Student's paired t-test, from three pairs on, that holds for all"
-    yield f"rows at once. {DETECTABLE}\n"
+    yield f"rows at once. {DETECTABLE}{LOSSES * with_losses}\n"
     heads = ["data, method", "without ISDA", "with ISDA", "difference [95 %]", "detectable", "Holm"]
     rows = [
         [
@@ -198,10 +204,11 @@ def _lines(comparison: Comparison) -> Iterator[str]:
             effect.difference or "no pair",
             effect.detectable,
             "" if p is None else f"{p:.3f}",
+            *([f"{effect.plain.loss_in_words}, {effect.isda.loss_in_words}"] * with_losses),
         ]
         for effect, p in zip(comparison.effects, comparison.corrected, strict=True)
     ]
-    yield markdown_table(Table([heads, *rows]))
+    yield markdown_table(Table([[*heads, *["training loss"] * with_losses], *rows]))
 
 
 def remarks(comparison: Comparison) -> Iterator[str]:

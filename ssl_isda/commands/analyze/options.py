@@ -26,7 +26,8 @@ networks and augmentations can be compared like that, as in Table 5.
   python run.py analyze comparison runs/table5_small --baseline loss=cross_entropy dropout=0 isda=false
 
 With --columns the table has a column for each value of a setting of ISDA, such as lambda_0, and a row for
-everything else: grids of many cells on one page.
+everything else: grids of many cells on one page. With --training-loss the rows also say at which loss of
+the labeled images training ended.
 
   comparison.md           the table, and what is not counted
   comparison.json         its numbers, each seed's among them
@@ -119,6 +120,9 @@ class ComparisonConfig(Options):
 
     columns: str | None = None
     """The setting of ISDA whose values are the table's columns; unset: each cell is a row."""
+
+    training_loss: bool = False
+    """One more column says at which training loss the cells stopped."""
 
     out: UsablePath | None = None
     """Where the table and the figures go, over older ones; unset: the table is printed."""

@@ -256,6 +256,30 @@ def test_a_setting_can_be_the_columns_of_the_table(tmp_path: Path, capsys) -> No
     assert cli.main([*words, "lambda_0", "--baseline", "isda=false"]) == 2
 
 
+def test_a_table_says_at_which_training_loss_its_cells_stopped(tmp_path: Path, capsys) -> None:
+    """The mean over the seeds of the last epoch's, in every kind of row, from folders and one file."""
+    for isda, losses in ((), (0.01, 0.03)), (("--isda",), (0.5, 0.56)):
+        for seed, loss in enumerate(losses):
+            extra = {"supervised_loss": loss}
+            write_run(tmp_path / "runs", *isda, "--seed", str(seed), errors=[9.0], extra=extra)
+    file = tmp_path / "kept.jsonl"
+    assert cli.main(["analyze", "collect", str(tmp_path / "runs"), "--out", str(file)]) == 0
+    for place in (tmp_path / "runs", file):
+        words = ["analyze", "comparison", str(place), "--training-loss"]
+        ends = [(".02, 0.53", []), ("0.02", ["--baseline", "isda=false"])]
+        for end, more in ends:
+            assert cli.main([*words, *more]) == 0
+            told = capsys.readouterr().out
+            assert "with ISDA the bound of Prop. 1" in told and "| training loss |" in told
+            rows = [line for line in told.splitlines() if line.startswith("|")]
+            assert rows[2].endswith(f"{end} |")
+    assert rows[3].endswith(" | 0.53 |")
+    assert cli.main(["analyze", "comparison", str(file)]) == 0
+    assert "training loss" not in capsys.readouterr().out.lower()
+    assert cli.main([*words, "--columns", "lambda_0"]) == 2
+    assert "--training-loss adds to rows" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["{", "[]", NO_SETTINGS, "\xff"])
 def test_a_file_that_holds_no_cells_is_told_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "cells.jsonl").write_text(text, "latin-1")
