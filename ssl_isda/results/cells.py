@@ -157,7 +157,7 @@ class Cell:
 
     @property
     def loss_in_words(self) -> str:
-        return "unknown" if self.training_loss is None else f"{self.training_loss:.2g}"
+        return "unknown" if self.training_loss is None else f"{self.training_loss:.3g}"
 
     @property
     def seconds(self) -> Estimate | None:

@@ -208,7 +208,7 @@ def _lines(comparison: Comparison, with_losses: bool) -> Iterator[str]:
         ]
         for effect, p in zip(comparison.effects, comparison.corrected, strict=True)
     ]
-    yield markdown_table(Table([[*heads, *["training loss"] * with_losses], *rows]))
+    yield markdown_table(Table([[*heads, *["training loss without, with"] * with_losses], *rows]))
 
 
 def remarks(comparison: Comparison) -> Iterator[str]:

@@ -270,7 +270,7 @@ def test_a_table_says_at_which_training_loss_its_cells_stopped(tmp_path: Path, c
         for end, more in ends:
             assert cli.main([*words, *more]) == 0
             told = capsys.readouterr().out
-            assert "with ISDA the bound of Prop. 1" in told and "| training loss |" in told
+            assert "with ISDA the bound of Prop. 1" in told and "| training loss" in told
             rows = [line for line in told.splitlines() if line.startswith("|")]
             assert rows[2].endswith(f"{end} |")
     assert rows[3].endswith(" | 0.53 |")
