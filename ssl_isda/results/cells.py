@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ _METHOD_NAMES = {
     "dash": "Dash",
 }
 """Of the papers; a method that is not here is shown under the name that --method takes."""
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 Row = tuple[str, bool, str]
 """Method, whether ISDA is on, and the variant."""
 
@@ -246,13 +248,20 @@ def row_name(row: Row) -> str:
 
 def row_order(row: Row) -> tuple[object, ...]:
     """Supervised, then the paper's methods in its order, then others; of each the networks, losses and
-    augmentations in the order of its tables, and plain before ISDA."""
+    augmentations in the order of its tables, plain before ISDA, and numbers by their size."""
     known = ("supervised", *paper.METHODS)
     method, isda, variant = row
     words = [word.partition(" ")[::2] for word in variant.split(", ")]
     parts = [value for name, value in words if name in paper.OF_A_NETWORK]
     place = known.index(method) if method in known else len(known)
-    return place, method, paper.order_of(parts), parts, isda, variant
+    sizes = [(name, *_size(value)) for name, value in words]
+    return place, method, paper.order_of(parts), parts, isda, sizes
+
+
+def _size(spelled: str) -> tuple[float, str]:
+    """Of "3,000" 3,000; words come after all numbers."""
+    digits = spelled.replace(",", "")
+    return (float(digits), "") if _NUMBER.fullmatch(digits) else (float("inf"), spelled)
 
 
 def _order(cell: Cell) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssl_isda.commands.report.contents import Report
+from ssl_isda.results.cells import row_order
 from ssl_isda.results.classes import classes_of
 from ssl_isda.results.curves import MOST_POINTS, curve, metrics_of
 from ssl_isda.results.estimates import Estimate
@@ -72,6 +73,14 @@ def test_an_option_that_came_after_a_run_counts_as_its_default(tmp_path: Path) -
     for place in (tmp_path / "runs", file):
         (cell,) = report_of(place).cells
         assert [run.settings["nesterov"] for run in cell.runs] == [True, True]
+
+
+def test_rows_stand_in_the_order_of_their_numbers() -> None:
+    sizes = ["features 16, steps 600", "features 16, steps 3,000", "features 128, steps 200"]
+    rates = ["learning_rate 1e-05", "learning_rate 0.3", "learning_rate 10", "learning_rate unset"]
+    for variants in (sizes, rates):
+        rows = [("vat", False, variant) for variant in variants]
+        assert sorted(reversed(rows), key=row_order) == rows
 
 
 def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
