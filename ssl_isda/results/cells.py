@@ -159,7 +159,8 @@ class Cell:
 
     @property
     def loss_in_words(self) -> str:
-        return "unknown" if self.training_loss is None else f"{self.training_loss:.3g}"
+        loss = self.training_loss
+        return "unknown" if loss is None else f"{loss:#.3g}".rstrip(".")
 
     @property
     def seconds(self) -> Estimate | None:

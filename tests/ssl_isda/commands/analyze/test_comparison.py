@@ -266,14 +266,14 @@ def test_a_table_says_at_which_training_loss_its_cells_stopped(tmp_path: Path, c
     assert cli.main(["analyze", "collect", str(tmp_path / "runs"), "--out", str(file)]) == 0
     for place in (tmp_path / "runs", file):
         words = ["analyze", "comparison", str(place), "--training-loss"]
-        ends = [(".02, 0.53", []), ("0.02", ["--baseline", "isda=false"])]
+        ends = [("0.0200, 0.530", []), ("0.0200", ["--baseline", "isda=false"])]
         for end, more in ends:
             assert cli.main([*words, *more]) == 0
             told = capsys.readouterr().out
             assert "with ISDA the bound of Prop. 1" in told and "| training loss" in told
             rows = [line for line in told.splitlines() if line.startswith("|")]
             assert rows[2].endswith(f"{end} |")
-    assert rows[3].endswith(" | 0.53 |")
+    assert rows[3].endswith(" | 0.530 |")
     assert cli.main(["analyze", "comparison", str(file)]) == 0
     assert "training loss" not in capsys.readouterr().out.lower()
     assert cli.main([*words, "--columns", "lambda_0"]) == 2
