@@ -2,7 +2,8 @@
 
 A line is a JSON object: ``settings``, all but the seed and where the runs were; and by seed, in the
 order of ``seeds``, ``errors`` (%), ``losses`` (the supervised loss of the last epoch) and ``splits`` (the
-first characters of the digest of the labeled images); ``data_digest``, ``commit`` and ``versions`` once.
+first characters of the digest of the labeled images); ``data_digest``, ``commit``, ``versions`` and
+``precision`` once.
 Runs that failed have a line of their own: ``settings``, and by seed in ``failed`` what their logs say.
 """
 
@@ -25,7 +26,7 @@ SUFFIX = ".jsonl"
 KEPT_OF_A_DIGEST = 12
 _BY_SEED = ("seeds", "errors", "losses", "splits")
 _FAILED = "failed"
-_ONCE = ("data_digest", "commit", "versions")
+_ONCE = ("data_digest", "commit", "versions", "precision")
 _NEEDED = ("dataset", "data_dir", "labels", "method", "isda")
 _WHERE_NAMED = ("data_dir",)
 """What is no part of an experiment, but names its column."""

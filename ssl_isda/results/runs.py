@@ -117,6 +117,11 @@ class Run:
         return str(self.result.get("commit") or "")
 
     @property
+    def precision(self) -> str:
+        """ "bf16"; empty where it is not known."""
+        return str(self.result.get("precision") or "")
+
+    @property
     def command(self) -> str:
         """As a shell would take it."""
         words = self.result.get("command")
@@ -138,7 +143,7 @@ class Run:
         """ "x86_64, 1 thread, bf16"."""
         threads = number(self.result.get("threads"))
         counted = "" if threads is None else f"{threads:g} thread{'s' * (threads != 1)}"
-        parts = (self.result.get("device", ""), counted, self.result.get("precision", ""))
+        parts = (self.result.get("device", ""), counted, self.precision)
         return ", ".join(text for part in parts if (text := str(part)))
 
 

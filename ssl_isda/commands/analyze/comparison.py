@@ -84,6 +84,17 @@ class Effect:
         return detectable_in_words(self.difference)
 
     @property
+    def precisions(self) -> Mapping[tuple[str, str], list[int]]:
+        """Of the pairs whose two runs are known to differ in it: the seeds by precision."""
+        plain = {run.seed: run.precision for run in self.plain.finished}
+        seeds: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for run in self.isda.finished:
+            both = plain.get(run.seed, ""), run.precision
+            if run.seed in self.differences and all(both) and both[0] != both[1]:
+                seeds[both].append(run.seed)
+        return seeds
+
+    @property
     def unpaired(self) -> list[int]:
         """Seeds that are finished on one side only, or on other labeled images."""
         finished = {run.seed for cell in (self.plain, self.isda) for run in cell.finished}
@@ -154,6 +165,15 @@ class Comparison:
         return problems
 
     @property
+    def doubtful(self) -> list[str]:
+        """Pairs that are counted, though their runs were computed in different precisions."""
+        return [
+            f"{effect.name}: {seeds_name(seeds)} in {second}, the other side in {first}"
+            for effect in self.effects
+            for (first, second), seeds in effect.precisions.items()
+        ]
+
+    @property
     def corrected(self) -> list[float | None]:
         """p of each effect, by Holm's method for all of them."""
         return holm([effect.p for effect in self.effects])
@@ -219,6 +239,9 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.left_out:
         yield "\nNot counted:\n"
         yield from (f"- {markdown(problem)}" for problem in comparison.left_out)
+    if comparison.doubtful:
+        yield "\nCounted, though the two runs of a pair were computed in different precisions:\n"
+        yield from (f"- {markdown(doubt)}" for doubt in comparison.doubtful)
 
 
 def _numbers(effect: Effect, differing: Sequence[str]) -> dict[str, object]:

@@ -55,6 +55,26 @@ def test_other_labeled_images_make_no_pair(tmp_path: Path) -> None:
     assert found.left_out == ["CIFAR-10, all labels, VAT + ISDA: seed 1 in no pair"]
 
 
+def test_a_pair_of_two_precisions_is_counted_and_named(tmp_path: Path) -> None:
+    """In folders and in one file; a file that was kept before precisions were names none."""
+    write_seeds(tmp_path / "runs", last=[10.0, 20.0])
+    write_seeds(tmp_path / "runs", "--isda", last=[9.0, 19.0])
+    write_run(tmp_path / "runs", "--seed", "2", errors=[30.0], precision="fp32")
+    write_run(tmp_path / "runs", "--isda", "--seed", "2", errors=[29.0])
+    file = tmp_path / "kept.jsonl"
+    file.write_text(gathered(find_runs([tmp_path / "runs"])), "utf-8")
+    doubt = "CIFAR-10, all labels, VAT + ISDA: seed 2 in bf16, the other side in fp32"
+    for place in (tmp_path / "runs", file):
+        assert compared(place).doubtful == [doubt]
+        assert f"- {doubt}" in compared(place).table() and "(n = 3)" in compared(place).table()
+    older = [
+        {name: value for name, value in json.loads(line).items() if name != "precision"}
+        for line in file.read_text("utf-8").splitlines()
+    ]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in older), "utf-8")
+    assert compared(file).doubtful == []
+
+
 # ---- settings that vary
 
 
