@@ -4,7 +4,7 @@ means over the seeds that kept counts."""
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssl_isda.base.class_scores import balanced_error, macro_f1
@@ -86,9 +86,10 @@ def _ious(cell: Cell, num_classes: int) -> list[Estimate | None] | None:
 
 def scores_of(run: Run) -> dict[str, float]:
     """``SCORES_BESIDE`` of a finished run, in percent: what its confusion matrix gives, and for the
-    calibration what its result says. A run that kept neither has none."""
+    top-5 error and the calibration what its result says. A run that kept neither has none."""
     counts = confusion_counts(dict(run.result)) if run.state == "finished" else None
     found = {
+        "top5_error": number(run.result.get("top5_error")),
         "balanced_error": balanced_error(counts) if counts else None,
         "macro_f1": macro_f1(counts) if counts else None,
         "calibration_error": number(run.result.get("calibration_error")),
@@ -102,6 +103,12 @@ def scores_beside(cell: Cell) -> dict[str, Estimate | None] | None:
     if not any(scores):
         return None
     return {name: estimate([s[name] for s in scores if name in s]) for name in SCORES_BESIDE}
+
+
+def score_columns(cells: Iterable[Mapping[str, Estimate | None]]) -> dict[str, str]:
+    """Those of ``SCORES_BESIDE`` that a table of these cells needs: most data have no top-5 error."""
+    known = {name for scores in cells for name, found in scores.items() if found}
+    return {name: words for name, words in SCORES_BESIDE.items() if name in known}
 
 
 def _shares(counts: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -21,11 +21,13 @@ AVERAGED_EPOCHS = 10
 """The reported error is the mean of this many last epochs (Sec. 6.1 of ISDA)."""
 
 SCORES_BESIDE = {
+    "top5_error": "top-5 error",
     "balanced_error": "balanced error",
     "macro_f1": "macro F1",
     "calibration_error": "calibration error",
 }
-"""What stands beside the error, of the last epoch: its name in a result, and its words."""
+"""What stands beside the error: its name in a result, and its words. Of the last epoch; the top-5 error
+of the epochs that the error is the mean of."""
 _OF_PIXELS = {"pixel_accuracy": "pixel accuracy"}
 
 
@@ -139,7 +141,7 @@ def _beside(result: Mapping[str, Any]) -> str:
     """In brackets; nothing of a result of version 0.1, which has none."""
     known = [
         f"{name} {value:.2f} %"
-        for key, name in {"top5_error": "top-5 error", **SCORES_BESIDE, **_OF_PIXELS}.items()
+        for key, name in {**SCORES_BESIDE, **_OF_PIXELS}.items()
         if (value := result.get(key)) is not None
     ]
     return f" ({', '.join(known)})" if known else ""

@@ -34,9 +34,10 @@ PUBLISHED_IN_WORDS = (
 )
 """What the figures of the literature are."""
 BESIDE_IN_WORDS = (
-    "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds. The balanced "
-    "error is the mean of the classes' own errors, the macro F1 the mean of their F1; classes without "
-    "test images enter neither. Calibration: the expected calibration error over 15 bins of confidence."
+    "At the last epoch on the test set, in %, mean ± standard deviation (n - 1) of n seeds; the top-5 "
+    "error, where there are many classes, over the epochs of the test error. The balanced error is the "
+    "mean of the classes' own errors, the macro F1 the mean of their F1; classes without test images "
+    "enter neither. Calibration: the expected calibration error over 15 bins of confidence."
 )
 """What the scores beside the error are."""
 

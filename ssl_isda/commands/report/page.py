@@ -17,7 +17,7 @@ from ssl_isda.commands.report.contents import (
     compared_in_words,
 )
 from ssl_isda.results.cells import Cell, Column, row_name
-from ssl_isda.results.classes import Classes, classes_of, scores_beside
+from ssl_isda.results.classes import Classes, classes_of, score_columns, scores_beside
 from ssl_isda.results.curves import metrics_of
 from ssl_isda.results.figures import error_figure, matrix_figure, metric_figure
 from ssl_isda.results.headlines import judged_by
@@ -26,7 +26,6 @@ from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import NOT_OF_THE_EXPERIMENT
 from ssl_isda.runs.metrics import TEST_ERROR, TEST_MEAN_IOU
-from ssl_isda.runs.result import SCORES_BESIDE
 from ssl_isda.settings.label_words import IN_FOLDERS
 
 TEMPLATE = "page.html.j2"
@@ -50,7 +49,6 @@ def html_page(report: Report) -> str:
     return rendered(
         Path(__file__).with_name(TEMPLATE),
         {"duration": duration, "row_name": row_name},
-        score_names=[*SCORES_BESIDE.values()],
         beside=BESIDE_IN_WORDS,
         compared=compared_in_words(report.runs),
         judged=judged_by(report.runs),
@@ -76,13 +74,15 @@ def settings_of(cell: Cell) -> str:
 def _section(column: Column, cells: list[Cell]) -> dict[str, object]:
     """All about one data set with one number of labels."""
     found = [(cell, classes_of(cell)) for cell in cells]
+    beside = [(cell, scores) for cell in cells if (scores := scores_beside(cell))]
     return {
         "name": column.name,
         "cells": cells,
         "errors": [*_error_figures(column, cells)],
         "metrics": [*_metric_figures(column, cells)],
         "timed": [cell for cell in cells if cell.seconds],
-        "scores": [(cell, scores) for cell in cells if (scores := scores_beside(cell))],
+        "scores": beside,
+        "score_columns": score_columns(scores for _, scores in beside),
         "classes": [(cell, each, _matrix(cell, each)) for cell, each in found if each],
         "without_classes": [cell.name for cell, each in found if not each],
     }

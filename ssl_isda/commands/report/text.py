@@ -15,7 +15,7 @@ from ssl_isda.commands.report.contents import (
     compared_in_words,
 )
 from ssl_isda.results.cells import Cell, Comparison, row_name
-from ssl_isda.results.classes import scores_beside, scores_of
+from ssl_isda.results.classes import score_columns, scores_beside, scores_of
 from ssl_isda.results.headlines import judged_by
 from ssl_isda.results.pairs import detectable_in_words, paired
 from ssl_isda.results.run_settings import in_order
@@ -119,8 +119,9 @@ def _beside(report: Report) -> Iterator[str]:
         return
     yield "\n## Classes and calibration\n"
     yield f"{BESIDE_IN_WORDS}\n"
-    rows = [[cell.full_name, *(str(e or "") for e in each.values())] for cell, each in found]
-    yield markdown_table(Table([["data, method", *SCORES_BESIDE.values()], *rows]))
+    columns = score_columns(scores for _, scores in found)
+    rows = [[cell.full_name, *(str(each[name] or "") for name in columns)] for cell, each in found]
+    yield markdown_table(Table([["data, method", *columns.values()], *rows]))
 
 
 def _entry(cell: Cell) -> Markup:

@@ -59,7 +59,7 @@ def write_example(runs: Path) -> None:
     odd |= {"class_names": [EVIL, "b"], "confusion": [[9, 1], [2, 2]]}
     (write_run(runs, *mine, **odd) / "split.json").unlink()
     counts = [[50 if i == j else int(j == 0) for j in range(30)] for i in range(30)]
-    write_run(runs, *mine, "--method", "supervised", confusion=counts)
+    write_run(runs, *mine, "--method", "supervised", confusion=counts, top5_error=1.25)
 
 
 def written() -> dict[str, str]:
