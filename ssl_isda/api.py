@@ -42,7 +42,18 @@ class Run:
 
     @property
     def error(self) -> float:
-        """Test error in percent, the mean of the last epochs."""
+        """Test error in percent, the mean of the last epochs.
+
+        Raises
+        ------
+        UsageError
+            The run was judged by another score, such as the mIoU of a segmentation, or had no images to
+            test on; ``result`` has what there is.
+        """
+        if "error" not in self.result:
+            raise UsageError(
+                f"{self.path} has no test error; its result has {', '.join(self.result)}"
+            )
         return float(self.result["error"])
 
 
@@ -79,6 +90,11 @@ def _trained(data: Any, test_data: Any, settings: Mapping[str, Any]) -> Run:
 
     if "seeds" in settings:
         raise UsageError("seeds: train makes one run; call it once for each seed=...")
+    if data is not None and "data_dir" in settings:
+        raise UsageError("data_dir: the samples are those of data=; leave one of them out")
+    for name in ("help", "version", "print_config"):
+        if name in settings:
+            raise UsageError(f"{name} is a flag of the command line, which trains nothing then")
     if data is None and test_data is not None:
         raise UsageError("test_data goes with data; a data set has its own test part")
     own, name = None, settings.get("dataset", OWN_DATA)
@@ -110,16 +126,9 @@ def is_of_vectors(data: Any) -> bool:
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
     """The command line that says the same: ``labels=40, isda=True`` is ``--labels=40 --isda``."""
-    words: list[str] = []
-    for name, value in settings.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, (list, tuple)):
-            words += [f"--{flag}", *map(str, value)]
-        else:
-            words.append(f"--{flag}={'none' if value is None else value}")
-    return words
+    from ssl_isda.settings.flags import as_flag
+
+    return [as_flag(name, value) for name, value in settings.items()]
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def test_a_silent_run_prints_nothing(run: ssl_isda.Run, capsys: pytest.CaptureFi
         ({"method": "vat", "seeds": (0, 1)}, "call it once for each"),
         ({"method": "vat", "test_data": (PIXELS, LABELS)}, "test_data goes with data"),
         ({"method": "vat", "data": "images.npy"}, "got str"),
+        ({"method": "vat", "data": (PIXELS, LABELS), "data_dir": "x"}, "leave one of them out"),
+        ({"method": "vat", "print_config": True}, "a flag of the command line"),
     ],
 )
 def test_errors_are_the_commands_lines(settings: dict[str, Any], text: str) -> None:

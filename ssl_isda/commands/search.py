@@ -24,7 +24,7 @@ from ssl_isda.results.run_files import Damaged, read_split
 from ssl_isda.results.tables import Markup, Table, markdown_table
 from ssl_isda.results.writing import make_folder
 from ssl_isda.runs.data_digest import other_images, usual_digests
-from ssl_isda.runs.metrics import ERROR_RATE, Headline, headline_of
+from ssl_isda.runs.metrics import ERROR_RATE, Headline, headline_of_validation
 from ssl_isda.runs.run_folder import RunFolder, cell_name
 from ssl_isda.settings.config import Resolved
 from ssl_isda.settings.places import shell_command
@@ -103,7 +103,8 @@ def command(arguments: Sequence[str]) -> int:
     _write(base, tried, chosen, num_held_out)
     show(table(tried))
     show(_verdict(tried, chosen, num_held_out * len(base.seeds)))
-    final = [*words, "--isda", *_flags(chosen.setting)]
+    whole = ["--no-validation"] if base.config.validation else []
+    final = [*words, "--isda", *whole, *_flags(chosen.setting)]
     if "--then-train" in arguments:
         train_seeds(resolve(final))
     else:
@@ -212,7 +213,7 @@ def _try(resolved: Resolved, setting: Setting) -> Tried:
     except TrainingFailed as error:
         show(f"warning: {in_words(setting)}: {error}")
         return Tried(setting, None)
-    headline = headline_of(results[0])
+    headline = headline_of_validation(results[0])
     errors = tuple(result[headline.of_validation] for result in results)
     return Tried(setting, errors, str(results[0].get("data_digest") or ""), headline)
 

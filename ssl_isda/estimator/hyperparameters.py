@@ -80,7 +80,7 @@ def _check_settings(settings: Mapping[str, Any], own: Mapping[str, Any]) -> None
     if "epochs" in settings and "steps" in own:
         raise UnusableInput("settings: epochs goes with steps=None, which leaves the length to it")
     for name in settings:
-        if not isinstance(name, str) or name.startswith("-"):
+        if not isinstance(name, str) or "-" in name:
             raise UnusableInput(
                 f"settings names flags with underscores, such as consistency_weight; got {name!r}"
             )

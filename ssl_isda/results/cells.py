@@ -289,9 +289,11 @@ def _cell(column: Column, group: Sequence[Run]) -> Cell:
     runs = []
     for run in sorted(group, key=lambda run: (run.seed, run.path)):
         if run.state == "finished":
-            first = counted.setdefault(run.seed, run.path)
-            if first != run.path:
+            if run.seed in counted:
+                first = counted[run.seed]
                 run = replace(run, state="repeated", problem=f"the same experiment as {first}")
+            else:
+                counted[run.seed] = run.path
         runs.append(run)
     return Cell(column, str(settings["method"]), bool(settings["isda"]), settings, tuple(runs))
 

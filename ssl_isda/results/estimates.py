@@ -15,6 +15,8 @@ LEVEL = 0.05
 POWER = 0.8
 """Probability with which an effect is to be found."""
 MOST_PAIRS = 1_000_000
+ROUNDING = 1e-9
+"""Percentage points by which differences of equal errors may differ."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,9 @@ def pairs_needed(std: float, effect: float) -> int | None:
     """The fewest pairs whose ``detectable_effect`` is at most ``effect``; None beyond a million."""
     low, high = 1, 2
     while detectable_effect(std, high) > effect:
-        low, high = high, 2 * high
-        if high > MOST_PAIRS:
+        if high == MOST_PAIRS:
             return None
+        low, high = high, min(2 * high, MOST_PAIRS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if detectable_effect(std, middle) <= effect else (middle, high)
@@ -150,12 +152,19 @@ def paired_p(differences: Sequence[float]) -> float | None:
     None with fewer than three, or where all are equal.
     """
     n = len(differences)
-    if n < FEWEST_FOR_A_TEST or len({*differences}) == 1:
+    if n < FEWEST_FOR_A_TEST or max(differences) - min(differences) < ROUNDING:
         return None
     from scipy.special import stdtr  # distribution of Student's t
 
     t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(n))
     return 2 * float(stdtr(n - 1, -abs(t)))
+
+
+def p_in_words(p: float | None) -> str:
+    """ "0.034", "< 0.001"; empty where there is no test."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -159,16 +159,17 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
     from ssl_isda.results.gathered import SUFFIX, read_gathered
 
     folders: dict[Path, Path] = {}
-    gathered: list[Run] = []
+    files: dict[Path, Path] = {}
     for place in places:
         if place.is_file() and place.suffix == SUFFIX:
-            gathered += read_gathered(place)
+            files.setdefault(place.resolve(), place)
             continue
         if not place.is_dir():
             problem = "is a file; a folder is needed" if place.exists() else "no such folder"
             raise UsageError(f"{printed(place)}: {problem}")
         for folder in _run_folders(place):
             folders.setdefault(folder.resolve(), folder)
+    gathered = [run for file in files.values() for run in read_gathered(file)]
     if not folders and not gathered:
         names = ", ".join(printed(place) for place in places)
         raise UsageError(f"no runs in {names}; a run folder holds config.yaml and metrics.jsonl")

@@ -14,6 +14,7 @@ from ssl_isda.runs.grid_file import Block, GridFile
 from ssl_isda.runs.run_folder import RunFolder
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import ISDA_SETTINGS, Resolved
+from ssl_isda.settings.flags import as_flag, as_text
 from ssl_isda.settings.label_words import AMOUNTS, IN_FOLDERS
 from ssl_isda.settings.resolve import resolve
 from ssl_isda.settings.yaml_files import Given
@@ -146,7 +147,7 @@ def _varying_settings(drafts: Sequence[_Draft], flags: Mapping[str, Given]) -> l
 def _placed(grid: GridFile, draft: _Draft, varying: Sequence[str]) -> GridRun:
     """The run with a folder of its own."""
     parts = [
-        f"{name}={quote(_text(draft.words[name].value), safe='+,')}"
+        f"{name}={quote(as_text(draft.words[name].value), safe='+,')}"
         for name in varying
         if name in draft.block.axes and name in draft.words
     ]
@@ -170,21 +171,11 @@ def _arguments(grid: GridFile, words: Mapping[str, Given]) -> list[str]:
 
 def _words(item: tuple[str, Given]) -> Iterator[str]:
     name, given = item
-    flag = name.replace("_", "-")
     if isinstance(given.value, bool):
-        yield f"--{flag}" if given.value else f"--no-{flag}"
+        yield as_flag(name, given.value)
     else:
-        yield from _flag(f"--{flag}", _text(given.value))
+        yield from _flag(f"--{name.replace('_', '-')}", as_text(given.value))
 
 
 def _flag(flag: str, text: str) -> list[str]:
     return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
-
-
-def _text(value: object) -> str:
-    """The value as a flag takes it."""
-    if isinstance(value, tuple):
-        return ",".join(map(_text, value))
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

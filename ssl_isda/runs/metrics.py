@@ -49,6 +49,11 @@ def headline_of(result: Collection[str]) -> Headline:
     return next((each for each in HEADLINES if each.name in result), ERROR_RATE)
 
 
+def headline_of_validation(result: Collection[str]) -> Headline:
+    """The one that a result has on its validation set."""
+    return next(each for each in HEADLINES if each.of_validation in result)
+
+
 def headline_of_epoch(metrics: Collection[str]) -> Headline | None:
     """The one that the numbers of an epoch have, on the test part."""
     return next((each for each in HEADLINES if each.of_test in metrics), None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_isda.parallel.launch import num_launched
-from ssl_isda.runs.metrics import TOP5_ERROR, headline_of, headline_of_epoch
+from ssl_isda.runs.metrics import HEADLINES, TOP5_ERROR, headline_of, headline_of_epoch
 
 if TYPE_CHECKING:
     import torch
@@ -39,14 +39,14 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ``error`` is the mean of the last 10 epochs, or of the last quarter of a run shorter than 40;
     ``last_epoch_error`` is the last one's; with a validation set ``selected_error`` is the test error
     of the epoch that was best on it. The best epoch on the test set is not a result. A run without a
-    test part has no errors.
+    test part has no errors but that on its validation set.
     """
     length = {"epochs": len(history), "steps": history[-1]["step"]}
+    num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
     headline = headline_of_epoch(history[-1])
     if headline is None:
-        return length
+        return length | _validated(history[-num_averaged:])
     name, validation = headline.name, headline.of_validation
-    num_averaged = max(1, min(AVERAGED_EPOCHS, len(history) // 4))
     values = [epoch[headline.of_test] for epoch in history]
     result: dict[str, Any] = {
         name: statistics.fmean(values[-num_averaged:]),
@@ -64,9 +64,14 @@ def summarize(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "selected_epoch": selected["epoch"],
             f"selected_{name}": selected[headline.of_test],
             f"selected_{validation}": selected[validation],
-            validation: statistics.fmean(epoch[validation] for epoch in history[-num_averaged:]),
         }
-    return result
+    return result | _validated(history[-num_averaged:])
+
+
+def _validated(epochs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean score of these epochs on the validation set, if there is one."""
+    names = [each.of_validation for each in HEADLINES if each.of_validation in epochs[-1]]
+    return {name: statistics.fmean(epoch[name] for epoch in epochs) for name in names}
 
 
 def provenance(

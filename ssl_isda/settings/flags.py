@@ -168,6 +168,23 @@ def from_text(setting: Setting, text: str, flag: str) -> Given:
     return Given(value, shown(text), "flag", flag)
 
 
+def as_flag(name: str, value: object) -> str:
+    """The word of a command line that says this: ``--labels=40``, ``--isda``, ``--no-flip``."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag}={as_text(value)}"
+
+
+def as_text(value: object) -> str:
+    """The value as a flag takes it."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(as_text, value))
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _typed(given: Given) -> str:
     return given.name if isinstance(given.value, bool) else f"{given.name} {given.text}"
 

@@ -327,7 +327,7 @@ def _joined(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
         dropped = {"steps"} if "epochs" in given and "steps" not in given else set()
         if WARM_UPS & given.keys():
             dropped |= WARM_UPS
-        if _amounts(given):
+        if _amounts(given) or "labels" in given:  # labels: none keeps all of them
             dropped |= {*AMOUNTS}
         if len(rivals := _amounts(layer)) > 1:
             one, other = rivals[0].place, rivals[1].place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import io
+import json
 import os
 import shlex
 import signal
@@ -559,6 +560,19 @@ def test_other_settings_there_and_a_result_elsewhere_are_failures(file, monkeypa
     assert [*seen.left] == [runs[1].path]
     seen.ended(runs[1], Outcome(0, ""))
     assert "shared file system" in seen.failures[runs[1].path] and not seen.errors
+
+
+def test_a_run_without_images_to_test_on_is_done(file, monkeypatch, capsys) -> None:
+    folder = write_run(file.parent / "runs", "--dataset", "digits")
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(
+        json.dumps({name: result[name] for name in result if "error" not in name})
+    )
+    runs, seen = watched(file, monkeypatch)
+    assert [*seen.left] == [runs[1].path] and not seen.errors and not seen.failures
+    seen.ended(runs[1], Outcome(70, "exit code 70: a loss is nan"))
+    assert capsys.readouterr().out.startswith("[2/2] failed")
+    assert seen.summary(runs).splitlines()[1].endswith("vat  -  1 failed")
 
 
 def test_the_time_left_follows_from_epochs_done_here(file, monkeypatch, capsys) -> None:

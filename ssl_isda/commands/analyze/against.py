@@ -18,7 +18,7 @@ from ssl_isda.commands.analyze.comparison import (
     remarks,
 )
 from ssl_isda.results.cells import Cell, settings_that_differ
-from ssl_isda.results.estimates import holm
+from ssl_isda.results.estimates import holm, p_in_words
 from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
@@ -48,8 +48,13 @@ def baseline_of(words: Sequence[str]) -> Baseline:
         name = name.replace("-", "_")
         if not equals or not text:
             raise UsageError(f"--baseline takes NAME=VALUE, such as isda=false, got {shown(word)}")
-        if name not in known or name in NOT_OF_THE_EXPERIMENT:
+        if name not in known:
             raise UsageError(f"--baseline: unknown setting {shown(name)}{nearest(name, known)}")
+        if name in NOT_OF_THE_EXPERIMENT:
+            raise UsageError(
+                f"--baseline: {name} is no part of an experiment, so rows never differ in it; got "
+                f"{shown(word)}"
+            )
         baseline[name] = known[name].check(from_text(known[name], text, f"--baseline {name}"))
     return baseline
 
@@ -156,7 +161,7 @@ def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:
 
 def _rows(panel: Panel, with_losses: bool) -> Iterator[list[str]]:
     for effect, adjusted in _with_holm(panel):
-        ps = ["" if p is None else f"{p:.3f}" for p in (effect.p, adjusted)]
+        ps = [p_in_words(p) for p in (effect.p, adjusted)]
         yield [
             effect.told,
             effect.isda.in_words,

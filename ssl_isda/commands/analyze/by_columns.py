@@ -10,6 +10,7 @@ from ssl_isda.base.words import printed
 from ssl_isda.commands.analyze.comparison import Comparison, Effect, Panel, remarks
 from ssl_isda.results.cells import row_name
 from ssl_isda.results.estimates import LEVEL
+from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
 from ssl_isda.results.tables import Markup, Table, markdown_table
@@ -39,9 +40,10 @@ def table_by_columns(comparison: Comparison, setting: str) -> str:
             f"--columns {printed(setting)}: no two cells with ISDA differ in it; "
             f"they differ in {', '.join(_differing(comparison)) or 'nothing'}"
         )
-    return (
-        "\n".join([*_lines(rows, setting, sorted(values, key=_place)), *remarks(comparison)]) + "\n"
-    )
+    runs = [run for cell in comparison.cells for run in cell.runs]
+    said = judged_by(runs), where_better(runs)
+    lines = _lines(rows, setting, sorted(values, key=_place), *said)
+    return "\n".join([*lines, *remarks(comparison)]) + "\n"
 
 
 def _differing(comparison: Comparison) -> list[str]:
@@ -69,12 +71,14 @@ def _of_plain(effect: Effect) -> str:
     return f"{found.mean:.2f}" if found else "no result"
 
 
-def _lines(rows: Mapping[str, _Row], setting: str, values: list[object]) -> Iterator[str]:
-    yield "Test error in %, and what ISDA changes in it: the mean of the differences paired by seed, on"
-    yield "the same labeled images, ± half their 95 % confidence interval (Student's t, not corrected),"
-    yield "in percentage points; negative where ISDA helps. In brackets the smallest true difference that"
-    yield "so many pairs of this spread find with a probability of 80 %; what is smaller than that is not"
-    yield "seen, which does not say that it is not there."
+def _lines(
+    rows: Mapping[str, _Row], setting: str, values: list[object], judged: str, better: str
+) -> Iterator[str]:
+    yield f"Test {judged} in %, and what ISDA changes in it: the mean of the differences paired by seed,"
+    yield "on the same labeled images, ± half their 95 % confidence interval (Student's t, not"
+    yield f"corrected), in percentage points; {better} where ISDA helps. In brackets the smallest true"
+    yield "difference that so many pairs of this spread find with a probability of 80 %; what is smaller"
+    yield "than that is not seen, which does not say that it is not there."
     yield f"Bold: p < {LEVEL} by Holm's method for all cells of the table at once. {_pairs(rows)}\n"
     usual = _most(rows)
     heads = ["data, method", "without ISDA", *(f"{setting} {spelled(value)}" for value in values)]

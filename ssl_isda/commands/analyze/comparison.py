@@ -23,7 +23,13 @@ from ssl_isda.results.cells import (
     settings_that_differ,
 )
 from ssl_isda.results.columns import odd_ones
-from ssl_isda.results.estimates import PairedDifference, holm, paired_difference, paired_p
+from ssl_isda.results.estimates import (
+    PairedDifference,
+    holm,
+    p_in_words,
+    paired_difference,
+    paired_p,
+)
 from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.pairs import detectable_in_words, paired_errors
 from ssl_isda.results.paper import spelled
@@ -223,7 +229,7 @@ def _lines(comparison: Comparison, with_losses: bool) -> Iterator[str]:
             *(cell.estimate or "no result" for cell in (effect.plain, effect.isda)),
             effect.difference or "no pair",
             effect.detectable,
-            "" if p is None else f"{p:.3f}",
+            p_in_words(p),
             *([f"{effect.plain.loss_in_words}, {effect.isda.loss_in_words}"] * with_losses),
         ]
         for effect, p in zip(comparison.effects, comparison.corrected, strict=True)

@@ -159,10 +159,10 @@ def _together(name: str, each: Sequence[Planned]) -> Planned:
 def _what_costs(run: Resolved) -> object:
     """Equal for runs whose steps have the same operations."""
     config, isda = run.config, vars(run.isda) | {"lambda_0": 0, "uncertainty_weight": 0}
-    kinds = ("model", "method", "loss")
+    kinds = ("model", "method", "loss", "task")
     return (
-        (config.dataset, config.epochs, config.steps, config.batch_size),
-        (config.unlabeled_batch_size, config.isda and repr(isda)),
+        (config.dataset, side_of(run), config.epochs, config.steps, config.partial_batches),
+        (config.batch_size, config.unlabeled_batch_size, config.isda and repr(isda)),
         repr([each for each in run.options.items() if each[0][0] in kinds]),
     )
 

@@ -13,13 +13,15 @@ from ssl_isda.results.estimates import (
     pairs_needed,
     pooled_std,
 )
+from ssl_isda.results.headlines import judged_by
 from ssl_isda.results.tables import Table, markdown_table
 
 
 def power_table(comparison: Comparison, effect: float) -> str:
     """A row for each comparison of two pairs or more, and one for all of them, as Markdown."""
+    judged = judged_by([run for cell in comparison.cells for run in cell.runs])
     lines = [
-        f"Pairs that find a true difference of {effect:g} points of test error with a probability of "
+        f"Pairs that find a true difference of {effect:g} points of test {judged} with a probability of "
         f"{100 * POWER:.0f} %,\nby a two-sided paired t-test at {100 * LEVEL:.0f} % for one "
         "comparison. This supposes that differences of further seeds\nare normal and spread as those "
         "that are there. In brackets: the 95 % interval of that spread, which few\npairs hardly tell, "

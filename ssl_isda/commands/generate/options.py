@@ -16,6 +16,7 @@ from ssl_isda.base.words import unknown_name
 from ssl_isda.settings.components import read_components
 from ssl_isda.settings.config import Name, Resolved
 from ssl_isda.settings.declarations import Declared, declared
+from ssl_isda.settings.flags import as_flag
 from ssl_isda.settings.label_words import name_of_data
 from ssl_isda.settings.options import Options, Training, read_command
 from ssl_isda.settings.places import folder, plugin_files
@@ -111,7 +112,7 @@ def read_train(arguments: Sequence[str]) -> Asked:
         elif owner:
             raise UsageError(f"{value.name} is an option of {owner}, not of {config.gan}")
         else:
-            data_flags.append(f"{value.name}={value.text}")
+            data_flags.append(as_flag(name, value.value))
     return Asked(config, values, _data(config, data_flags), tuple(arguments))
 
 

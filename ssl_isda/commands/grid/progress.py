@@ -63,8 +63,10 @@ class Progress:
         """
         self.errors: dict[Path, float] = {}
         """The test error of each finished run, or its mIoU, in percent."""
+        self._verdicts: dict[Path, str] = {}
+        """What there is to say of each finished run: "test error 5.60 %"."""
         self._judged: dict[Path, str] = {}
-        """Which of the two it is, in words."""
+        """Which of the two was measured, in words."""
         self._digests: dict[Path, str] = {}
         """Of the images that each of them was made on."""
         self.failures: dict[Path, str] = {}
@@ -135,7 +137,7 @@ class Progress:
         failure = self.failures.get(run.path)
         verdict = f"failed: {run.path}: {failure}"
         if failure is None:
-            verdict = f"{run.path}: test {self._judged[run.path]} {self.errors[run.path]:.2f} %"
+            verdict = f"{run.path}: {self._verdicts[run.path]}"
             if self._num_runs >= MANY and self._logs and time.monotonic() - self._told < PAUSE:
                 return
         self._told = time.monotonic()
@@ -183,8 +185,8 @@ class Progress:
         usual = usual_digests(kept.values()).values()
         others = {path: other_images(digest, usual) for path, digest in kept.items()}
         return {
-            path: f"kept apart: {path}: test {self._judged[path]} {self.errors[path]:.2f} % on other "
-            f"images (digest {kept[path]}, of most of its cell {other})"
+            path: f"kept apart: {path}: {self._verdicts[path]} on other images (digest {kept[path]}, "
+            f"of most of its cell {other})"
             for path, other in others.items()
             if other
         }
@@ -198,7 +200,7 @@ class Progress:
 
     @property
     def _num_ended(self) -> int:
-        return len(self.errors) + len(self.failures)
+        return len(self._verdicts) + len(self.failures)
 
     def _keep_result(self, run: GridRun) -> bool:
         """Whether the run has ended, by its result or by a folder that it cannot use."""
@@ -211,8 +213,11 @@ class Progress:
             return True
         if result is not None:
             headline = headline_of(result)
-            self.errors[run.path] = result[headline.name]
-            self._judged[run.path] = headline.words
+            score = result.get(headline.name)
+            self._verdicts[run.path] = "done, without images to test on"
+            if score is not None:
+                self.errors[run.path], self._judged[run.path] = score, headline.words
+                self._verdicts[run.path] = f"test {headline.words} {score:.2f} %"
             self._digests[run.path] = str(result.get("data_digest") or "")
         return result is not None
 

@@ -112,7 +112,9 @@ def _matrix(cell: Cell, classes: Classes) -> Figure | None:
     if classes.is_small:
         return None
     name = "Confusion matrix"
-    return _figure(name, f"{name} of {cell.name}", matrix_figure(classes.shares))
+    none = [0.0] * len(classes.names)
+    shares = [row or none for row in classes.shares]  # a class without images has no shares
+    return _figure(name, f"{name} of {cell.name}", matrix_figure(shares))
 
 
 def _figure(title: str, description: str, svg: bytes) -> Figure:

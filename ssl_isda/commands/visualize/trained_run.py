@@ -116,10 +116,20 @@ class TrainedRun:
         return known
 
     def places_to_show(self, classes: Sequence[int], most: int) -> list[int]:
-        """Up to ``most`` of the images to show, of these classes in turn."""
+        """Up to ``most`` of the images to show, of these classes in turn.
+
+        Raises
+        ------
+        UsageError
+            None of them has such an image.
+        """
         found = [(self.labels_to_show == c).nonzero().flatten().tolist() for c in classes]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*found))
-        return [place for place in turns if place is not None][:most]
+        places = [place for place in turns if place is not None][:most]
+        if not places:
+            names = ", ".join(self.class_names[c] for c in classes)
+            raise UsageError(f"no image to show is of {names}: --class takes another one")
+        return places
 
     def shown_images(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Pixels (n, c, h, w) uint8 and labels (n,) of the images to show."""

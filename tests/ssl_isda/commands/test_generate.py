@@ -17,6 +17,7 @@ from ssl_isda.assembly.trained import evaluate
 from ssl_isda.base.errors import Interrupted
 from ssl_isda.base.step import Step
 from ssl_isda.commands.generate.loop import GanTrainer, LengthAndRates
+from ssl_isda.commands.generate.options import read_train
 from ssl_isda.commands.generate.real_images import RealImages
 from ssl_isda.data.source import InMemory
 from ssl_isda.generators.contract import GANS
@@ -96,6 +97,15 @@ def test_a_training_stopped_at_any_step_ends_with_the_same_bits(name: str, tmp_p
             numbers_in(checkpoint.load(at / "checkpoint.pt")) for at in (folder, end)
         )
         assert found == expected and len(found) > 40
+
+
+def test_options_of_the_data_reach_the_run_as_they_were_given() -> None:
+    own = read_train("--gan wgan --dataset folder --data-dir x --image-size 16".split())
+    assert own.data.values["image_size"] == 16
+    columns = "--gan wgan --dataset vectors --data-dir x.csv --label-column my_y"
+    assert read_train(columns.split()).data.values["label_column"] == "my_y"
+    svhn = read_train("--gan wgan --dataset svhn --labels 100 --svhn-extra".split())
+    assert svhn.data.values["svhn_extra"] is True
 
 
 def test_a_batch_of_one_class_takes_turns(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def write_example(runs: Path) -> None:
     odd = {"commit": EVIL, "device": EVIL, "versions": {EVIL: EVIL}, "command": [EVIL, "=1+1"]}
     odd |= {"class_names": [EVIL, "b"], "confusion": [[9, 1], [2, 2]]}
     (write_run(runs, *mine, **odd) / "split.json").unlink()
-    counts = [[50 if i == j else int(j == 0) for j in range(30)] for i in range(30)]
+    counts = [[50 if i == j else int(j == 0) for j in range(30)] for i in range(29)]
+    counts.append([0] * 30)  # a class without test images
     write_run(runs, *mine, "--method", "supervised", confusion=counts, top5_error=1.25)
 
 

@@ -107,6 +107,10 @@ def test_the_choice_is_trained_on_all_labels_only_if_asked(tmp_path: Path, capsy
     _, asked, _ = search("--then-train", tmp_path, best)
     assert len(asked) == 16 and asked[-1] == resolve(words)
     assert not asked[-1].config.validation and asked[-1].config.runs_dir == tmp_path
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("validation: true\n")
+    _, asked, _ = search(f"--then-train --config {mine}", tmp_path, best)
+    assert asked[0].config.validation and not asked[-1].config.validation
 
 
 def test_it_says_how_little_the_held_out_images_can_tell(tmp_path: Path, capsys) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.visualize import nearest
 from ssl_isda.commands.visualize.differentiable import prepared
 from ssl_isda.commands.visualize.directions import furthest, principal
@@ -141,6 +142,14 @@ def test_a_generator_or_class_that_does_not_fit_is_refused(
     place: Path, words: list[str], told: str
 ) -> None:
     assert told in refusal("visualize", str(CELL), *MAPPED, *words, cwd=place)
+
+
+def test_classes_without_an_image_to_show_are_refused(place: Path) -> None:
+    run = TrainedRun(place / CELL, settings_of_run(place / CELL, Place()))
+    run.labels_to_show = run.labels_to_show.where(run.labels_to_show != 3, 4)
+    assert len(run.places_to_show([3, 4], 5)) == 5
+    with pytest.raises(UsageError, match="no image to show is of 3: --class takes another one"):
+        run.places_to_show([3], 5)
 
 
 def test_random_steps_are_as_long_as_semantic_ones(place: Path) -> None:

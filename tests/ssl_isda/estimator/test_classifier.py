@@ -294,6 +294,7 @@ def test_numbers_that_are_none_are_named(name: str, iris) -> None:
         ({"settings": {"steps": 5}}, "settings: steps is an argument of the classifier, steps=..."),
         ({"settings": {"epochs": 5}}, "settings: epochs goes with steps=None"),
         ({"settings": {"labels": 5}}, "settings: labels is no setting here"),
+        ({"settings": {"label-fraction": 0.5}}, "settings names flags with underscores"),
         ({"settings": {"momentun": 1}}, "unknown flag 'momentun'; did you mean 'momentum'"),
         ({"settings": {"model": "cnn13"}}, "CNN13 needs images"),
         ({"method": "fixmatch"}, "method fixmatch needs .*, which is made for images"),

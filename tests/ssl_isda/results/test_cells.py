@@ -26,6 +26,10 @@ def report_of(runs: Path) -> Report:
     return Report(find_runs([runs]))
 
 
+def report_of_file(file: Path) -> Report:
+    return Report(find_runs([file]))
+
+
 # ---- what is averaged
 
 
@@ -95,6 +99,12 @@ def test_isda_settings_do_not_divide_runs_without_isda(tmp_path: Path) -> None:
 def test_a_folder_named_twice_is_read_once(tmp_path: Path) -> None:
     folder = write_run(tmp_path, *CIFAR)
     assert len(find_runs([tmp_path, folder, folder.parent / ".." / "vat"])) == 1
+    file = tmp_path / "kept.jsonl"
+    file.write_text(gathered(find_runs([folder])))
+    assert len(find_runs([file, tmp_path / "cifar10-4000" / ".." / file.name])) == 1
+    file.write_text(2 * file.read_text())
+    (cell,) = report_of_file(file).cells
+    assert [run.state for run in cell.runs] == ["finished", "repeated"]
 
 
 def test_what_went_on_after_a_failure_or_was_killed_in_a_line_is_unfinished(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_pairs_needed_are_the_fewest_that_detect_the_effect() -> None:
     assert pairs_needed(1.0, 0.5) == 34
     assert detectable_effect(1.0, 34) <= 0.5 < detectable_effect(1.0, 33)
     assert pairs_needed(0.0, 0.5) == 2 and pairs_needed(1.0, 1e-6) is None
+    nearly_a_million = pairs_needed(1.0, 0.0029)
+    assert nearly_a_million is not None and 900_000 < nearly_a_million < 1_000_000
     found = paired_difference([-2.0, -1.0, -1.0])
     assert found is not None and found.detectable == detectable_effect(3**-0.5, 3)
 

@@ -142,6 +142,21 @@ def test_of_two_lengths_the_nearer_counts(tmp_path: Path) -> None:
     assert [(config.steps, config.epochs) for config in given] == [(7, 3), (None, 5)]
 
 
+@pytest.mark.parametrize(
+    ("flag", "found"),
+    [
+        ("labels=none", (None, None)),
+        ("labels=20", (20, None)),
+        ("labels-per-class=none", (None, None)),
+    ],
+)
+def test_of_two_numbers_of_labels_the_nearer_counts(flag, found, tmp_path: Path) -> None:
+    mine = tmp_path / "my.yaml"
+    mine.write_text("labels_per_class: 4\n")
+    config = run("--method=vat", f"--config={mine}", f"--{flag}").config
+    assert (config.labels, config.labels_per_class) == found
+
+
 def test_of_two_warm_ups_the_nearer_counts(tmp_path: Path) -> None:
     mine = tmp_path / "my.yaml"
     mine.write_text("warmup_steps: 7\n")

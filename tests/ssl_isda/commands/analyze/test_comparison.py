@@ -239,6 +239,35 @@ def test_cells_in_one_file_compare_as_their_runs_do(tmp_path: Path, capsys) -> N
     assert again.read_bytes() == file.read_bytes()
 
 
+def test_runs_of_one_file_pair_with_those_of_folders(tmp_path: Path) -> None:
+    """The file keeps a part of a split's digest."""
+    write_seeds(tmp_path / "runs", last=[10.0, 20.0])
+    write_seeds(tmp_path / "others", "--isda", last=[9.0, 19.0])
+    for digest, folder in ("ab" * 32, "runs"), ("ab" * 32, "others"):
+        for split in (tmp_path / folder).rglob("split.json"):
+            split.write_text(json.dumps({**json.loads(split.read_text()), "digest": digest}))
+    file = tmp_path / "kept.jsonl"
+    file.write_text(gathered(find_runs([tmp_path / "runs"])), "utf-8")
+    (effect,) = Comparison(find_runs([file, tmp_path / "others"])).effects
+    assert effect.differences == {0: -1.0, 1: -1.0}
+
+
+def test_where_the_miou_is_better_follows_what_runs_are_judged_by(tmp_path: Path, capsys) -> None:
+    for number, flags in enumerate(((), ("--isda",), ("--isda", "--lambda-0", "2"))):
+        for seed in "01":
+            folder = write_run(tmp_path / str(number), *flags, "--seed", seed)
+            for file, name in ("metrics.jsonl", "test_error"), ("result.json", "error"):
+                text = (folder / file).read_text()
+                renamed = text.replace(f'{name}"', f'{name.replace("error", "mean_iou")}"')
+                (folder / file).write_text(renamed)
+    words = [str(tmp_path), "--columns", "lambda_0"]
+    assert cli.main(["analyze", "comparison", *words]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Test mIoU in %" in told and "positive where ISDA helps" in told
+    assert cli.main(["analyze", "power", str(tmp_path), "--effect", "1"]) == 0
+    assert "1 points of test mIoU" in capsys.readouterr().out
+
+
 def test_a_grid_that_was_run_in_parts_comes_together_in_one_file(tmp_path: Path, capsys) -> None:
     whole, parts, file = tmp_path / "whole", tmp_path / "parts", tmp_path / "kept.jsonl"
     for seed in range(4):

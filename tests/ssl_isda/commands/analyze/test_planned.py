@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssl_isda import cli, plugins
 from ssl_isda.commands.analyze.counted import GROUPED
 from ssl_isda.commands.analyze.options import CostConfig
-from ssl_isda.commands.analyze.planned import of_one
+from ssl_isda.commands.analyze.planned import _what_costs, of_one
 from ssl_isda.commands.models import listed
 from ssl_isda.settings.resolve import resolve
 
@@ -43,6 +43,17 @@ def test_gradients_of_grouped_convolutions_cost_as_much_as_they_do(groups: int) 
     with FlopCounterMode(display=False, custom_mapping=GROUPED) as counter:
         convolution(images).sum().backward()
     assert counter.get_total_flops() == 3 * 2 * (2 * 12 * 25) * (8 // groups * 9)
+
+
+def test_what_a_step_sees_and_partial_batches_are_told_apart() -> None:
+    plugins.load()
+    crops = "--method supervised --config cityscapes --crop-size {}"
+    for one, other in (
+        (crops.format(513), crops.format(769)),
+        (f"{SHORT} --partial-batches", f"{SHORT} --no-partial-batches"),
+    ):
+        first, second = (_what_costs(resolve(each.split())) for each in (one, other))
+        assert first != second
 
 
 def test_a_grid_is_counted_once_a_cell(tmp_path: Path, capsys) -> None:
