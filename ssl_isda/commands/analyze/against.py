@@ -23,7 +23,7 @@ from ssl_isda.results.headlines import judged_by, where_better
 from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_settings import ISDA_SETTINGS, NOT_OF_THE_EXPERIMENT
 from ssl_isda.results.runs import Run
-from ssl_isda.results.tables import Table, markdown_table
+from ssl_isda.results.tables import Markup, Table, markdown_table
 from ssl_isda.settings.components import Components, read_components
 from ssl_isda.settings.config import RUN_SETTINGS
 from ssl_isda.settings.flags import from_text
@@ -161,7 +161,7 @@ def _with_holm(panel: Panel) -> Iterator[tuple[Effect, float | None]]:
 
 def _rows(panel: Panel, with_losses: bool) -> Iterator[list[str]]:
     for effect, adjusted in _with_holm(panel):
-        ps = [p_in_words(p) for p in (effect.p, adjusted)]
+        ps = [Markup(p_in_words(p)) for p in (effect.p, adjusted)]
         yield [
             effect.told,
             effect.isda.in_words,

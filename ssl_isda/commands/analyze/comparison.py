@@ -36,7 +36,7 @@ from ssl_isda.results.paper import spelled
 from ssl_isda.results.run_files import number
 from ssl_isda.results.run_settings import default
 from ssl_isda.results.runs import Run
-from ssl_isda.results.tables import Table, markdown, markdown_table
+from ssl_isda.results.tables import Markup, Table, markdown, markdown_table
 
 FEWEST_FOR_ONE_APART = 4
 """Cells of a panel: where one of them has another number than the default, it alone is named by it."""
@@ -229,7 +229,7 @@ def _lines(comparison: Comparison, with_losses: bool) -> Iterator[str]:
             *(cell.estimate or "no result" for cell in (effect.plain, effect.isda)),
             effect.difference or "no pair",
             effect.detectable,
-            p_in_words(p),
+            Markup(p_in_words(p)),
             *([f"{effect.plain.loss_in_words}, {effect.isda.loss_in_words}"] * with_losses),
         ]
         for effect, p in zip(comparison.effects, comparison.corrected, strict=True)
