@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssl_isda.isda.learned import LearnedCovariance as LearnedCovariance
     from ssl_isda.isda.modules import ISDALoss as ISDALoss
     from ssl_isda.isda.modules import SemanticConsistency as SemanticConsistency
+    from ssl_isda.isda.propositions import augmented_logits as augmented_logits
     from ssl_isda.isda.propositions import (
         centered_semantic_consistency as centered_semantic_consistency,
     )

@@ -101,7 +101,7 @@ def test_the_python_page_runs_from_top_to_bottom(
     said = capsys.readouterr().out
     assert "did you mean '--labels'" in said and "(3, 10)" in said
     assert {str(path.parent) for path in Path("runs").rglob("result.json")} == {
-        "runs/digits-20/vat+isda/seed0",
+        "runs/python/digits-20/vat+isda/seed0",
         "runs/leaves-all/mean_teacher/seed0",
         "runs/leaves2-all/vat/seed0",
         "runs/digits-20/certain/seed0",
