@@ -13,6 +13,7 @@ from ssl_isda.commands.analyze.options import (
     COLLECT_USAGE,
     COMPARISON_USAGE,
     COST_USAGE,
+    OF_PLANS,
     POWER_USAGE,
     REDRAW_USAGE,
     TIGHTNESS_USAGE,
@@ -178,6 +179,7 @@ def cost(words: Sequence[str], options: CostConfig) -> None:
     ``planned`` there."""
     if words:
         raise UsageError(f"analyze cost takes flags alone, got {shown(words[0])}")
+    _refuse_what_the_other_kind_takes(options)
     if options.config is not None:
         from ssl_isda.commands.analyze.planned import planned
 
@@ -190,6 +192,16 @@ def cost(words: Sequence[str], options: CostConfig) -> None:
     if options.out is not None:
         write_report(files, options.out)
     show(next(iter(files.values())).rstrip("\n"))
+
+
+def _refuse_what_the_other_kind_takes(options: CostConfig) -> None:
+    plans = options.config is not None
+    for name in sorted(options.model_fields_set - {"config", "out"}):
+        flag = f"analyze cost --{name.replace('_', '-')}"
+        if name in OF_PLANS and not plans:
+            raise UsageError(f"{flag} is about planned runs: it goes with --config")
+        if name not in OF_PLANS and plans:
+            raise UsageError(f"{flag} is about steps that are timed: leave it or --config out")
 
 
 ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], None]]] = {

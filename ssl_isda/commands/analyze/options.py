@@ -161,6 +161,11 @@ class TightnessConfig(Place):
     """Where the table and the figure go; unset: the run's folder."""
 
 
+OF_PLANS = frozenset({"gpu", "gpus", "share", "launch_us"})
+"""Flags of ``analyze cost`` that count with --config alone; all others but --out are for steps that are
+timed."""
+
+
 class CostConfig(Options):
     """What is counted and timed, and how."""
 

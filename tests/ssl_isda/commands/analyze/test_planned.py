@@ -45,6 +45,18 @@ def test_gradients_of_grouped_convolutions_cost_as_much_as_they_do(groups: int) 
     assert counter.get_total_flops() == 3 * 2 * (2 * 12 * 25) * (8 // groups * 9)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--gpu a100", "it goes with --config"),
+        ("--config table2 --rounds 3", "leave it or --config"),
+    ],
+)
+def test_flags_of_the_other_kind_of_cost_are_refused(words: str, said: str, capsys) -> None:
+    assert cli.main(["analyze", "cost", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_what_a_step_sees_and_partial_batches_are_told_apart() -> None:
     plugins.load()
     crops = "--method supervised --config cityscapes --crop-size {}"
