@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ssl_isda
-from tests.commands import MLP, answer, kill_at, train
+from tests.commands import ENVIRONMENT, MLP, ROOT, answer, kill_at, train
 
 SETTINGS = [
     *("--dataset", "folder", "--data-dir", "images", "--image-size", "16", *MLP, "--isda"),
@@ -67,6 +69,30 @@ def test_images_of_sizes_of_their_own_are_seen_alike_after_a_kill(
     kill_at(4, [*words, "killed"], folder)
     assert "resuming at step 4 of 6" in train(*words, "killed", cwd=folder)
     assert ends(folder, "killed") == ends(folder, "unbroken")
+
+
+HANGING = f"""
+import sys, threading
+sys.path.insert(0, {str(ROOT)!r})
+from ssl_isda import cli
+from ssl_isda.data import streaming
+from ssl_isda.datasets import folder
+streaming.STALLED_SECONDS = 0.3
+folder.decode = lambda *how: threading.Event().wait()
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A program that answers like run.py where the disk does not, once the training has begun."""
+
+
+@pytest.mark.fault(48)
+def test_fault_48_a_run_ends_though_a_read_does_not(folder: Path) -> None:
+    words = [*SETTINGS, "--method", "supervised", "--streaming", "--runs-dir", "hanging"]
+    program = [sys.executable, "-c", HANGING, *words]
+    done = subprocess.run(
+        program, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert ".png: no image could be read for 0.3 s; once the disk answers again" in done.stderr
 
 
 def test_a_run_of_a_version_that_streamed_on_request_alone_goes_on(folder: Path) -> None:

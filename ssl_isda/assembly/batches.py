@@ -151,20 +151,21 @@ def _placed(config: RunConfig, name: str, made: AnyAugmentation) -> AnyAugmentat
 def _refuse_batch_sizes(config: RunConfig, batches: TwoStreamBatches) -> None:
     if config.compile and num_launched() > 1:
         raise UsageError("--compile works on one process; leave it out under torchrun")
-    sizes = batches.sampler.batch_sizes
-    for flag, size, each in (
-        ("--batch-size", config.batch_size, sizes["labeled"]),
-        ("--unlabeled-batch-size", batches.sampler.unlabeled_batch_size, sizes["unlabeled"]),
-    ):
+    sampler, sizes = batches.sampler, batches.sampler.batch_sizes
+    generated = config.batch_size - sampler.labeled_batch_size
+    asked = [("--batch-size", config.batch_size, min(sizes["labeled"]) + generated)]
+    if batches.views:
+        unlabeled = sampler.unlabeled_batch_size
+        asked.append(("--unlabeled-batch-size", unlabeled, min(sizes["unlabeled"])))
+    for flag, size, smallest in asked:
         if size % num_launched():
             raise UsageError(
                 f"{flag} must be a multiple of the {num_launched()} processes, got {size}"
             )
-        left = min(each)
-        if left % num_launched() or left == 1 < size:
+        if smallest % num_launched() or smallest == 1 < size:
             whom = f"{num_launched()} processes" if num_launched() > 1 else "BatchNorm"
             raise UsageError(
-                f"--partial-batches leaves {left} for the last batch of a pass, too few for "
+                f"--partial-batches leaves {smallest} for the last batch of a pass, too few for "
                 f"{whom}: choose another {flag}"
             )
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ssl_isda.assembly.trained import evaluated_network
+from ssl_isda.assembly.trained import network_and_file
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.randomness import global_draws
 from ssl_isda.base.words import printed
 from ssl_isda.models.detectors import SIDE, detector, freeze_batchnorm
 from ssl_isda.models.torchvision_networks import Config, torchvision
-from ssl_isda.runs.checkpoint import candidates
 from ssl_isda.settings.options import Place
 from ssl_isda.training.exported import is_exported
 from ssl_isda.training.weights import read_weights
@@ -74,11 +73,10 @@ def _backbone(weights: Path | None, name: str | None) -> tuple[nn.Module, Statis
 def _of_a_run(place: Path, name: str | None) -> tuple[nn.Module, Statistics, Path]:
     if name:
         raise UsageError(f"--name is for a state dict: {printed(place)} has a network of its own")
-    network, preparation, _ = evaluated_network(place, Place(device="cpu", threads=None))
+    network, preparation, _, file = network_and_file(place, Place(device="cpu", threads=None))
     scale, shift = (preparation.arrays.get(each) for each in ("scale", "shift"))
     if scale is None or shift is None or len(scale) != 3:
         told = f"{preparation.name} of {' x '.join(map(str, preparation.shape))}"
         raise ValueError(f"its images must be 3 x h x w and normalized by channel; they are {told}")
     mean, std = (-shift / scale / 255).ravel().tolist(), (1 / scale / 255).ravel().tolist()
-    file = candidates(place / "checkpoint.pt")[0] if place.is_dir() else place
     return getattr(network, "backbone", network), {"image_mean": mean, "image_std": std}, file

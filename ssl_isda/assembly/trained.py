@@ -165,15 +165,20 @@ def evaluated_network(path: Path, place: Place) -> tuple[nn.Module, Preparation,
 
     The run's data are not read, unless it is one of version 0.1, which kept no preparation.
     """
+    return network_and_file(path, place)[:3]
+
+
+def network_and_file(path: Path, place: Place) -> tuple[nn.Module, Preparation, Precision, Path]:
+    """What ``evaluated_network`` gives, and the file that it read: of a run, the checkpoint."""
     if path.is_file():
-        return _exported_network(path, place)
+        return *_exported_network(path, place), path
     resolved = settings_of_run(path, place)
     plugins.load(resolved.config.plugin)
     where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
     folder = RunFolder(resolved, path)
     preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
-    network, _ = _tested_network(resolved, path, preparation, where)
-    return network, preparation, precision_of(resolved, where)
+    network, used = _tested_network(resolved, path, preparation, where)
+    return network, preparation, precision_of(resolved, where), used
 
 
 def _tested_network(

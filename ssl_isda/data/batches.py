@@ -115,28 +115,37 @@ class TwoStreamBatches:
     def _expect(self, step: Step) -> None:
         """Tell the source, if it is of use to it, what this step and the next ones ask for."""
         source = self._prepared.source
-        for index in steps_ahead(source, step):
-            if isinstance(source, OwnSizes):
-                self._expect_windows(replace(step, index=index))
-                continue
-            for indices in self._indices(index):
-                source.expect(part(indices))
+        steps = steps_ahead(source, step)
+        if isinstance(source, OwnSizes):
+            self._expect_windows([replace(step, index=index) for index in steps])
+        elif steps:
+            asked = [part(indices) for index in steps for indices in self._indices(index)]
+            source.expect(torch.cat(asked))
 
-    def _expect_windows(self, step: Step) -> None:
-        """The same of images of sizes of their own, of which each view sees a window."""
-        labeled, unlabeled = self._indices(step.index)
-        asked = [(self._labeled_view, labeled, "labeled")]
-        asked += [(view, unlabeled, f"view {k}") for k, view in enumerate(self.views)]
-        asked += [(view, labeled, f"labeled view {k}") for k, view in enumerate(self.labeled_views)]
+    def _expect_windows(self, steps: Sequence[Step]) -> None:
+        """The same of images of sizes of their own, of which most views see a window."""
         pixels = self._prepared.pixels
         assert isinstance(pixels, OwnSizes)
-        for view, indices, purpose in asked:
+        asked = [(step, *of_step) for step in steps for of_step in self._asked(step.index)]
+        pixels.most_expected = max(pixels.most_expected, len(asked))
+        seen_whole = [torch.empty(0, dtype=torch.int64)]
+        for step, view, indices, purpose in asked:
             augmentation = self._augmentation_of(view)
             found = crop_of(augmentation, _drawn(augmentation, view, indices, step, purpose))
             if found is None:
-                pixels.expect(part(indices))
+                seen_whole.append(part(indices))
             else:
                 found[0].expect(pixels, part(indices), part(found[1]))
+        pixels.expect(torch.cat(seen_whole))
+
+    def _asked(self, step_index: int) -> list[tuple[View, Tensor, str]]:
+        """Every view of a step, with its images and its purpose."""
+        labeled, unlabeled = self._indices(step_index)
+        asked = [(self._labeled_view, labeled, "labeled")]
+        asked += [(view, unlabeled, f"view {k}") for k, view in enumerate(self.views)]
+        return asked + [
+            (view, labeled, f"labeled view {k}") for k, view in enumerate(self.labeled_views)
+        ]
 
     def _of_labeled(
         self,

@@ -90,9 +90,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """One process after the other: all of them write through one temporary file."""
+    from filelock import FileLock
+
     try:
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, content)
+        with FileLock(path.with_name(path.name + ".lock")):
+            write_atomically(path, content)
     except OSError as error:
         print(f"not kept for the next run: {path}: {error.strerror or error}", file=sys.stderr)
     except OutputFailed as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import UNREADABLE_ARCHIVE
-from ssl_isda.data.arrays import channels_first
+from ssl_isda.data.arrays import array_of, channels_first
 from ssl_isda.data.folder.walk import shown
 from ssl_isda.data.images.complaints import Unreadable
 from ssl_isda.data.images.decoding import decode, fitted, upright_size
@@ -121,7 +121,9 @@ class ImageFiles(Inputs):
 
     def _stored(self, batch_size: int) -> Iterator[Tensor]:
         nothing = torch.full((len(self.names),), -1)
-        source = Streaming(self._pixels, self._shape, nothing, fingerprint="")
+        source = Streaming(
+            self._pixels, self._shape, nothing, fingerprint="", name=lambda k: shown(self.names[k])
+        )
         source.most_kept = 2 * batch_size
         return in_order(source, torch.arange(len(source)), batch_size)
 
@@ -267,7 +269,7 @@ def array_in(path: Path, name: str, like: Sequence[str] | None = None) -> np.nda
 
 
 def _as_stored(given: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(given)
+    array = array_of(given)
     if np.issubdtype(array.dtype, np.floating):
         if array.shape[1:] != shape and len(shape) == 3:
             array = channels_first(array)

@@ -48,7 +48,7 @@ class DataSource(Protocol):
         """
 
     def expect(self, indices: Tensor) -> None:
-        """A hint that these images are asked for soon. It changes no image."""
+        """A hint that these images are asked for soon, the first ones first. It changes no image."""
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> DataSource:
         """The same images under a function of uint8 batches on the CPU, image by image; no labels."""

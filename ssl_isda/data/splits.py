@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.files import write_atomically
-from ssl_isda.data.amounts import Amounts
+from ssl_isda.data.amounts import Amounts, ClassCounts
 
 FORMAT_VERSION = 1
 """Of a file that names what every split has."""
@@ -180,8 +180,8 @@ def check_split(
     Raises
     ------
     UsageError
-        Another number of labels or another pool, or images held out where none should be, or none
-        where some should.
+        Another number of labels, in all or of a class, or another pool, or images held out where none
+        should be, or none where some should.
     """
     members = _members(labels, num_classes)
     wanted = amounts.of_classes(split.dataset, [len(indices) for indices in members])
@@ -198,6 +198,7 @@ def check_split(
             f"the split {path} has a pool of {len(split.pool)} images; --imbalance "
             f"{amounts.imbalance:g} gives {sum(wanted.pool)}: give the one that it was drawn with"
         )
+    _check_classes(path, split, labels, amounts, wanted)
     if validation != bool(split.validation):
         there, advice = (
             ("holds out images", "give --validation")
@@ -222,6 +223,26 @@ def _check_labels(
     raise UsageError(
         f"the split {path} has {len(indices)} labels; {amounts.asked} {wanted}: {advice}"
     )
+
+
+def _check_classes(
+    path: Path, split: Split, labels: Tensor | np.ndarray, amounts: Amounts, wanted: ClassCounts
+) -> None:
+    """Labels by class, unless ``labels`` in all were asked for, which a published fold need not have
+    in equal parts; and the pool by class."""
+    parts = [("labels", (*split.labeled, *split.validation), wanted.labeled)]
+    if amounts.imbalance is None and amounts.labels is not None:
+        parts = []
+    if split.pool is not None and wanted.pool is not None:
+        parts.append(("pool images", split.pool, wanted.pool))
+    for what, indices, counts in parts:
+        members = _members(np.asarray(labels)[list(indices)], len(counts))
+        for label, (there, right) in enumerate(zip(map(len, members), counts, strict=True)):
+            if there != right:
+                raise UsageError(
+                    f"the split {path} has {there} {what} of class {label}, and these settings give "
+                    f"{right}: give the numbers and the --imbalance that it was drawn with"
+                )
 
 
 def _members(labels: Tensor | np.ndarray, num_classes: int) -> list[list[int]]:

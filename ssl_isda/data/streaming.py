@@ -11,7 +11,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from concurrent.futures import Future, TimeoutError
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ssl_isda.base.errors import UsageError
 from ssl_isda.base.memory import available_bytes
+from ssl_isda.data.decoding_threads import DecodingThreads
 from ssl_isda.data.source import Shape, send
 
 KEPT_BYTES = 1 << 30
@@ -34,6 +35,7 @@ STALLED_SECONDS = 300.0
 """Without a single image, after which a disk counts as gone."""
 
 Images = TypeVar("Images", bound="Streaming")
+Result = TypeVar("Result")
 
 
 class Streaming:
@@ -68,7 +70,7 @@ class Streaming:
         self._num_images = len(labels)
         self._decode, self._name = decode, name
         self._functions: tuple[Callable[[Tensor], Tensor], ...] = ()
-        self._threads = ThreadPoolExecutor(NUM_THREADS, "decoding")
+        self._threads = DecodingThreads(NUM_THREADS)
         self._kept: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -90,7 +92,7 @@ class Streaming:
         waiting = [self._decoding(place) for place in indices.tolist()]
         pixels = np.empty((len(waiting), *self.shape), dtype=np.uint8)
         for k, (place, decoding) in enumerate(zip(indices.tolist(), waiting, strict=True)):
-            pixels[k] = self._decoded(place, decoding)
+            pixels[k] = self._awaited(place, decoding)
         self._forget()
         images = torch.from_numpy(pixels)
         for function in self._functions:
@@ -98,7 +100,7 @@ class Streaming:
         return send(images, self.device)
 
     def expect(self, indices: Tensor) -> None:
-        for place in indices.tolist():
+        for place in [*dict.fromkeys(indices.tolist())][: self.most_kept]:
             self._decoding(place)
         self._forget()
 
@@ -122,16 +124,16 @@ class Streaming:
         self._kept.move_to_end(place)
         return self._kept[place]
 
-    def _decoded(self, place: int, decoding: Future[np.ndarray]) -> np.ndarray:
-        """Its pixels, waited for as long as any image is decoded meanwhile."""
+    def _awaited(self, place: int, to_come: Future[Result]) -> Result:
+        """What is made of this image, waited for as long as anything is made of others meanwhile."""
         while True:
-            before = self._num_decoded()
+            before = self._threads.last_end
             try:
-                return decoding.result(STALLED_SECONDS)
+                return to_come.result(STALLED_SECONDS)
             except TimeoutError as error:
-                if decoding.done():
-                    return decoding.result()
-                if self._num_decoded() == before:
+                if to_come.done():
+                    return to_come.result()
+                if self._threads.last_end == before:
                     raise UsageError(self._stalled(place)) from error
 
     def _stalled(self, place: int) -> str:
@@ -139,9 +141,6 @@ class Streaming:
             f"{self._name(place)}: no image could be read for {STALLED_SECONDS:g} s; once the disk "
             "answers again, the same command goes on from the last checkpoint"
         )
-
-    def _num_decoded(self) -> int:
-        return sum(decoding.done() for decoding in self._kept.values())
 
     def _forget(self) -> None:
         """Those that nothing has asked for longest, until few enough are kept."""

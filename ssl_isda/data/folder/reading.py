@@ -27,7 +27,9 @@ from ssl_isda.data.images.memory import room_for_files
 from ssl_isda.data.images.sixteen_bits import NOT_16_BITS, bits_for
 
 CACHE_FORMAT = 2
-"""To be raised whenever the same files would give other pixels."""
+"""To be raised whenever the same files would give other pixels: what is kept is then read anew."""
+UNNOTED_FORMAT = 2
+"""Of what earlier versions kept, which did not note it."""
 NUM_THREADS = min(8, os.cpu_count() or 1)
 DARKEST_OF_16_BITS = 64
 """What the brightest pixel of an image reaches that uses 14 bits of 16, read as if it used all."""
@@ -145,7 +147,7 @@ class _Pass:
         self.largest = np.full(len(listing.files), NOT_16_BITS, np.int32)
         self.failures: dict[int, str] = {}
         self.is_lasting = True
-        self.earlier = earlier if "hashes" in earlier else {}
+        self.earlier = earlier if _may_be_taken_over(earlier) else {}
         self.places = {
             row.tobytes().hex(): k for k, row in enumerate(self.earlier.get("hashes", ()))
         }
@@ -167,6 +169,7 @@ class _Pass:
             "hashes": _as_rows([h for h, keep in zip(self.hashes, kept, strict=True) if keep]),
             "largest": self.largest[kept],
             "unreadable": np.frombuffer(json.dumps(with_what).encode(), np.uint8),
+            "format": np.array(CACHE_FORMAT),
         }
         return found if self.images is None else {**self._parts(kept), **found}
 
@@ -213,6 +216,12 @@ class _Pass:
         train, test = self.earlier["train_images"], self.earlier["test_images"]
         pixels = train[place] if place < len(train) else test[place - len(train)]
         return Decoded(pixels, largest)
+
+
+def _may_be_taken_over(earlier: Arrays) -> bool:
+    """Whether what is kept of a file says what this version would make of the same bytes."""
+    kept_as = int(earlier.get("format", UNNOTED_FORMAT))
+    return "hashes" in earlier and kept_as == CACHE_FORMAT
 
 
 def _as_rows(hashes: Sequence[str]) -> np.ndarray:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_isda.base.errors import UsageError
-from ssl_isda.data import streaming
 from ssl_isda.data.source import Shape, send
 from ssl_isda.data.streaming import Streaming
 
 AT_ONCE = 8
 """Images that a thread takes together: handing over a single small one would cost as much as it does."""
 MOST_EXPECTED = 16
-"""Batches that are made ahead, of all views together."""
+"""Batches that are made ahead, of all views together, unless one says that its steps have more."""
 
 Box = tuple[int, int, int, int]
 """Of a window: row and column of its corner, height and width."""
@@ -68,6 +66,7 @@ class OwnSizes(Streaming):
         name: Callable[[int], str] = "image {}".format,
     ) -> None:
         super().__init__(decode, shape, labels, fingerprint, name)
+        self.most_expected = MOST_EXPECTED
         self._window = window
         self._coming: OrderedDict[bytes, _Coming] = OrderedDict()
 
@@ -75,7 +74,8 @@ class OwnSizes(Streaming):
         """A hint that ``windows`` is asked for these soon. It changes no image."""
         if seen.key not in self._coming:
             self._coming[seen.key] = self._begun(indices.tolist(), seen)
-        while len(self._coming) > MOST_EXPECTED:
+        self._coming.move_to_end(seen.key)
+        while len(self._coming) > self.most_expected:
             for part in self._coming.popitem(last=False)[1].parts:
                 part.cancel()
 
@@ -89,7 +89,7 @@ class OwnSizes(Streaming):
         """
         coming = self._coming.pop(seen.key, None) or self._begun(indices.tolist(), seen)
         for k, part in enumerate(coming.parts):
-            self._awaited(part, int(indices[k * AT_ONCE]))
+            self._awaited(int(indices[k * AT_ONCE]), part)
         images = torch.from_numpy(coming.pixels).permute(0, 3, 1, 2)
         for function in self._functions:
             images = function(images)
@@ -106,11 +106,3 @@ class OwnSizes(Streaming):
 
         firsts = range(0, len(places), AT_ONCE)
         return _Coming(pixels, [self._threads.submit(fill, first) for first in firsts])
-
-    def _awaited(self, part: Future[None], place: int) -> None:
-        try:
-            part.result(streaming.STALLED_SECONDS)
-        except TimeoutError as error:
-            if part.done():
-                raise
-            raise UsageError(self._stalled(place)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ssl_isda.base.step import Step
@@ -47,8 +48,8 @@ class MaskBatches(TwoStreamBatches):
 
     def _expect(self, step: Step) -> None:
         super()._expect(step)
-        for index in steps_ahead(self._masks, step):
-            self._masks.expect(part(self.sampler.labeled(index)))
+        if steps := steps_ahead(self._masks, step):
+            self._masks.expect(torch.cat([part(self.sampler.labeled(index)) for index in steps]))
 
     def _augmented(
         self, view: View, step: Step, indices: Tensor, purpose: str, prepared: PreparedImages

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ssl_isda.base.void import VOID
+from ssl_isda.data.folder.walk import shown
 from ssl_isda.data.masks.decoding import Size
 from ssl_isda.data.streaming import Streaming
 
@@ -44,9 +45,16 @@ def streamed_pairs(
         (3, *size),
         labels,
         _fingerprint(root, [image for image, _ in pairs]),
+        name=lambda place: shown(pairs[place][0]),
     )
     of_masks = _fingerprint(root, [mask for mask in masks if mask is not None])
-    return images, Streaming(mask_at, (1, *size), labels, of_masks)
+    return images, Streaming(
+        mask_at,
+        (1, *size),
+        labels,
+        of_masks,
+        name=lambda place: shown(masks[place] or pairs[place][0]),
+    )
 
 
 def _fingerprint(root: Path, paths: Sequence[Path]) -> str:

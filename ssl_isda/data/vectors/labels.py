@@ -25,7 +25,7 @@ def entries(labels: object, count: int, what: str = "y", of: str = "X") -> np.nd
     UsageError
         They are of another length, or no labels.
     """
-    array = np.asarray(labels)
+    array = _as_array(labels, what)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (count,):
@@ -38,6 +38,17 @@ def entries(labels: object, count: int, what: str = "y", of: str = "X") -> np.nd
     if array.dtype.kind not in "iubUO":
         raise UsageError(f"{what} must be integers or names of classes, got {array.dtype}")
     return array.astype(np.int64) if array.dtype.kind in "iu" else array
+
+
+def _as_array(labels: object, what: str) -> np.ndarray:
+    """A list of integers and names stays one of objects, where NumPy would make names of all."""
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise UsageError(f"{what} must have one label a row: {error}") from error
+    if array.dtype.kind == "U" and isinstance(labels, (list, tuple)):
+        return array if all(isinstance(each, str) for each in labels) else np.array(labels, object)
+    return array
 
 
 def _whole(array: np.ndarray, what: str) -> np.ndarray:
@@ -56,13 +67,13 @@ def numbered(found: np.ndarray, what: str = "y") -> tuple[tuple[str, ...], np.nd
     UsageError
         No entry is a label, all are of one class, or some are integers and others are names.
     """
-    is_missing, values = _plain(found, what)
+    is_missing, values = known(found, what)
     if is_missing.all():
         raise UsageError(f"{what} has no label at all: every entry is -1 or empty")
     classes, places = np.unique(values[~is_missing], return_inverse=True)
     if len(classes) < 2:
         raise UsageError(
-            f"{what} has one class, {shown(str(classes[0]))}, and training needs two; "
+            f"{what} has one class, {shown(str(classes[0]))}, and training needs two classes; "
             "-1 says that a row has no label"
         )
     numbers = np.full(len(found), -1, np.int64)
@@ -78,20 +89,26 @@ def placed(found: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
     UsageError
         An entry is no label, or one of a class that training does not have.
     """
-    is_missing, values = _plain(found, what)
+    is_missing, values = known(found, what)
     if is_missing.any():
         row = int(np.flatnonzero(is_missing)[0])
         raise UsageError(f"{what}: row {row} has no label, and each row to test on needs one")
     classes, places = np.unique(values, return_inverse=True)
-    known = {name: place for place, name in enumerate(names)}
+    place_of = {name: place for place, name in enumerate(names)}
     for each in map(str, classes.tolist()):
-        if each not in known:
+        if each not in place_of:
             raise UsageError(f"{what} has the class {shown(each)}, which training does not have")
-    return np.array([known[str(each)] for each in classes.tolist()], np.int64)[places]
+    return np.array([place_of[str(each)] for each in classes.tolist()], np.int64)[places]
 
 
-def _plain(found: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where no label is, and the labels as integers, bools or text."""
+def known(found: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where no label is, and the labels as integers, bools or text.
+
+    Raises
+    ------
+    UsageError
+        Some are integers and others are names.
+    """
     if found.dtype.kind == "O":
         return _of_objects(found.tolist(), what)
     if found.dtype.kind == "U":
@@ -108,8 +125,12 @@ def _of_text(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_objects(values: list[object], what: str) -> tuple[np.ndarray, np.ndarray]:
-    missing = [each is None or each != each or each in (-1, "") for each in values]
-    kinds = {type(each) for each, no in zip(values, missing, strict=True) if not no}
+    missing = [_is_missing(each) for each in values]
+    kinds = {
+        str if isinstance(each, str) else type(each)
+        for each, no in zip(values, missing, strict=True)
+        if not no
+    }
     is_missing = np.array(missing, bool)
     if kinds <= {str}:
         texts = ["" if no else str(each) for each, no in zip(values, missing, strict=True)]
@@ -123,3 +144,11 @@ def _of_objects(values: list[object], what: str) -> tuple[np.ndarray, np.ndarray
     except (TypeError, ValueError):
         pass
     raise UsageError(f"{what} must be all integers or all names of classes")
+
+
+def _is_missing(label: object) -> bool:
+    """Also NaN, which differs from itself, and the NA of pandas, of which even that is not known."""
+    differs: object = label != label
+    if isinstance(differs, (bool, np.bool_)):
+        return label is None or bool(differs) or label in (-1, "")
+    return differs is label

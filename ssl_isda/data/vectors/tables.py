@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,8 +96,10 @@ def _read_csv(path: Path, header: _Header) -> TableRead:
     label = header.label
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            names = [cell.strip() for cell in next(csv.reader(file), [])]
-        places = header.places(names)
+            lines = csv.reader(file)
+            names = [cell.strip() for cell in next(lines, [])]
+            places = header.places(names)
+            _refuse_uneven_rows(path, lines, len(names))
         rows = _loaded(path, places, np.float64)
         entries = _loaded(path, [names.index(label)], np.str_) if label in names else None
     except OSError as error:
@@ -112,12 +114,27 @@ def _read_csv(path: Path, header: _Header) -> TableRead:
     return TableRead(rows, labels, tuple(names[k] for k in places))
 
 
+def _refuse_uneven_rows(path: Path, lines: Iterable[list[str]], width: int) -> None:
+    """NumPy picks cells by their places, and never holds the length of a row against the header's."""
+    is_empty = True
+    for row, cells in enumerate(lines, 2):
+        is_empty &= not cells
+        if cells and len(cells) != width:
+            number = f"{len(cells)} cell{'s' * (len(cells) > 1)}"
+            advice = (
+                "; write the table without an index, as row.names=FALSE does in R, or name its column, "
+                "and put text with a comma in quotes"
+            )
+            raise UsageError(
+                f"{printed(path)}: row {row} has {number}, and the header has "
+                f"{width}{advice * (len(cells) > width)}"
+            )
+    if is_empty:
+        raise UsageError(f"{printed(path)} has no row")
+
+
 def _loaded(path: Path, places: Sequence[int], kind: Any) -> np.ndarray:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        next(csv.reader(file))
-        if not any(line.strip() for line in file):
-            raise UsageError(f"{printed(path)} has no row")
-        file.seek(0)
         next(csv.reader(file))
         found = np.loadtxt(
             file, dtype=kind, delimiter=",", usecols=places, quotechar='"', comments=None, ndmin=2
@@ -176,7 +193,7 @@ def _numbers_of(path: Path, name: str, column: Any) -> np.ndarray:
     is_list = pyarrow.types.is_list(kind) or pyarrow.types.is_fixed_size_list(kind)
     is_list = is_list or pyarrow.types.is_large_list(kind)
     flat = column.combine_chunks().flatten() if is_list else column
-    values = flat.to_numpy() if is_list else column.to_numpy()
+    values = flat.to_numpy(zero_copy_only=False) if is_list else column.to_numpy()
     if values.dtype.kind not in "fiub":
         raise UsageError(f"{what} has no numbers, but {kind}")
     if len(values) % max(1, len(column)) or (is_list and len(_lengths(column)) > 1):

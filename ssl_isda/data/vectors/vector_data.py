@@ -75,12 +75,22 @@ def vector_data(
     Raises
     ------
     UsageError
-        What ``table_of`` refuses.
+        One of both is no pair, or what ``table_of`` refuses.
     """
     if isinstance(data, VectorData):
         return data
-    columns = Columns(*data, *(test_data or (None, None)))
+    test = (None, None) if test_data is None else _pair(test_data, "test_data")
+    columns = Columns(*_pair(data, "data"), *test)
     return VectorData.from_table(name, table_of(columns, test_fraction, in_place=False))
+
+
+def _pair(given: Any, what: str) -> Sequence[Any]:
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return given
+    of = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+    raise UsageError(
+        f"{what} must be (X, y), rows and their labels; got {type(given).__name__}{of}"
+    )
 
 
 def _checked(rows: np.ndarray, labels: np.ndarray, what: str) -> InMemory:

@@ -254,6 +254,17 @@ def test_the_next_steps_are_expected_and_no_step_beyond_the_last(data: ImageData
         assert asked == [int(place) for places in expected for place in places]
 
 
+def test_what_is_decoded_ahead_is_there_when_it_is_asked_for(data: ImageData) -> None:
+    """Of as many of the next steps as can be kept: a step has 16 images."""
+    source = streamed(data, most_kept=20).train
+    batches = make(data, PreparedImages(source))
+    for index in range(12):
+        batches._expect(step(index))
+        labeled, unlabeled = batches._indices(index)
+        assert {*labeled.tolist(), *unlabeled.tolist()} <= {*source._kept}  # type: ignore[attr-defined]
+        batches.batch(step(index))
+
+
 def test_a_view_has_the_augmentation_that_it_names(data: ImageData) -> None:
     cutout = AUGMENTATIONS["cutout"](
         AUGMENTATIONS.config("cutout")(cutout_size=4), flip=True, max_translation=2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -391,6 +393,32 @@ def test_a_file_is_hashed_once_and_again_where_the_kept_hashes_are_damaged(
     assert len(hashed) == 1 + 10
 
 
+def test_hashes_are_written_by_one_after_the_other(tmp_path: Path, monkeypatch) -> None:
+    """Two lock holders of one process exclude each other just as two processes do (flock)."""
+    writing: list[int] = []
+    plain = file_hashes.write_atomically
+
+    def slowly(path: Path, content: bytes) -> None:
+        writing.append(1)
+        time.sleep(0.05)
+        plain(path, content)
+        assert writing.pop() == 1 and not writing, "two write at once"
+        done.append(content)
+
+    done: list[bytes] = []
+    monkeypatch.setattr(file_hashes, "write_atomically", slowly)
+    kept_in = tmp_path / ".cache" / "hashes.json"
+    threads = [
+        threading.Thread(target=file_hashes._write, args=(kept_in, b"%d" % k)) for k in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 4 and kept_in.read_bytes() == done[-1]
+    assert {path.name for path in kept_in.parent.iterdir()} <= {"hashes.json", "hashes.json.lock"}
+
+
 def test_within_a_command_a_folder_is_listed_once(make_folder) -> None:
     root = make_folder()
     with listed_once():
@@ -422,6 +450,27 @@ def test_cache_is_used_and_kept_per_size(make_folder, count_decodes) -> None:
     assert first.train.fingerprint == second.train.fingerprint
     assert load_folder(root, image_size=4).train.shape == (3, 4, 4)
     assert count_decodes == []
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_another_format_renews_every_pixel_and_the_same_none(
+    make_folder, count_decodes, monkeypatch, is_noted: bool
+) -> None:
+    """Also of what a version kept that noted no format; new files are there in any case."""
+    root = make_folder()
+    load_folder(root)
+    folder = root / ".cache" / "images-8"
+    if not is_noted:
+        kept = json.loads((folder / "contents.json").read_text())
+        del kept["files"]["format"]
+        (folder / "contents.json").write_text(json.dumps(kept))
+        (folder / "format.npy").unlink()
+    for k, (cache_format, count) in enumerate([(2, 1), (3, 12), (3, 1)], 3):
+        monkeypatch.setattr(reading, "CACHE_FORMAT", cache_format)
+        Image.new("RGB", (8, 8), (k, k, k)).save(root / "train" / "cat" / f"{k}.png")
+        count_decodes.clear()
+        load_folder(root)
+        assert len(count_decodes) == count
 
 
 @pytest.mark.parametrize("change", ["content", "time", "name", "new file"])

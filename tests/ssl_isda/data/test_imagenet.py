@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ssl_isda.data.augmentations.resized_crop import ResizedCrop, cropped, windo
 from ssl_isda.data.augmentations.weak import Weak
 from ssl_isda.data.batches import TwoStreamBatches
 from ssl_isda.data.images.image_data import ImageData
-from ssl_isda.data.images.own_sizes import OwnSizes
+from ssl_isda.data.images.own_sizes import OwnSizes, Seen
 from ssl_isda.data.preprocessing import prepare
 from ssl_isda.data.splits import Split
 from ssl_isda.data.views import AUGMENTATIONS, View
@@ -99,29 +100,31 @@ def test_a_window_alone_is_that_of_many() -> None:
             assert window(row.tolist(), smallest, height, width) == tuple(many)
 
 
+def batches(root: Path, policy: str, num_views: int = 2) -> TwoStreamBatches:
+    """Of 4 labeled and 6 unlabeled images, these in one view of the policy, others of ``weak``."""
+    data = loaded(root)
+    made = AUGMENTATIONS[policy](AUGMENTATIONS.config(policy)(), flip=True, max_translation=2)
+    augmentation = cropped(made, 0.08)
+    assert augmentation is not None and data.train.labels is not None
+    return TwoStreamBatches(
+        prepare("imagenet", data, root).train,
+        data.train.labels,
+        Split("imagenet", "", 0, labeled=(0, 1, 6, 7)),
+        *(),
+        labeled_batch_size=4,
+        unlabeled_batch_size=6,
+        seed=0,
+        augmentation=augmentation,
+        views=(View(), *[View("weak")] * (num_views - 1)),
+        named={"weak": Weak(flip=True, max_translation=2) if num_views == 2 else augmentation},
+    )
+
+
 @pytest.mark.parametrize("policy", ["weak", "cutout", "randaugment"])
 def test_batches_are_the_same_whatever_was_expected(root: Path, policy: str) -> None:
     """A run that goes on at step 3 has not made steps 0 to 2."""
 
-    def batches() -> TwoStreamBatches:
-        data = loaded(root)
-        made = AUGMENTATIONS[policy](AUGMENTATIONS.config(policy)(), flip=True, max_translation=2)
-        augmentation = cropped(made, 0.08)
-        assert augmentation is not None and data.train.labels is not None
-        return TwoStreamBatches(
-            prepare("imagenet", data, root).train,
-            data.train.labels,
-            Split("imagenet", "", 0, labeled=(0, 1, 6, 7)),
-            *(),
-            labeled_batch_size=4,
-            unlabeled_batch_size=6,
-            seed=0,
-            augmentation=augmentation,
-            views=(View(), View("weak")),
-            named={"weak": Weak(flip=True, max_translation=2)},
-        )
-
-    going, anew = batches(), batches()
+    going, anew = batches(root, policy), batches(root, policy)
     steps = [Step(k, num_steps=6, steps_per_epoch=2) for k in range(6)]
     every = [going.batch(step) for step in steps]
     for step in (5, 3):
@@ -132,6 +135,35 @@ def test_batches_are_the_same_whatever_was_expected(root: Path, policy: str) -> 
     assert (
         isinstance(pixels, OwnSizes) and not pixels._coming
     )  # all that was expected was asked for
+
+
+def test_of_many_views_each_window_is_made_once(root: Path) -> None:
+    """Though all that is made ahead are more batches than other methods have."""
+    made: list[int] = []
+    going = batches(root, "weak", num_views=7)
+    pixels = going._prepared.pixels
+    assert isinstance(pixels, OwnSizes)
+    plain = pixels._window
+    pixels._window = lambda place, box: made.append(place) or plain(place, box)  # type: ignore
+    for k in range(6):
+        going.batch(Step(k, num_steps=6, steps_per_epoch=2))
+    assert len(made) == 6 * (4 + 7 * 6) and not pixels._coming
+
+
+def test_a_part_may_take_long_as_long_as_others_come(monkeypatch) -> None:
+    monkeypatch.setattr("ssl_isda.data.streaming.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("ssl_isda.data.streaming.NUM_THREADS", 2)
+
+    def window(place: int, box: object) -> np.ndarray:
+        time.sleep(0.8 if place == 0 else 0.02)
+        return np.full((2, 2, 1), place, np.uint8)
+
+    source = OwnSizes(lambda k: np.empty(0), window, (1, 2, 2), torch.full((16,), -1), "")
+    indices = torch.arange(16)
+    seen = Seen([lambda h, w: (0, 0, h, w)] * 16, [False] * 16, b"")
+    assert source.windows(indices, seen)[:, 0, 0, 0].tolist() == indices.tolist()
+    with pytest.raises(UsageError, match=r"^image 0: no image could be read for 0\.5 s"):
+        source.windows(indices[:1], seen)
 
 
 def test_a_flat_val_is_sorted_by_kaggles_table(root: Path) -> None:

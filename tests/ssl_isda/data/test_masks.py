@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ssl_isda.data.images.image_data import DATASETS
 from ssl_isda.data.masks.classes import default_palette
 from ssl_isda.data.masks.crops import Config, Crops, jitter
 from ssl_isda.data.masks.mask_data import MaskData
+from ssl_isda.data.masks.streamed import streamed_pairs
 from ssl_isda.data.preparation import PreparedImages
 from ssl_isda.data.source import InMemory
 from tests import masks_folder
@@ -288,6 +290,28 @@ def test_cityscapes_has_19_classes_of_34_ids(tmp_path: Path) -> None:
         DATASETS["cityscapes"](datasets.cityscapes.Config(), tmp_path)
 
 
+def test_a_pair_that_does_not_come_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ssl_isda.data.streaming.STALLED_SECONDS", 0.1)
+    pairs = [(tmp_path / "a.png", tmp_path / "mask.png"), (tmp_path / "b.png", None)]
+    for path in (pairs[0][0], tmp_path / "mask.png", pairs[1][0]):
+        path.write_bytes(b"")
+    answers = threading.Event()
+
+    def decode(path: Path, size: object) -> np.ndarray:
+        answers.wait(60)
+        return np.zeros((3, 2, 2), np.uint8)
+
+    labels = torch.tensor([0, -1])
+    sources = streamed_pairs(tmp_path, pairs, labels, (2, 2), decode, decode)
+    for source, place, name in (
+        *((sources[0], 0, "a.png"), (sources[0], 1, "b.png")),
+        (sources[1], 0, "mask.png"),
+    ):
+        with pytest.raises(UsageError, match=f"/{name}: no image could be read for 0.1 s"):
+            source.fetch(torch.tensor([place]))
+    answers.set()
+
+
 class Noted(InMemory):
     """Notes the places that it is told of ahead."""
 
@@ -301,4 +325,4 @@ def test_the_masks_of_the_next_steps_are_expected(tmp_path: Path) -> None:
     batches = build("supervised", "plain", "pixels", tmp_path, num_steps=10).data.batches
     batches._masks = source = Noted(batches._masks.images)
     batches.batch(Step(8, 10, 2))
-    assert source.expected == [batches.sampler.labeled(k).tolist() for k in (8, 9)]
+    assert source.expected == [torch.cat([batches.sampler.labeled(k) for k in (8, 9)]).tolist()]

@@ -292,6 +292,11 @@ def test_a_split_is_held_against_the_settings(
             {"imbalance": 3.0, "labels": 16},
             "pool of 57 images; --imbalance 3 gives 48",
         ),
+        (
+            {"imbalance": 2.0, "imbalance_unlabeled": 4.0, "labels": 16},
+            {"imbalance": 4.0, "labels": 16},
+            "has 6 labels of class 0, and these settings give 7: give the numbers and the --imbalance",
+        ),
     ],
 )
 def test_a_split_of_other_amounts(drawn: dict, asked: dict, words: str) -> None:
@@ -299,6 +304,36 @@ def test_a_split_of_other_amounts(drawn: dict, asked: dict, words: str) -> None:
     check_split(Path("s.json"), split, LABELS, 4, Amounts(**drawn), False)
     with pytest.raises(UsageError, match=f"^the split s.json .*{words}"):
         check_split(Path("s.json"), split, LABELS, 4, Amounts(**asked), False)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "words"),
+    [
+        (Amounts(labels_per_class=4), "has 5 labels of class 1, and these settings give 4"),
+        (Amounts(labels=16), None),
+    ],
+)
+def test_a_split_of_other_classes(amounts: Amounts, words: str | None) -> None:
+    """As many labels in all; a published fold need not have the same number of each class."""
+    members = [[k for k in range(100) if LABELS[k] == label] for label in range(4)]
+    labeled = [*members[0][:4], *members[1][:5], *members[2][:4], *members[3][:3]]
+    split = replace(tiny(), labeled=tuple(sorted(labeled)))
+    if words is None:
+        check_split(Path("s.json"), split, LABELS, 4, amounts, False)
+        return
+    with pytest.raises(UsageError, match=f"^the split s.json {words}"):
+        check_split(Path("s.json"), split, LABELS, 4, amounts, False)
+
+
+def test_a_split_of_another_pool() -> None:
+    """As large in all, and of other classes."""
+    amounts = Amounts(imbalance=2.0, labels=16)
+    split = tiny(amounts=amounts)
+    assert split.pool is not None
+    first = next(k for k in range(100) if LABELS[k] == 3 and k not in split.pool)
+    pool = sorted({*split.pool, first} - {next(k for k in split.pool if LABELS[k] == 0)})
+    with pytest.raises(UsageError, match="19 pool images of class 0, and these settings give 20"):
+        check_split(Path("s.json"), replace(split, pool=tuple(pool)), LABELS, 4, amounts, False)
 
 
 def test_other_test_images_are_refused(tmp_path) -> None:

@@ -14,6 +14,7 @@ from ssl_isda.data.folder.listing import ListingOptions, listed_once
 from ssl_isda.data.vectors import rows
 from ssl_isda.data.vectors.files import read_vectors
 from ssl_isda.data.vectors.table import Columns, VectorTable, table_of
+from ssl_isda.data.vectors.tables import read_columns
 from ssl_isda.data.vectors.vector_data import VectorData, vector_data
 from tests.commands import answer
 
@@ -123,6 +124,22 @@ def test_arrays_are_shared_and_not_changed() -> None:
     assert np.array_equal(given, kept)
 
 
+@pytest.mark.parametrize(
+    ("data", "test_data", "line"),
+    [
+        ((X, NAMES), X, r"test_data must be \(X, y\), rows and their labels; got ndarray"),
+        ((X, NAMES), (X, NAMES, X), r"test_data must be \(X, y\), .*; got tuple of 3"),
+        ((X, NAMES, X), None, r"data must be \(X, y\), .*; got tuple of 3"),
+        ((X, [0, "fig"] * 30), None, "y must be all integers or all names of classes"),
+    ],
+)
+def test_what_is_no_pair_of_rows_and_labels_is_refused(
+    data: Any, test_data: Any, line: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{line}$"):
+        vector_data("x", data, test_data)
+
+
 BAD_CELL = "all columns but that of the labels, 'label', are numbers"
 Change = Callable[[dict[str, Any]], Any]
 
@@ -189,7 +206,14 @@ def test_bad_arrays_are_refused_in_one_line(change: Change, line: str, tmp_path:
             "a,b,label\n1,2,x\n1,,y\n",
             f"column 'b' has an empty cell, in row 3; {BAD_CELL}",
         ),
-        ("t.csv", "a,label\n1,x\n1\n", "not a table of numbers: "),
+        ("t.csv", HEAD + "\r\n\n", "t.csv has no row"),
+        ("t.csv", "a,label\n1,x\n1\n", "t.csv: row 3 has 1 cell, and the header has 2"),
+        ("t.csv", 'a,label\n\n1,"x\n"\n1,x,\n', "row 4 has 3 cells, and the header has 2; write"),
+        (
+            "t.csv",
+            "a,b,label\n1,7,8,x\n2,9,5,y\n",
+            "row 2 has 4 cells, and the header has 3; write",
+        ),
         ("t.csv", "a,label\n1,x\nnan,y\n", "X: row 1, column 0 is nan"),
         ("t.parquet", "PAR1 and no more", "t.parquet cannot be read: "),
         ("t.npz", "PK and no more", "t.npz cannot be read: "),
@@ -220,3 +244,30 @@ def test_a_test_table_may_have_its_columns_in_another_order(tmp_path: Path) -> N
     assert found.test_rows.tolist() == [[1, 2]] and found.columns == ("a", "b")
     with pytest.raises(UsageError, match="has a part to test on: leave --test-fraction out"):
         read_vectors(tmp_path, ListingOptions(test_fraction=0.3))
+
+
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        ([[1, 2], [3, None]], "X: row 1, column 1 is nan; every number must be finite"),
+        ([["a"], ["b"]], "column 'a' has no numbers, but list<"),
+        ([[[1.0]], [[2.0]]], "column 'a' has no numbers, but list<"),
+        ([[1, 2], [3]], "column 'a' has lists of different lengths"),
+        ([[True, False], [False, True]], None),
+    ],
+)
+def test_lists_in_a_table_are_numbers_or_refused_in_one_line(
+    cells: list[Any], line: str | None, tmp_path: Path
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"a": cells * 3, "label": ["x", "y"] * 3})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    if line is None:
+        read = read_columns(tmp_path / "t.parquet", "label")
+        assert read.rows.tolist() == cells * 3
+        return
+    with pytest.raises(UsageError) as refused:
+        read_vectors(tmp_path / "t.parquet", ListingOptions())
+    assert line in str(refused.value) and "\n" not in str(refused.value)
