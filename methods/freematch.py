@@ -10,7 +10,8 @@ arXiv:2205.07246.
     h~ <- m h~ + (1 - m) histogram of q^,   tau(c) = tau p~(c) / max_c p~(c)      (3)
     L_f = sum_c Norm(p~ / h~)_c log Norm(p- / h-)_c,   p- = mean of p_u,
           h- = histogram of argmax p_u, both over the images that count;
-          a class that is none's argmax adds nothing                              (4)
+          a class that is none's argmax adds nothing, and p~ / h~ is 0 where
+          1 / h~ is infinite                                                      (4)
 
 | symbol | here | meaning |
 | --- | --- | --- |
@@ -120,9 +121,16 @@ class FreeMatch(Method):
         kept = total_of_parts((probabilities * weights[:, None]).sum(0))
         present = histogram > 0
         spread = torch.where(present, kept / histogram.clamp(min=1), 0)
-        wanted = self.confidence.prediction.value / self.confidence.histogram.value
+        wanted = self.wanted()
         logarithms = torch.where(present, spread, 1).log() - spread.sum().clamp(min=TINY).log()
         return (wanted / wanted.sum() * logarithms * present).sum()
+
+    def wanted(self) -> Tensor:
+        """p~ / h~, (c,); 0 of a class that has been no image's argmax until 1 / h~ overflows."""
+        histogram = self.confidence.histogram.value
+        return torch.where(
+            histogram.reciprocal().isinf(), 0, self.confidence.prediction.value / histogram
+        )
 
     def logged(self) -> Mapping[str, float]:
         return {"threshold": self.confidence.thresholds().mean().item()}

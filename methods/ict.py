@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.losses.consistency import softmax_mse
-from ssl_isda.training.ema import Ema
+from ssl_isda.training.ema import Ema, warmed_up_decay
 from ssl_isda.training.method import (
     METHODS,
     Batch,
@@ -112,7 +112,7 @@ class ICT(Method):
         return softmax_mse(views[0].logits, batch.targets[0])
 
     def after_step(self, student: Network, step: Step) -> None:
-        self.ema.follow(student, min(1 - 1 / (step.index + 2), self.config.ema_decay))
+        self.ema.follow(student, warmed_up_decay(step, self.config.ema_decay))
 
     def evaluated(self, student: Network) -> nn.Module:
         return self.teacher

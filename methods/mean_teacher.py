@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_isda.losses.consistency import softmax_mse
-from ssl_isda.training.ema import Ema
+from ssl_isda.training.ema import Ema, warmed_up_decay
 from ssl_isda.training.method import (
     METHODS,
     Batch,
@@ -86,7 +86,7 @@ class MeanTeacher(Method):
         """a after this step: the plain mean of all steps at first, then the configured decay."""
         ramping = step.progress < self.config.ramp_up_fraction
         largest = self.config.ramp_up_ema_decay if ramping else self.config.ema_decay
-        return min(1 - 1 / (step.index + 2), largest)
+        return warmed_up_decay(step, largest)
 
     def forward(
         self, student: Network, batch: Batch, views: Sequence[Prediction], step: Step

@@ -56,6 +56,7 @@ from ssl_isda.training.method import (
     Step,
     View,
     constant_pass,
+    linear_ramp_up,
 )
 from ssl_isda.training.mixing import mixed_with_all
 from ssl_isda.training.sharpening import sharpened
@@ -97,8 +98,7 @@ class MixMatch(Method):
         self.num_classes = num_classes
 
     def weight(self, step: Step) -> float:
-        length = self.config.ramp_up_fraction
-        ramp = step.progress / length if step.progress < length else 1.0
+        ramp = linear_ramp_up(step.progress, self.config.ramp_up_fraction)
         return self.config.consistency_weight * ramp
 
     def mix(self, student: Network, batch: Batch, step: Step) -> Batch:

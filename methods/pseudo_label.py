@@ -37,6 +37,7 @@ from ssl_isda.training.method import (
     Prediction,
     Step,
     Targets,
+    linear_ramp_up,
 )
 
 
@@ -67,8 +68,7 @@ class PseudoLabel(Method):
         self.confidence = FixedThreshold(config.threshold)
 
     def weight(self, step: Step) -> float:
-        length = self.config.ramp_up_fraction
-        ramp = step.progress / length if step.progress < length else 1.0
+        ramp = linear_ramp_up(step.progress, self.config.ramp_up_fraction)
         return self.config.consistency_weight * ramp
 
     def forward(

@@ -64,6 +64,7 @@ from ssl_isda.training.method import (
     Term,
     View,
     constant_pass,
+    linear_ramp_up,
     part,
     whole,
 )
@@ -146,8 +147,7 @@ class ReMixMatch(Method):
         """The terms of mixed views, of the first strong view, and of the angle by which it was turned."""
         *mixed, first, rotated = views
         *targets, q = batch.targets
-        length = self.config.ramp_up_fraction
-        ramp = step.progress / length if step.progress < length else 1.0
+        ramp = linear_ramp_up(step.progress, self.config.ramp_up_fraction)
         pairs = zip(mixed, targets, strict=True)
         of_mixed = torch.stack([F.cross_entropy(view.logits, p) for view, p in pairs]).mean()
         weight = q.new_full((len(q),), ramp * self.config.strong_weight)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 import ssl_isda
 from ssl_isda import cli
 from ssl_isda.runs import checkpoint
 
-RUN = "--dataset digits --model mlp --steps 6 --precision fp32 --wandb disabled".split()
+RUN = "--dataset digits --steps 6 --precision fp32 --wandb disabled".split()
 
 
-def test_the_average_is_tested_kept_and_loaded(tmp_path: Path) -> None:
-    flags = [*RUN, "--method=fixmatch", "--evaluation-ema=0.5", f"--runs-dir={tmp_path}"]
+@pytest.mark.parametrize("model", ["mlp", "linear"])  # the second has no buffers
+def test_the_average_is_tested_kept_and_loaded(model: str, tmp_path: Path) -> None:
+    flags = [*RUN, f"--model={model}", "--method=fixmatch", "--evaluation-ema=0.5"]
+    flags.append(f"--runs-dir={tmp_path}")
     assert cli.main(flags) == 0
     (folder,) = (path.parent for path in tmp_path.rglob("result.json"))
     state, _ = checkpoint.load_latest(folder / "checkpoint.pt")

@@ -167,3 +167,20 @@ def test_an_epoch_that_was_cut_short_may_be_the_last_that_is_asked_for(copied: P
         json.loads(line) for line in (copied / CELL / "metrics.jsonl").read_text().splitlines()
     ]
     assert [(each["epoch"], each["step"]) for each in metrics] == [(k, 2 * k) for k in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("lines", [None, 3])
+def test_without_the_line_of_its_last_epoch_it_is_refused_until_that_is_back(
+    lines: int | None, copied: Path, extended: tuple[Path, str]
+) -> None:
+    file = copied / CELL / "metrics.jsonl"
+    whole = file.read_bytes()
+    file.unlink()
+    if lines:
+        file.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+    code, _, line = answer(EXTENDED, copied)
+    assert code == 2 and line.count("\n") == 1
+    assert f"metrics.jsonl has {lines or 0} of the 4 epochs" in line
+    file.write_bytes(whole)
+    assert answer(EXTENDED, copied).code == 0
+    assert ends_like(copied / CELL, extended[0] / CELL)

@@ -36,6 +36,14 @@ from ssl_isda.training.weights import Weights
 
 DIAGNOSED_IMAGES = 2_000
 """Unlabeled images whose pseudo-labels are looked at after each epoch."""
+OF_THE_SEMANTIC_TERM = (
+    "eta_1",
+    "eta_1_ramp",
+    "semantic_threshold",
+    "semantic_classes",
+    "consistency",
+)
+"""Settings that say how ISDA's consistency of unlabeled images is computed and weighted."""
 
 
 def build_trainer(
@@ -63,6 +71,8 @@ def build_trainer(
     method = method_of(resolved, student, len(data.train))
     if task.is_dense:
         dense.refuse_what_has_no_pixels(resolved, student, method)
+    else:
+        dense.refuse_what_has_pixels(config, student)
     method.num_unlabeled = len(split.unlabeled_pool(len(data.train)))
     batches = batches or batches_of(resolved, workspace, split, method)
     if task.is_dense:
@@ -127,8 +137,11 @@ def _objective_of(
     if isda:
         largest = max(config.batch_size, batches.sampler.unlabeled_batch_size)
         refuse_what_does_not_fit(
-            *(isda.covariance, *shape, largest, workspace.device), semantic=bool(method.views)
+            *(isda.covariance, *shape, largest, workspace.device),
+            semantic=bool(method.views),
+            matched=isda.matched_strength,
         )
+        _refuse_settings_of_no_term(resolved, method)
     second = getattr(student, "auxiliary_head", None) if task.is_dense else None
     if second is not None:
         dense.refuse_what_has_no_second_head(config.model, isda)
@@ -144,6 +157,23 @@ def _objective_of(
         copies = (each for each in objective.modules() if isinstance(each, Network))
         compile_networks((student, *copies), workspace.device)
     return objective
+
+
+def _refuse_settings_of_no_term(resolved: Resolved, method: Method) -> None:
+    """Flags about ISDA's consistency of unlabeled images in a run that has none; files, which may be for
+    several methods, may have them."""
+    given = [name for name in OF_THE_SEMANTIC_TERM if resolved.sources[name] == "flag"]
+    if resolved.isda.isda_images == "labeled":
+        why = "--isda-images labeled leaves it out"
+    elif not method.views or not method.semantic:
+        why = f"{resolved.config.method} has none"
+    else:
+        return
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise UsageError(
+            f"{flag} is about ISDA's consistency of unlabeled images, and {why}: leave {flag} out"
+        )
 
 
 def task_of(resolved: Resolved, data: ImageData) -> Task:

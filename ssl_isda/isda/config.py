@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ssl_isda.base.options import Interval
-from ssl_isda.base.ramps import isda_strength
+from ssl_isda.base.ramps import isda_strength, linear_ramp_up
 
 CovarianceForm = Literal["full", "diagonal", "shared", "identity", "learned", "permuted", "rotated"]
 Images = Literal["both", "labeled", "unlabeled"]
@@ -111,5 +111,4 @@ class IsdaConfig:
 
     def semantic_weight(self, progress: float) -> float:
         """eta_1 when the share ``progress`` of the run lies behind."""
-        grown = min(1.0, progress / self.eta_1_ramp) if self.eta_1_ramp else 1.0
-        return self.eta_1 * grown
+        return self.eta_1 * linear_ramp_up(progress, self.eta_1_ramp)

@@ -103,6 +103,22 @@ def sampled_logits(
     return _draws(features, target, weight, bias, covariance, strength, num_samples, generator)
 
 
+@full_precision
+def moved_logits(
+    logits: Float[Tensor, "n c"],
+    labels: Tensor,
+    weight: Float[Tensor, "c a *ones"],
+    covariance: Covariance,
+    strength: float | Tensor,
+    num_samples: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "m n c"]:
+    """z + sqrt(lambda) W eps, eps ~ N(0, Sigma_y): what ``sampled_logits`` are where the features are not
+    at hand. Labels are those of ``draw``."""
+    noise = draw(covariance, labels, num_samples, generator)  # (m, n, a)
+    return logits + strength**0.5 * noise @ weight.flatten(1).T
+
+
 def _draws(
     features: Tensor,
     target: Target,

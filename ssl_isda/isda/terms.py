@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_isda.base.errors import UsageError
+from ssl_isda.base.precision import full_precision
 from ssl_isda.base.shapes import Float, Int
 from ssl_isda.base.step import Step
 from ssl_isda.isda.config import IsdaConfig
@@ -32,7 +33,7 @@ from ssl_isda.isda.propositions import (
     semantic_consistency,
     soft_isda_cross_entropies,
 )
-from ssl_isda.isda.sampled import draw, sampled_logits, sampled_semantic_consistency
+from ssl_isda.isda.sampled import moved_logits, sampled_logits, sampled_semantic_consistency
 from ssl_isda.isda.variances import variance_to_target
 from ssl_isda.models.contract import linear_map
 from ssl_isda.tasks.contract import Rows
@@ -60,6 +61,7 @@ def class_covariance(config: IsdaConfig, num_classes: int, num_features: int) ->
 
 
 @torch.no_grad()
+@full_precision
 def strength_ratio(
     weight: Float[Tensor, "c a"],
     reference: ClassCovariance,
@@ -100,8 +102,9 @@ class IsdaTerms:
         return linear_map(self.head)[0]
 
     def augmented(self, rows: Rows) -> Rows:
-        """The rows that a supervised loss is to see: with the logits of Prop. 1, or M draws of each
-        (Eq. 5). Their plain cross-entropy is that bound, or the mean over the draws.
+        """The rows that a supervised loss is to see: with the logits of Prop. 1 and the mean of what that
+        added to them, or M draws of each (Eq. 5). Their plain cross-entropy is that bound, or the mean
+        over the draws.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class IsdaTerms:
                 *(rows.logits, rows.labels, self.weight, self.covariance, self.strength),
                 max_exponent=self.config.max_exponent,
             )
-            return rows._replace(logits=logits)
+            return rows._replace(logits=logits, added=(logits - rows.logits).mean(1))
         draws = sampled_logits(
             *(rows.features, rows.labels, *linear_map(self.head)),
             *(self.covariance, self.strength, num_samples),
@@ -174,8 +177,8 @@ class IsdaTerms:
         if num_samples is None:
             return soft_isda_cross_entropies(logits, target, *shared, max_exponent=most)
         generator = self.step.generator("augmented features of targets", logits.device)
-        noise = draw(self.covariance, target if mixed else hard(target), num_samples, generator)
-        draws = logits + self.strength**0.5 * noise @ self.weight.T  # (m, n, c)
+        labels = target if mixed else hard(target)
+        draws = moved_logits(logits, labels, *shared, num_samples, generator)  # (m, n, c)
         repeated = _repeated(target, num_samples)
         every = F.cross_entropy(draws.flatten(0, 1), repeated, reduction="none")
         return every.view(num_samples, -1).mean(0)

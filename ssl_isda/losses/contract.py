@@ -17,7 +17,8 @@ class SupervisedLoss(nn.Module):
     """A loss of rows that have a class: the mean over them.
 
     ISDA is an input to it, not a rival: the logits that it is given are then those of Prop. 1
-    (``ssl_isda.isda.propositions.augmented_logits``), or of sampled features.
+    (``ssl_isda.isda.propositions.augmented_logits``), or of sampled features. A loss that rewards large
+    logits of other classes than the true one is to subtract what Prop. 1 added to them, ``rows.added``.
     """
 
     def forward(self, rows: Rows, head: nn.Linear | nn.Conv2d, step: Step) -> Tensor:

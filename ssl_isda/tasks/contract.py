@@ -20,11 +20,13 @@ class Rows(NamedTuple):
     logits : (m, c)
     features : (m, a)
     targets : (m,), int64 classes; what ``Task.rows`` was given none for has None
+    added : (m,), the mean over classes of what ISDA has added to the logits; None where it has not
     """
 
     logits: Tensor
     features: Tensor
     targets: Tensor | None
+    added: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:

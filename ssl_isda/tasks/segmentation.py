@@ -95,16 +95,21 @@ class Segmentation:
         """The pixels that have a class, with the logits of the cells around them; no features, unless
         pixels are cells."""
         logits, features = prediction
+        added = None
         if augmented:
             labels = masks_of_cells(targets, logits.shape[2:]).flatten()
             labels = torch.where(labels == VOID, NO_CLASS, labels)
             found = augmented(Rows(cells_of(logits), cells_of(features), labels))
             logits = found.logits.view(len(logits), *logits.shape[2:], -1).movedim(-1, 1)
+            added = found.added
         known = targets.flatten() != VOID
         pixels = cells_of(enlarged(logits, targets.shape[1:]))[known]
         same = targets.shape[1:] == features.shape[2:]
         of_pixels = cells_of(features)[known] if same else pixels.new_empty(len(pixels), 0)
-        return Rows(pixels, of_pixels, targets.flatten()[known])
+        if added is not None:  # enlarging is linear, so that the mean over classes can go up alone
+            of_cells = added.view(len(logits), 1, *logits.shape[2:])
+            added = cells_of(enlarged(of_cells, targets.shape[1:]))[known, 0]
+        return Rows(pixels, of_pixels, targets.flatten()[known], added)
 
     def predicted(self, network: nn.Module, images: Tensor) -> Prediction:
         """Logits at the size of the images, by the passes that the options ask for."""

@@ -128,7 +128,8 @@ class GaussianWeights(Confidence):
         weight = exp(-min(max q' - mu, 0)^2 / (2 s^2 / k^2)),   k = ``num_deviations``
 
     q' are the predictions that weights are wanted for: aligned ones, or q itself. The averages take in
-    a batch before its weights are computed.
+    a batch before its weights are computed. An s^2 of 0 counts as the least positive number: whatever
+    lies below mu then has weight 0, and the rest 1.
     """
 
     def __init__(self, num_classes: int, momentum: float, num_deviations: float = 2.0) -> None:
@@ -145,7 +146,9 @@ class GaussianWeights(Confidence):
 
     def weights(self, probabilities: Tensor, indices: Tensor) -> Tensor:
         below = (probabilities.amax(1) - self.mean.value).clamp(max=0)
-        return (-(below.square()) * self.num_deviations**2 / (2 * self.variance.value)).exp()
+        variance = self.variance.value
+        variance = variance.clamp(min=torch.finfo(variance.dtype).tiny)
+        return (-(below.square()) * self.num_deviations**2 / (2 * variance)).exp()
 
 
 def shares_of_classes(classes: Tensor, like: Tensor) -> Tensor:

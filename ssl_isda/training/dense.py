@@ -107,6 +107,21 @@ def refuse_what_has_no_pixels(resolved: Any, student: Network, method: Method) -
         )
 
 
+def refuse_what_has_pixels(config: Any, student: Network) -> None:
+    """A network of pixels where an image has one class.
+
+    Raises
+    ------
+    UsageError
+        It is one.
+    """
+    if is_dense(student):
+        raise UsageError(
+            f"--model {config.model} gives a class for each pixel; --task {config.task} needs a network "
+            "with one class for a whole image, such as cnn13"
+        )
+
+
 def refuse_small_batches(config: Any, student: Network, sizes: Mapping[str, int]) -> None:
     """Batches, by their flags, of which BatchNorm would see too few images.
 

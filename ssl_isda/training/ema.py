@@ -8,6 +8,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ssl_isda.base.step import Step
+
+
+def warmed_up_decay(step: Step, decay: float) -> float:
+    """min(1 - 1 / (s + 1), ``decay``) after s steps, of which ``step`` is the last: at first the average
+    is the plain mean of the start and all steps."""
+    return min(1 - 1 / (step.index + 2), decay)
+
 
 @final
 class Ema:
@@ -35,6 +43,6 @@ class Ema:
         average: list[Tensor] = list(self.network.parameters())
         current: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(average, current, 1 - a)
-        if self.copies_buffers:
-            own, others = list(self.network.buffers()), list(network.buffers())
-            torch._foreach_copy_(own, others)
+        own: list[Tensor] = list(self.network.buffers())
+        if self.copies_buffers and own:  # PyTorch refuses an empty list
+            torch._foreach_copy_(own, list(network.buffers()))

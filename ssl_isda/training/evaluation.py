@@ -59,10 +59,6 @@ class Evaluation:
             begin_passes(self.compiled)
             yield self._pass(network, images), labels
 
-    def confusion(self, batches: LabeledBatches) -> Tensor:
-        """(c, c) int64: true classes in rows, predicted ones in columns; the processes share the work."""
-        return self._tally(batches).confusion()
-
     def final(self, batches: LabeledBatches, class_names: Sequence[str]) -> Final:
         """What a finished run tells of a set, from one pass; the processes share the work."""
         tally = Tally(self.student.head.weight.shape[0], self.device)
@@ -78,16 +74,12 @@ class Evaluation:
 
     def scores(self, batches: LabeledBatches) -> dict[str, float]:
         """The task's, by name; and how often images of many classes are not among a few guesses."""
-        tally = self._tally(batches)
-        confusion = tally.confusion()
-        return {**self.objective.task.scores(confusion), **tally.of_guesses(confusion)}
-
-    def _tally(self, batches: LabeledBatches) -> Tally:
         of_images = not self.objective.task.is_dense
         tally = Tally(self.student.head.weight.shape[0], self.device, of_images=of_images)
         for prediction, labels in self.predictions(lambda: distributed.dealt(batches())):
             tally.add(self.objective.task.judged(prediction, labels))
-        return tally
+        confusion = tally.confusion()
+        return {**self.objective.task.scores(confusion), **tally.of_guesses(confusion)}
 
     @torch.no_grad()
     def pseudo_labels(self, batches: LabeledBatches) -> dict[str, float]:

@@ -22,9 +22,10 @@ def isda_bytes(
     *,
     every_class: bool,
     semantic: bool = True,
+    matched: bool = False,
 ) -> int:
-    """What ISDA holds at its peak: the covariances (learned ones with copy, gradient and momentum), and
-    what the closed forms make of them.
+    """What ISDA holds at its peak: the covariances (learned ones with copy, gradient and momentum), the
+    full ones that a matched strength compares them with, and what the closed forms make of them.
 
     For n images, a features, c classes, p of them computed: both hold a tensor of p x c x a; Prop. 1 two
     more of that size, or of a part that fits into a CPU's cache; Prop. 2 a table of p x c x c and, of
@@ -36,6 +37,7 @@ def isda_bytes(
     batch_size : n, the larger of the two streams
     every_class : whether all classes are computed (on a GPU) or only those that occur
     semantic : whether Prop. 2 is computed, beside Prop. 1
+    matched : whether the strength is matched
     """
     n, c, a = batch_size, num_classes, num_features
     p = c if every_class else min(c, n)
@@ -53,7 +55,7 @@ def isda_bytes(
     by_products = form == "diagonal" and p * c * a > MOST_DIFFERENCES
     first = 3 * p * a + 2 * c * a + 3 * p * c if by_products else p * c * a + 2 * part
     second = p * c * a + p * c * c + 3 * max(n, p) * c * c if semantic else 0
-    return _FP32 * (held[form] + max(first, second))
+    return _FP32 * (held[form] + square * matched + max(first, second))
 
 
 def refuse_what_does_not_fit(
@@ -64,12 +66,13 @@ def refuse_what_does_not_fit(
     device: torch.device,
     *,
     semantic: bool = True,
+    matched: bool = False,
 ) -> None:
     """Before anything is allocated. Processes that share a run decide as one, by the least memory.
 
     Parameters
     ----------
-    semantic : as ``isda_bytes`` takes it
+    semantic, matched : as ``isda_bytes`` takes them
 
     Raises
     ------
@@ -85,6 +88,7 @@ def refuse_what_does_not_fit(
             *(f, num_classes, num_features, n),
             every_class=device.type == "cuda",
             semantic=semantic,
+            matched=matched,
         )
         for f, n in ((form, batch_size), ("diagonal", batch_size), ("diagonal", 1))
     )
@@ -95,7 +99,8 @@ def refuse_what_does_not_fit(
         advice = f"--covariance diagonal needs {in_gigabytes(diagonal)}"
     elif diagonal_of_one < free:
         advice = "smaller --batch-size and --unlabeled-batch-size need less"
+    kinds = f"{form} and full" if matched else form
     raise UsageError(
-        f"ISDA with {form} covariances of {num_classes:,} classes and {num_features:,} features needs "
+        f"ISDA with {kinds} covariances of {num_classes:,} classes and {num_features:,} features needs "
         f"about {in_gigabytes(needed)} of memory, {in_gigabytes(free)} are free: {advice}"
     )

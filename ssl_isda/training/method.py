@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ssl_isda.base.options import Interval
-from ssl_isda.base.ramps import gaussian_ramp_up
+from ssl_isda.base.ramps import gaussian_ramp_up, linear_ramp_up
 from ssl_isda.base.registry import Registry
 from ssl_isda.base.step import Step
 from ssl_isda.data.batch import Batch
@@ -39,6 +39,7 @@ __all__ = [
     "constant_pass",
     "gathered",
     "gaussian_ramp_up",
+    "linear_ramp_up",
     "part",
     "separate_pass",
     "whole",

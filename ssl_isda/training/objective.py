@@ -134,7 +134,14 @@ class Objective(nn.Module):
         return self.average if self._ema else self.method.evaluated(student)
 
     def forward(self, student: Network, batch: Batch, step: Step) -> Terms:
-        """The terms for one batch. Call this with ``student`` in training mode."""
+        """The terms for one batch. Call this with ``student`` in training mode.
+
+        Raises
+        ------
+        UsageError
+            ISDA is to be of unlabeled images alone, and the method has no term that it could enter; or an
+            average is to choose classes, and none is tested.
+        """
         unmixed, batch = batch, self.method.mix(student, batch, step)
         labeled, views = self._predict(student, batch, step)
         isda = self._take_in(student, unmixed, batch, labeled, step)
@@ -159,6 +166,7 @@ class Objective(nn.Module):
             weights["uncertainty"] = isda.config.uncertainty_weight or 0.0
             losses["uncertainty"] = self.covariance.uncertainty_loss()
             resting["uncertainty"] = torch.tensor(True)  # it moves the covariances alone
+        idle: list[Tensor] = []
         if views:
             weights["consistency"] = self.method.weight(step)
             found = self.method(student, batch, views, step)
@@ -167,6 +175,16 @@ class Objective(nn.Module):
             if idle:
                 resting["consistency"] = torch.stack(idle).all()
             losses["consistency"] = _sum(parts, augmented)
+        if (
+            self.isda
+            and self.isda.isda_images == "unlabeled"
+            and "semantic" not in losses
+            and not idle
+        ):
+            raise UsageError(
+                "--isda-images unlabeled: the method has no term of unlabeled images that ISDA could "
+                "enter, and nothing would be augmented; take labeled or both"
+            )
         taken(student)
         return Terms(losses, weights, resting)
 

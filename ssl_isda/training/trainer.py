@@ -247,10 +247,6 @@ class Trainer:
         """What a finished run tells of a set. Raises as ``predict``."""
         return self.evaluation.final(batches, class_names)
 
-    def evaluate(self, batches: LabeledBatches) -> float:
-        """The task's headline of that network: its error in percent. Raises as ``predict``."""
-        return self.evaluation.scores(batches)[self.objective.task.headline.name]
-
     def _finish_epoch(self, step: Step, seconds: float = 0.0, num_steps: int = 0) -> None:
         """Evaluate and log; ``num_steps`` of the epoch were made here and took ``seconds``."""
         losses = self.watch.mean_losses(step)
@@ -294,7 +290,7 @@ class Trainer:
         Raises
         ------
         UsageError
-            No checkpoint can be used, or it belongs to another network.
+            No checkpoint can be used, it belongs to another network, or epochs of it are not told of.
         """
         changes = self.run_state.resume(self.config.num_steps)
         if changes is None:
@@ -302,6 +298,7 @@ class Trainer:
             return False
         last = self.step(self.next_step - 1)  # with losses in its sums its epoch is not over
         if self.next_step and not self.watch.loss_sums and not last.is_last_of_epoch:
+            self.tracker.resume_at(last.epoch + 1)
             self._open_epoch_again(last)
         finished = last.epoch + (not self.watch.loss_sums) if self.next_step else 0
         self.tracker.resume_at(finished)

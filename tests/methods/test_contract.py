@@ -227,6 +227,16 @@ def test_isda_is_about_the_images_that_are_asked_for(images: str) -> None:
     assert some.get("semantic") == (None if images == "labeled" else full["semantic"])
 
 
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_isda_of_unlabeled_images_alone_is_refused_where_they_have_no_term_of_it(name: str) -> None:
+    isda = IsdaConfig(isda_images="unlabeled", lambda_schedule="constant")
+    if name in ("ict", "mixmatch", "supervised"):
+        with pytest.raises(UsageError, match="--isda-images unlabeled: the method has no term"):
+            tiny.train(name, 1, isda=isda)
+    else:
+        assert tiny.train(name, 4, isda=isda)[2] != tiny.train(name, 4)[2]
+
+
 def test_a_matched_strength_enters_both_terms() -> None:
     form = {"covariance": "rotated"}
     unmatched, matched = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.training.method import METHODS
+from tests.commands import FAST, answer
 from tests.methods import tiny
 
 WITHOUT_A_TERM_OF_THEIR_OWN = sorted(
@@ -38,3 +41,12 @@ def test_weight_zero_is_supervised(name: str, isda: bool) -> None:
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected), rtol=1e-12, atol=0)
     for p, q in zip(network.parameters(), baseline.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-15)
+
+
+def test_a_file_for_several_methods_may_set_the_weight_of_a_term_that_it_has_not(
+    tmp_path: Path,
+) -> None:
+    """As a flag it is refused: tests/refusals.yaml."""
+    (tmp_path / "mine.yaml").write_text("isda: true\neta_1: 2.0\n", "utf-8")
+    words = [*FAST, "--method", "supervised", "--steps", "1", "--config", "mine.yaml"]
+    assert answer(words, tmp_path).code == 0

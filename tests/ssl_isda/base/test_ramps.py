@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ssl_isda.base.ramps import gaussian_ramp_up, isda_strength
+from ssl_isda.base.ramps import gaussian_ramp_up, isda_strength, linear_ramp_up
 from ssl_isda.optim.schedules.cosine import cosine
 
 
@@ -23,6 +23,11 @@ def test_ramp_up_grows_without_a_jump() -> None:
 
 def test_no_ramp_up_is_full_weight_from_the_start() -> None:
     assert gaussian_ramp_up(0, 0) == 1
+
+
+def test_linear_ramp_up_at_its_start_middle_and_end() -> None:
+    assert [linear_ramp_up(t, 80) for t in (0, 20, 40, 80, 200)] == [0, 0.25, 0.5, 1, 1]
+    assert linear_ramp_up(0, 0) == 1
 
 
 def test_cosine_starts_at_1_and_ends_at_0() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.propositions import isda_cross_entropy, semantic_consistency
 from ssl_isda.isda.terms import IsdaTerms, class_covariance, strength_ratio
 from ssl_isda.isda.variances import variance_to_target
+from ssl_isda.training import isda_memory
+from tests.commands import FAST, answer
 from tests.ssl_isda.isda.test_terms import A, C, N, supervised, terms
 
 CONTROLS = {
@@ -160,3 +164,29 @@ def test_the_weight_of_the_semantic_term_grows_over_its_share_of_the_run() -> No
 def test_contradictions_are_told(settings: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         IsdaConfig(**settings)
+
+
+def test_a_matched_strength_needs_the_memory_of_full_covariances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """16.8 GB of 1,000 classes with 2,048 features, also beside the diagonal ones that are advised."""
+    shape = (1000, 2048, 128, torch.device("cpu"))
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: 18 * 10**9)
+    isda_memory.refuse_what_does_not_fit("identity", *shape)
+    with pytest.raises(UsageError, match=r"identity and full covariances of .* about 19\.9 GB"):
+        isda_memory.refuse_what_does_not_fit("identity", *shape, matched=True)
+    with pytest.raises(UsageError, match=r"--covariance diagonal needs 3\.1 GB"):
+        isda_memory.refuse_what_does_not_fit("rotated", *shape)
+    with pytest.raises(UsageError, match="smaller --batch-size and"):
+        isda_memory.refuse_what_does_not_fit("rotated", *shape, matched=True)
+
+
+def test_a_run_with_a_matched_strength_is_refused_where_it_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    enough = isda_memory.isda_bytes("identity", 10, 16, 600, every_class=False, semantic=False)
+    monkeypatch.setattr(isda_memory, "free_bytes", lambda device: enough + 1)
+    words = [*FAST, "--method", "supervised", "--isda", "--covariance", "identity", "--steps", "1"]
+    code, _, line = answer([*words, "--matched-strength"], tmp_path)
+    assert code == 2 and "ISDA with identity and full covariances of 10 classes" in line
+    assert answer([*words, "--fresh"], tmp_path).code == 0

@@ -18,7 +18,7 @@ from ssl_isda.isda.propositions import (
     second_order_consistency,
     semantic_consistency,
 )
-from ssl_isda.isda.terms import IsdaTerms, class_covariance
+from ssl_isda.isda.terms import IsdaTerms, class_covariance, strength_ratio
 from ssl_isda.losses.consistency import entropy
 from ssl_isda.losses.cross_entropy import CrossEntropy
 from ssl_isda.tasks.contract import Rows
@@ -163,3 +163,31 @@ def test_targets_with_drawn_features_are_means_over_the_draws(soft: bool) -> Non
     assert found.shape == (N,)
     expected = augmented_cross_entropy(ours, features, q, 0.4).item()
     assert found.mean().item() == pytest.approx(expected, rel=0.02)
+
+
+def in_fp32() -> tuple[IsdaTerms, Tensor, Tensor]:
+    """Three draws, with logits and labels."""
+    ours, features, labels = explicit(3, lambda_0=0.8)
+    ours.head.float(), ours.covariance.float()
+    return ours, ours.head(features.float()), labels
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_targets_with_drawn_features_are_in_fp32_within_autocast(soft: bool) -> None:
+    ours, z, labels = in_fp32()
+    target = z.detach().softmax(1) if soft else labels
+    outside = ours.cross_entropies(z, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = ours.cross_entropies(z, target)
+    assert within.dtype == torch.float32 and torch.equal(within, outside)
+
+
+def test_a_matched_strength_is_in_fp32_within_autocast() -> None:
+    ours, _, labels = in_fp32()
+    rotated = class_covariance(IsdaConfig(covariance="rotated"), C, A)
+    rotated.update(torch.randn(50, A), torch.arange(50) % C)
+    given = (ours.weight, ours.covariance, rotated, labels)
+    outside = strength_ratio(*given)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = strength_ratio(*given)
+    assert outside > 0 and torch.equal(within, outside)

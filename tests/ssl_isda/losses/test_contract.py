@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_isda.base.errors import UsageError
 from ssl_isda.base.step import Step
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.propositions import isda_cross_entropy
@@ -48,7 +50,7 @@ def test_it_is_a_mean_over_rows_that_trains_head_and_features_with_isda_and_with
     values = []
     for given in (rows, isda.augmented(rows)):
         value = loss(given, isda.head, STEP)
-        twice = Rows(*(torch.cat([part, part]) for part in given))
+        twice = Rows(*(part if part is None else torch.cat([part, part]) for part in given))
         torch.testing.assert_close(loss(twice, isda.head, STEP), value)
         gradients = torch.autograd.grad(value, [rows.features, isda.head.weight], retain_graph=True)
         assert value.shape == () and all(g.norm() > 0 for g in gradients)
@@ -243,6 +245,44 @@ def test_cross_entropy_of_augmented_logits_is_prop_1_to_the_bit() -> None:
         torch.autograd.grad(x, isda.head.weight, retain_graph=True)[0] for x in (ours, expected)
     )
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(("over", "share"), [("all", 0.3), ("others", 0.3 * C / (C - 1))])
+def test_smoothed_labels_of_augmented_logits_are_the_bound_of_prop_1(over, share: float) -> None:
+    """So more strength asks for more; the smoothed cross-entropy of those logits would ask for less."""
+    rows, isda = example()
+    head, covariance = isda.head.double(), isda.covariance.double()
+    features = rows.features.detach().double().requires_grad_()
+    given = Rows(head(features), features, rows.labels)
+    loss = build("label_smoothing", smoothing=0.3, smoothing_over=over)
+    values = []
+    for strength in (0.0, 0.5, 2.0, 8.0):
+        config = IsdaConfig(lambda_0=strength, lambda_schedule="constant")
+        ours = loss(IsdaTerms(config, covariance, head, STEP).augmented(given), head, STEP)
+        shared = (head.weight, covariance, strength)
+        expected = isda_cross_entropy(given.logits, rows.labels, *shared, label_smoothing=share)
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=0)
+        trained = [features, head.weight]
+        gradients = (torch.autograd.grad(x, trained, retain_graph=True) for x in (ours, expected))
+        torch.testing.assert_close(*gradients)
+        values.append(ours.item())
+    assert values == sorted(values)
+
+
+def test_of_draws_the_smoothed_cross_entropy_is_taken() -> None:
+    rows, isda = example()
+    isda = replace(isda, config=IsdaConfig(augmentation="explicit", augmentation_samples=2))
+    drawn = isda.augmented(rows)
+    ours = build("label_smoothing", smoothing=0.3)(drawn, isda.head, STEP)
+    assert torch.equal(ours, F.cross_entropy(drawn.logits, drawn.labels, label_smoothing=0.3))
+
+
+def test_more_smoothing_than_leaves_the_true_class_its_part_is_refused() -> None:
+    LOSSES["label_smoothing"](
+        LOSSES.config("label_smoothing")(smoothing=0.75, smoothing_over="others"), num_classes=4
+    )
+    with pytest.raises(UsageError, match="true of 3 classes less than each other one: at most 2/3"):
+        build("label_smoothing", smoothing=0.75, smoothing_over="others")
 
 
 def test_limits_are_cross_entropy() -> None:

@@ -17,6 +17,7 @@ from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.covariance import ClassCovariance
 from ssl_isda.isda.propositions import isda_cross_entropy
 from ssl_isda.isda.terms import IsdaTerms
+from ssl_isda.losses.label_smoothing import LabelSmoothing
 from ssl_isda.models.contract import Prediction
 from ssl_isda.tasks.contract import Rows, Tally
 from ssl_isda.tasks.segmentation import Config, Segmentation, cells_of, masks_of_cells
@@ -104,6 +105,23 @@ def test_augmentation_at_the_cells_and_loss_at_the_pixels_are_the_official_ones(
     augmented = head(features) + 0.5 * shift.view(2, 4, 5, C).permute(0, 3, 1, 2)
     up = F.interpolate(augmented, (13, 17), mode="bilinear", align_corners=True)
     torch.testing.assert_close(loss, F.cross_entropy(up, masks, ignore_index=VOID))
+
+
+@pytest.mark.parametrize("pixels", [(6, 7), (13, 17)])
+def test_what_isda_added_goes_up_to_the_pixels_with_the_logits(pixels: tuple[int, int]) -> None:
+    head, features, masks = example(pixels=pixels)
+    task, covariance = Segmentation(), ClassCovariance(C, A, "diagonal").double()
+    prediction = Prediction(head(features), features)
+    rows = task.rows(prediction, masks)
+    covariance.update(rows.features.detach(), rows.labels)
+    judged = task.judged(prediction, masks, terms_of(head, covariance).augmented)
+    plain = task.judged(prediction, masks)
+    assert plain.added is None and judged.added is not None
+    torch.testing.assert_close(judged.added, (judged.logits - plain.logits).mean(1))
+    if pixels == (6, 7):
+        loss = LabelSmoothing(num_classes=C)(judged, head, Step(0, 10, 2))
+        shared = (rows.logits, rows.labels, head.weight, covariance, STRENGTH)
+        torch.testing.assert_close(loss, isda_cross_entropy(*shared, label_smoothing=0.1))
 
 
 class Largest(TorchDispatchMode):

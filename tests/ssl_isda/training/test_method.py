@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_isda.data.views import View
 from ssl_isda.isda.config import IsdaConfig
 from ssl_isda.isda.propositions import isda_cross_entropy
-from ssl_isda.training.confidence import FixedThreshold
+from ssl_isda.training.confidence import FixedThreshold, GaussianWeights
 from ssl_isda.training.ema import Ema
 from ssl_isda.training.method import Batch, Method, Targets
 from ssl_isda.training.objective import Objective
@@ -83,6 +85,31 @@ def test_a_fixed_threshold_weighs_by_the_largest_probability(threshold: float) -
     assert weights.tolist() == [float(largest >= threshold) for largest in (0.5, 0.6, 1.0)]
 
 
+@pytest.mark.parametrize("sure", [1.0, 0.6])
+def test_gaussian_weights_of_predictions_that_are_all_equally_sure_are_1(sure: float) -> None:
+    p = torch.tensor([[sure, 1 - sure]]).expand(4, 2)
+    confidence = GaussianWeights(2, momentum=0.0)
+    confidence.follow(p)
+    assert confidence.variance.value == 0
+    assert confidence.weights(p, torch.arange(4)).tolist() == [1.0] * 4
+    less = torch.tensor([[0.55, 0.45]])
+    assert confidence.weights(less, torch.arange(1)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_freematch_of_a_class_that_never_occurs_stays_finite(momentum: float) -> None:
+    """Its share of the predicted classes comes to 0: p~ / h~ is then 0 in place of infinity."""
+    method = tiny.build("freematch", tiny.student(), confidence_momentum=momentum).float()
+    q = torch.tensor([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])
+    for _ in range(1200):
+        weights = method.confidence.weights(q, torch.arange(2))
+    assert method.confidence.histogram.value[2].reciprocal().isinf()
+    logits = q.log().requires_grad_()
+    loss = method.fairness(logits.softmax(1), torch.ones_like(weights))
+    assert loss.item() == pytest.approx(-math.log(2), rel=1e-5)  # spread as it is wanted
+    assert torch.autograd.grad(loss, logits)[0].isfinite().all()
+
+
 def test_an_average_follows_parameters_and_no_buffers() -> None:
     network = tiny.student(noisy=True)
     ema = Ema(network, 0.75)
@@ -96,6 +123,15 @@ def test_an_average_follows_parameters_and_no_buffers() -> None:
         torch.testing.assert_close(p, old + 0.25 + 0.5 * 0.75)
         assert not p.requires_grad
     assert int(ema.network.body[2].num_batches_tracked) == 0
+
+
+def test_an_average_of_a_network_without_buffers_follows_its_parameters() -> None:
+    network = nn.Linear(2, 3)
+    ema = Ema(network, 0.5, copies_buffers=True)
+    before = network.weight.detach().clone()
+    network.weight.data += 1
+    ema.follow(network)
+    torch.testing.assert_close(ema.network.weight.detach(), before + 0.5)
 
 
 def test_the_average_that_is_tested_follows_the_student_and_its_running_statistics() -> None:
