@@ -76,6 +76,7 @@ def channels_first(images: Any) -> np.ndarray:
         They have several shapes, or another number of dimensions or of channels.
     """
     array = array_of(images)
+    given = array.shape
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in CHANNELS:
@@ -83,7 +84,7 @@ def channels_first(images: Any) -> np.ndarray:
     if array.ndim != 4 or array.shape[1] not in CHANNELS:
         raise UsageError(
             "images must be (n, height, width), (n, height, width, channels) or (n, channels, height, "
-            f"width) with 1 or 3 channels, got {np.shape(array)}"
+            f"width) with 1 or 3 channels, got {given}"
         )
     return array
 
