@@ -66,14 +66,14 @@ def collect_into_file(places: Sequence[Path], out: Path) -> tuple[int, list[str]
         The file could not be written.
     """
     found = find_runs(places)
-    problems: dict[str, str] = {
-        run.path: run.state for run in found if run.state not in ("finished", "failed")
-    }
-    for cell in cells_of(found):
-        problems |= {run.path: run.problem for run in cell.of_state("repeated")}
-    kept = [run for run in found if run.path not in problems]
+    left = [f"{run.path}: {run.state}" for run in found if run.state not in ("finished", "failed")]
+    cells = cells_of(found)
+    left += [f"{run.path}: {run.problem}" for cell in cells for run in cell.of_state("repeated")]
+    kept = [
+        run for cell in cells for state in ("finished", "failed") for run in cell.of_state(state)
+    ]
     write_report({out.name: gathered(kept)}, out.parent)
-    return len(kept), [f"{path}: {problem}" for path, problem in problems.items()]
+    return len(kept), left
 
 
 def _other_images(run: Run, target: Path) -> str | None:

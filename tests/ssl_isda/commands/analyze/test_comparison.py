@@ -18,6 +18,7 @@ from ssl_isda.results.gathered import gathered
 from ssl_isda.results.runs import find_runs
 from tests.synthetic_runs import write_run, write_seeds
 
+BY_SEED = ("seeds", "errors", "losses", "splits")
 NO_SETTINGS = '{"seeds": [], "errors": [], "losses": [], "splits": [], "settings": {}}'
 
 
@@ -281,6 +282,15 @@ def test_a_grid_that_was_run_in_parts_comes_together_in_one_file(tmp_path: Path,
     assert cli.main(["analyze", "collect", str(file), second, "--out", str(file)]) == 0
     assert "the same experiment as" in (told := capsys.readouterr().out) and "8 runs" in told
     assert file.read_text("utf-8") == gathered(find_runs([whole]))
+    once = file.read_text("utf-8")
+    file.write_text(2 * once, "utf-8")  # as an editor may leave it
+    assert cli.main(["analyze", "collect", str(file), "--out", str(file)]) == 0
+    lines = [{**json.loads(line)} for line in once.splitlines()]
+    lines[0] = {n: 2 * v if n in BY_SEED else v for n, v in lines[0].items()}  # in one line
+    assert file.read_text("utf-8") == once
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    assert cli.main(["analyze", "collect", str(file), "--out", str(file)]) == 0
+    assert file.read_text("utf-8") == once
 
 
 def test_a_setting_can_be_the_columns_of_the_table(tmp_path: Path, capsys) -> None:
