@@ -260,7 +260,7 @@ def test_a_grid_of_many_short_runs_tells_of_few_of_them(file, monkeypatch, capsy
     assert [line[:6] for line in lines] == ["[1/4] ", "[3/4] ", "[4/4] "]
 
 
-def test_a_run_that_another_process_has_is_looked_at_again_after_the_others(
+def test_a_run_that_another_process_has_is_looked_at_again_after_each_of_the_others(
     file, monkeypatch
 ) -> None:
     runs, seen = watched(file, monkeypatch, "[0, 1, 2]")
@@ -275,7 +275,7 @@ def test_a_run_that_another_process_has_is_looked_at_again_after_the_others(
         write_run(file.parent / "runs", "--dataset", "digits", "--seed", seed, errors=[20.0])
 
     one_by_one(runs, train, seen)
-    assert asked == [0, 1, 2, 0, 0] and len(seen.errors) == 3 and not seen.failures
+    assert asked == [0, 1, 0, 2, 0] and len(seen.errors) == 3 and not seen.failures
 
 
 def test_other_processes_get_the_same_words_but_their_number() -> None:

@@ -1,7 +1,7 @@
 """The runs of a grid in this process, one after another: they share what a start takes.
 
 Several such processes may work on one grid: a run that another one has is left to it, and looked at
-again when there is nothing else to do.
+again after each run of this one, so that what the other has done is counted soon.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
     Interrupted, KeyboardInterrupt
         A signal came; the run in training has saved.
     """
-    waiting, elsewhere = deque(runs), 0
+    waiting, elsewhere = deque(runs), deque[GridRun]()
     with data_shared():
-        while waiting:
+        while waiting or elsewhere:
+            if not waiting:
+                time.sleep(TICK)
+                waiting, elsewhere = elsewhere, waiting
             run = waiting.popleft()
             if not progress.is_started(run.path):
                 progress.started(run.path)
             outcome, signal_number = _silently(run, train)
             if outcome.exit_code == FolderInUse.exit_code and not signal_number:
-                waiting.append(run)
-                elsewhere += 1
-                if elsewhere >= len(waiting):
-                    time.sleep(TICK)
+                elsewhere.append(run)
             else:
-                elsewhere = 0
                 progress.ended(run, outcome)
+                waiting.extendleft(reversed(elsewhere))
+                elsewhere.clear()
             if signal_number:
                 raise Interrupted(outcome.reason, signal_number)
             if heard:  # and Python swallowed the exception, as it does within __del__
