@@ -42,15 +42,17 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
                 time.sleep(TICK)
                 waiting, elsewhere = elsewhere, waiting
             run = waiting.popleft()
-            if not progress.is_started(run.path):
+            is_new = not progress.is_started(run.path)
+            if is_new:
                 progress.started(run.path)
             outcome, signal_number = _silently(run, train)
             if outcome.exit_code == FolderInUse.exit_code and not signal_number:
                 elsewhere.append(run)
             else:
                 progress.ended(run, outcome)
-                waiting.extendleft(reversed(elsewhere))
-                elsewhere.clear()
+                if is_new:
+                    waiting.extendleft(reversed(elsewhere))
+                    elsewhere.clear()
             if signal_number:
                 raise Interrupted(outcome.reason, signal_number)
             if heard:  # and Python swallowed the exception, as it does within __del__
