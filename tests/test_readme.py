@@ -19,6 +19,7 @@ from ssl_isda.commands.analyze.options import (
     CostConfig,
     PowerConfig,
     RedrawConfig,
+    StrengthConfig,
     TightnessConfig,
 )
 from ssl_isda.commands.dashboard import DashboardConfig
@@ -55,6 +56,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "comparison": ComparisonConfig,
     "power": PowerConfig,
     "tightness": TightnessConfig,
+    "strength": StrengthConfig,
     "cost": CostConfig,
     "collect": CollectConfig,
     "redraw": RedrawConfig,

@@ -25,7 +25,10 @@ from ssl_isda.base.precision import Precision, autocast
 from ssl_isda.base.progress import counted, show
 from ssl_isda.data.preparation import FILE_NAME, Preparation
 from ssl_isda.data.splits import Split
-from ssl_isda.models.contract import Network
+from ssl_isda.isda.covariance import ClassCovariance
+from ssl_isda.isda.learned import Covariance
+from ssl_isda.isda.terms import class_covariance
+from ssl_isda.models.contract import Network, linear_map
 from ssl_isda.results.features import Features, parts
 from ssl_isda.runs import checkpoint
 from ssl_isda.runs.run_folder import RunFolder
@@ -174,29 +177,69 @@ def network_and_file(path: Path, place: Place) -> tuple[nn.Module, Preparation, 
         return *_exported_network(path, place), path
     resolved = settings_of_run(path, place)
     plugins.load(resolved.config.plugin)
-    where, is_kept = device_named(resolved.config.device), (path / FILE_NAME).is_file()
-    folder = RunFolder(resolved, path)
-    preparation = Preparation.read(path) if is_kept else workspace_of(folder).preparation
+    where, preparation = device_named(resolved.config.device), _preparation_of(resolved, path)
     network, used = _tested_network(resolved, path, preparation, where)
     return network, preparation, precision_of(resolved, where), used
+
+
+def isda_with_state(path: Path, place: Place) -> tuple[Resolved, Tensor, Covariance]:
+    """The settings of a run with ISDA, its student's W, (c, a), and the covariances whose strength
+    counts, as the newest whole checkpoint has them: those that ISDA took, or that theirs was matched to.
+
+    The run's data are not read, unless it is one of version 0.1, which kept no preparation.
+    """
+    resolved = settings_of_run(path, place)
+    plugins.load(resolved.config.plugin)
+    where = device_named(resolved.config.device)
+    student, _ = _untrained(resolved, path, _preparation_of(resolved, path), where)
+    state, used = _newest(path / "checkpoint.pt", where)
+    weight = linear_map(student.head)[0]
+    covariance = class_covariance(resolved.isda, *weight.shape)
+    start = "covariance."
+    if resolved.isda.matched_strength:
+        covariance, start = ClassCovariance(*weight.shape), "reference."
+    with _told_of_another(used):
+        student.load_state_dict(state["student"])
+        covariance.load_state_dict(_part(state["objective"], start))
+    return resolved, linear_map(student.head)[0].detach(), covariance.to(where)
+
+
+def _preparation_of(resolved: Resolved, path: Path) -> Preparation:
+    if (path / FILE_NAME).is_file():
+        return Preparation.read(path)
+    return workspace_of(RunFolder(resolved, path)).preparation
+
+
+def _untrained(
+    resolved: Resolved, path: Path, preparation: Preparation, where: torch.device
+) -> tuple[Network, frozen.Backbone | None]:
+    """The student of a run before its first step, and its backbone where that is frozen."""
+    num_classes = len(preparation.class_names)
+    student = network_of(resolved, num_classes, preparation.shape, where)
+    backbone = _kept_backbone(student, path) if resolved.config.freeze else None
+    student = backbone.student() if backbone else student
+    return loss_of(resolved, student).prepared(student), backbone
+
+
+@contextmanager
+def _told_of_another(used: Path) -> Iterator[None]:
+    """A state that does not fit is one of another run."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{used} belongs to another network or method: {reason}") from error
 
 
 def _tested_network(
     resolved: Resolved, path: Path, preparation: Preparation, where: torch.device
 ) -> tuple[nn.Module, Path]:
     """The network that a run's method tests, and the checkpoint that it is from."""
-    num_classes = len(preparation.class_names)
-    student = network_of(resolved, num_classes, preparation.shape, where)
-    backbone = _kept_backbone(student, path) if resolved.config.freeze else None
-    student = backbone.student() if backbone else student
-    student = loss_of(resolved, student).prepared(student)
+    student, backbone = _untrained(resolved, path, preparation, where)
     state, used = _newest(path / "checkpoint.pt", where)
-    try:
+    with _told_of_another(used):
         student.load_state_dict(state["student"])
         network = _evaluated_with_state(resolved, student, state["objective"])
-    except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{used} belongs to another network or method: {reason}") from error
     whole = backbone.whole(cast(Network, network).head) if backbone else network
     return whole.to(where), used
 
@@ -232,9 +275,7 @@ def _evaluated_with_state(
     resolved: Resolved, student: Network, objective: Mapping[str, Tensor]
 ) -> nn.Module:
     """The network that is tested, as a checkpoint has it."""
-    start = "average."
-    average = {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}
-    if average:
+    if average := _part(objective, "average."):
         student.load_state_dict(average)
         return student
     return _method_with_state(resolved, student, objective).evaluated(student)
@@ -244,10 +285,14 @@ def _method_with_state(
     resolved: Resolved, student: Network, objective: Mapping[str, Tensor]
 ) -> Method:
     """The method as a checkpoint has it; what it keeps by image says how many there were."""
-    start = "regularizer."
-    state = {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}
+    state = _part(objective, "regularizer.")
     of_one = method_of(resolved, student, num_images=1).state_dict()
     lengths = {len(state[k]) for k, v in of_one.items() if v.ndim and len(state[k]) != len(v)}
     method = method_of(resolved, student, num_images=max(lengths, default=1))
     method.load_state_dict(state)
     return method
+
+
+def _part(objective: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """What an objective's state says of the part whose names have this beginning."""
+    return {k.removeprefix(start): v for k, v in objective.items() if k.startswith(start)}

@@ -16,12 +16,14 @@ from ssl_isda.commands.analyze.options import (
     OF_PLANS,
     POWER_USAGE,
     REDRAW_USAGE,
+    STRENGTH_USAGE,
     TIGHTNESS_USAGE,
     CollectConfig,
     ComparisonConfig,
     CostConfig,
     PowerConfig,
     RedrawConfig,
+    StrengthConfig,
     TightnessConfig,
 )
 from ssl_isda.results.runs import find_runs
@@ -39,6 +41,7 @@ usage: python run.py analyze ANALYSIS ...
   power        how many pairs would see an effect, from the differences that are there
   collect      results without weights, for a repository
   tightness    both upper bounds beside what they bound, over a training: Fig. 9
+  strength     what ISDA's lambda came to at the end of runs
   cost         operations and time that ISDA adds to a step: Table 3
   redraw       tables and figures again, from the numbers that were kept
 
@@ -174,6 +177,17 @@ def tightness(names: Sequence[str], options: TightnessConfig) -> None:
     show(files["tightness.md"].rstrip("\n"))
 
 
+def strength(places: Sequence[str], options: StrengthConfig) -> None:
+    """What lambda came to at the end; see ``ssl_isda.commands.analyze.strength``."""
+    runs = find_runs([Path(place) for place in places or ["runs"]])
+    from ssl_isda.commands.analyze.strength import strength_files, strengths
+
+    files = strength_files(strengths(runs, options))
+    if options.out is not None:
+        write_report(files, options.out)
+    show(files["strength.md"].rstrip("\n"))
+
+
 def cost(words: Sequence[str], options: CostConfig) -> None:
     """What ISDA adds to a step, or what runs will cost; see ``ssl_isda.commands.analyze.cost`` and
     ``planned`` there."""
@@ -208,6 +222,7 @@ ANALYSES: Mapping[str, tuple[str, type[Options], Callable[[Sequence[str], Any], 
     "comparison": (COMPARISON_USAGE, ComparisonConfig, comparison),
     "collect": (COLLECT_USAGE, CollectConfig, collect_results),
     "tightness": (TIGHTNESS_USAGE, TightnessConfig, tightness),
+    "strength": (STRENGTH_USAGE, StrengthConfig, strength),
     "cost": (COST_USAGE, CostConfig, cost),
     "power": (POWER_USAGE, PowerConfig, power),
     "redraw": (REDRAW_USAGE, RedrawConfig, redraw),

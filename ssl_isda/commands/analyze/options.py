@@ -79,6 +79,20 @@ unlabeled ones. Nothing else in the folder changes.
   tightness.svg           the same as curves
 """
 
+STRENGTH_USAGE = """\
+usage: python run.py analyze strength [RUNS ...] [--out DIR]
+
+Says how strong ISDA was at the end of runs, from their checkpoints. What a lambda amounts to depends on
+the features and weights with which a network answers it: the table has (lambda/2) q, the nats that
+Prop. 1 adds to the logit of a wrong class, as a mean over classes, and what it is made of. RUNS are run
+folders, or folders above them; without any, the folder runs is read. Nothing in them changes. Without
+--out the table is printed and no file is written.
+
+  python run.py analyze strength runs/evidence_controls_digit_pairs
+
+  strength.md, .jsonl     a row for each cell of runs
+"""
+
 COST_USAGE = """\
 usage: python run.py analyze cost [flags]
 
@@ -108,6 +122,7 @@ weights or data. Of several folders with tsne.npz the pictures stand side by sid
 
   tightness.json  ->  tightness.md, tightness.svg
   cost.json       ->  cost.md
+  strength.jsonl  ->  strength.md
   tsne.npz        ->  tsne.png, tsne.svg
 """
 
@@ -159,6 +174,13 @@ class TightnessConfig(Place):
     """Draws for each image."""
     out: UsablePath | None = None
     """Where the table and the figure go; unset: the run's folder."""
+
+
+class StrengthConfig(Place):
+    """Where strengths go."""
+
+    out: UsablePath | None = None
+    """Where the table and its numbers go, over older ones; unset: the table is printed."""
 
 
 OF_PLANS = frozenset({"gpu", "gpus", "share", "launch_us"})

@@ -2,6 +2,7 @@
 
 tightness.json -> tightness.md, tightness.svg
 cost.json      -> cost.md
+strength.jsonl -> strength.md
 tsne.npz       -> tsne.png, tsne.svg; those of several folders in one figure
 """
 
@@ -20,7 +21,7 @@ from ssl_isda.runs.data_digest import refuse_other_images
 if TYPE_CHECKING:
     from ssl_isda.results.scatter import Panel
 
-KEPT = ("tightness.json", "cost.json", "tsne.npz")
+KEPT = ("tightness.json", "cost.json", "strength.jsonl", "tsne.npz")
 Kept = TypeVar("Kept")
 
 
@@ -58,6 +59,10 @@ def _texts(folder: Path) -> dict[str, str]:
         from ssl_isda.commands.analyze.cost_page import cost_files, read_cost
 
         texts |= cost_files(*_read(file, read_cost))
+    if (file := folder / "strength.jsonl").is_file():
+        from ssl_isda.commands.analyze.strength import read_strength, strength_files
+
+        texts |= strength_files(*_read(file, read_strength))
     return texts
 
 

@@ -13,6 +13,7 @@ from ssl_isda.base.errors import UsageError
 from ssl_isda.commands.analyze.cost import Case, Cost
 from ssl_isda.commands.analyze.cost_page import cost_files
 from ssl_isda.commands.analyze.redraw import redraw
+from ssl_isda.commands.analyze.strength import Row, strength_files
 from ssl_isda.commands.analyze.tightness import Bound, Moment
 from ssl_isda.commands.analyze.tightness_page import tightness_files
 
@@ -41,12 +42,18 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("made", [both, alone, cost])
+@functools.cache
+def strength() -> dict[str, str]:
+    numbers = ((2.27, 2.19, 2.41), (965_000.0, 613_000.0, 1.5e6), (0.1, 0.1, 0.1))
+    return strength_files([Row("digits, 20 labels, VAT + ISDA", 24, numbers)])
+
+
+@pytest.mark.parametrize("made", [both, alone, cost, strength])
 def test_numbers_alone_give_every_file_again(
     made: Callable[[], dict[str, str]], tmp_path: Path
 ) -> None:
     files = made()
-    (name,) = (name for name in files if name.endswith(".json"))
+    (name,) = (name for name in files if name.endswith((".json", ".jsonl")))
     (tmp_path / name).write_text(files[name])
     assert redraw([tmp_path], tmp_path) == [*files]
     assert contents(tmp_path) == files
@@ -72,6 +79,11 @@ DAMAGED: dict[str, tuple[str, str | Callable[[], str]]] = {
         lambda: cost()["cost.json"].replace("0.97", "0.97], [1"),
     ),
     "with an unknown name": ("cost.json", lambda: cost()["cost.json"].replace("plain", "plane")),
+    "with a number too few": (
+        "strength.jsonl",
+        lambda: strength()["strength.jsonl"].replace(", [0.1, 0.1, 0.1]", ""),
+    ),
+    "with no row": ("strength.jsonl", ""),
     "no archive": ("tsne.npz", "PK"),
 }
 
@@ -95,7 +107,7 @@ def test_what_is_not_there_or_does_not_fit_is_refused(tmp_path: Path) -> None:
     place["c"].mkdir()
     (place["c"] / "cost.json").write_text(cost()["cost.json"])
     for folders, expected in (
-        ("d", "d has no tightness.json or cost.json or tsne.npz"),
+        ("d", "d has no tightness.json or cost.json or strength.jsonl or tsne.npz"),
         ("ac", "c has no tsne.npz"),
         ("ab", "b/tsne.npz has other classes than"),
     ):
