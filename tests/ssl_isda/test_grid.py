@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,6 +277,27 @@ def test_a_run_that_another_process_has_is_looked_at_again_after_each_of_the_oth
 
     one_by_one(runs, train, seen)
     assert asked == [0, 1, 0, 2, 0] and len(seen.errors) == 3 and not seen.failures
+
+
+def test_a_run_that_failed_in_another_process_is_not_tried_again(file, monkeypatch) -> None:
+    """One that failed before this grid began is, and so is one that has started again since."""
+    runs = expanded(file, DIGITS + "{method: vat, seed: [0, 1, 2]}")
+    for run in runs:
+        say(run, "failed: step 7: the loss is nan")
+    seen, asked = Progress(runs), []
+    for run in runs[1:]:
+        say(run, "resuming at step 5 of 40")
+    say(runs[1], "failed: step 8: the loss is nan")
+
+    def train(resolved) -> None:
+        seed = resolved.config.seed
+        asked.append(seed)
+        shutil.rmtree(runs[seed].path)
+        write_run(file.parent / "runs", "--dataset", "digits", "--seed", str(seed), errors=[20.0])
+
+    one_by_one(runs, train, seen)
+    reason = "step 8: the loss is nan (in another process)"
+    assert asked == [0, 2] and seen.failures == {runs[1].path: reason}
 
 
 def test_other_processes_get_the_same_words_but_their_number() -> None:

@@ -1,7 +1,8 @@
 """The runs of a grid in this process, one after another: they share what a start takes.
 
 Several such processes may work on one grid: a run that another one has is left to it, and looked at
-again after each run of this one, so that what the other has done is counted soon.
+again after each run of this one, so that what the other has done is counted soon. A run that fails in one
+of them is not tried by the others.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def one_by_one(runs: Sequence[GridRun], train: Train, progress: Progress) -> Non
             is_new = not progress.is_started(run.path)
             if is_new:
                 progress.started(run.path)
-            outcome, signal_number = _silently(run, train)
+            if reason := progress.failed_elsewhere(run.path):
+                outcome, signal_number = Outcome(1, f"{reason} (in another process)"), None
+            else:
+                outcome, signal_number = _silently(run, train)
             if outcome.exit_code == FolderInUse.exit_code and not signal_number:
                 elsewhere.append(run)
             else:

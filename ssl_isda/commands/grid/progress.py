@@ -18,6 +18,7 @@ from ssl_isda.commands.grid.attempts import Outcome
 from ssl_isda.data.facts import data_digests
 from ssl_isda.data.folder.listing import ListingOptions
 from ssl_isda.results.estimates import estimate
+from ssl_isda.results.run_files import read_log
 from ssl_isda.runs.data_digest import other_images, usual_digests
 from ssl_isda.runs.grid_expansion import GridRun
 from ssl_isda.runs.metrics import headline_of
@@ -113,6 +114,11 @@ class Progress:
     def is_started(self, path: Path) -> bool:
         """Whether a run, which has not ended, was noted to have begun."""
         return self._logs[path].started
+
+    def failed_elsewhere(self, path: Path) -> str | None:
+        """Why a run, which this process has not trained, failed in another one in the meantime."""
+        log = self._logs[path]
+        return read_log(log.file).failure if log.has_grown else None
 
     def started(self, path: Path) -> None:
         """Note that a run has begun, and say so where there is no table."""
