@@ -92,9 +92,12 @@ def strengths(runs: Sequence[Run], place: Place) -> list[Row]:
     cells = [cell for cell in cells_of(runs) if cell.isda and cell.finished]
     if not cells:
         raise UsageError("none of these runs was trained with --isda and has ended")
-    total = sum(len(cell.finished) for cell in cells)
-    each = (_of_run(run.folder, place) for cell in cells for run in cell.finished)
-    found = counted(each, total, "run")
+    finished = [run for cell in cells for run in cell.finished]
+    if kept := [run for run in finished if not (run.folder / "config.yaml").is_file()]:
+        raise UsageError(
+            f"{kept[0].path} was kept without its checkpoint: give the folders of runs"
+        )
+    found = counted((_of_run(run.folder, place) for run in finished), len(finished), "run")
     return [
         _row(_name(cell, cells), [*itertools.islice(found, len(cell.finished))]) for cell in cells
     ]

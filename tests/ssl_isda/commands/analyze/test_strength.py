@@ -95,10 +95,14 @@ def test_cells_have_the_names_of_a_comparison_and_files_are_made_again(
 def test_what_has_no_strength_is_one_line(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    kept = tmp_path / "kept.jsonl"
     shutil.copytree(runs / "full", tmp_path / "full")
     for file in (tmp_path / "full").rglob("seed1/checkpoint.pt*"):
         file.unlink()
+    assert cli.main(["analyze", "collect", str(runs / "full"), "--out", str(kept)]) == 0
+    capsys.readouterr()
     for place, expected in (
+        (kept, f"{kept}:1, seed 0 was kept without its checkpoint: give the folders of runs"),
         (runs / "plain", "none of these runs was trained with --isda and has ended"),
         (tmp_path / "full", "is done, but its checkpoint is not here: --fresh trains it again"),
     ):
