@@ -193,15 +193,14 @@ def isda_with_state(path: Path, place: Place) -> tuple[Resolved, Tensor, Covaria
     where = device_named(resolved.config.device)
     student, _ = _untrained(resolved, path, _preparation_of(resolved, path), where)
     state, used = _newest(path / "checkpoint.pt", where)
-    weight = linear_map(student.head)[0]
-    covariance = class_covariance(resolved.isda, *weight.shape)
-    start = "covariance."
-    if resolved.isda.matched_strength:
-        covariance, start = ClassCovariance(*weight.shape), "reference."
     with _told_of_another(used):
         student.load_state_dict(state["student"])
+        weight = linear_map(student.head)[0].detach()
+        covariance, start = class_covariance(resolved.isda, *weight.shape), "covariance."
+        if resolved.isda.matched_strength:
+            covariance, start = ClassCovariance(*weight.shape), "reference."
         covariance.load_state_dict(_part(state["objective"], start))
-    return resolved, linear_map(student.head)[0].detach(), covariance.to(where)
+    return resolved, weight, covariance.to(where)
 
 
 def _preparation_of(resolved: Resolved, path: Path) -> Preparation:

@@ -62,7 +62,7 @@ def _texts(folder: Path) -> dict[str, str]:
     if (file := folder / "strength.jsonl").is_file():
         from ssl_isda.commands.analyze.strength import read_strength, strength_files
 
-        texts |= strength_files(*_read(file, read_strength))
+        texts |= strength_files(_read(file, read_strength))
     return texts
 
 

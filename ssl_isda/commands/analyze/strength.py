@@ -136,7 +136,7 @@ def strength_files(rows: Sequence[Row]) -> dict[str, str]:
     return {"strength.md": f"{_TEXT}\n{_table(rows)}\n", "strength.jsonl": lines}
 
 
-def read_strength(file: Path) -> tuple[list[Row]]:
+def read_strength(file: Path) -> list[Row]:
     """The rows of a strength.jsonl; ValueError or TypeError if it is none."""
     rows = []
     for line in file.read_text("utf-8").splitlines():
@@ -147,7 +147,7 @@ def read_strength(file: Path) -> tuple[list[Row]]:
         rows.append(Row(str(name), int(runs), spreads))
     if not rows:
         raise ValueError("no row is in it")
-    return (rows,)
+    return rows
 
 
 def _table(rows: Sequence[Row]) -> str:
